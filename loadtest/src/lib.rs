@@ -1,0 +1,1 @@
+//! Simulated LLM upstreams, an open-loop load generator and fault scenarios.

@@ -1,0 +1,1 @@
+//! The operators' listener: health, metrics, live state.

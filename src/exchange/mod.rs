@@ -1,0 +1,1 @@
+//! One request's life, as Pingora's `ProxyHttp` phases.

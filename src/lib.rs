@@ -1,0 +1,23 @@
+//! weir: an edge proxy for LLM traffic.
+//!
+//! The rooms below are listed from the ground up; imports point only towards the ground.
+
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod dialect;
+pub mod error;
+pub mod exchange;
+pub mod ledger;
+pub mod limit;
+pub mod meter;
+pub mod plan;
+pub mod pool;
+pub mod provider;
+pub mod route;
+pub mod server;
+pub mod telemetry;
+pub mod tenant;
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,5 @@
+//! Tokens and money: tokenizers, incremental counting, prices.
+
+mod price;
+
+pub use price::PriceSettings;

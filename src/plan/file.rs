@@ -1,0 +1,134 @@
+//! The configuration file, composed of the rooms' settings.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{SecretSource, Size, Time};
+use crate::transport::{ListenerSettings, RuntimeSettings};
+use crate::{meter, pool, provider, route, tenant};
+
+/// weir's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Where clients connect.
+    pub listeners: Vec<ListenerSettings>,
+    /// Health, metrics, admin API, console.
+    #[serde(default)]
+    pub admin: AdminSettings,
+    /// The runtimes.
+    #[serde(default)]
+    pub runtime: RuntimeSettings,
+    /// Bounds on what a client may send.
+    #[serde(default)]
+    pub bounds: Bounds,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogSettings,
+    /// When the file is read again.
+    #[serde(default)]
+    pub reload: ReloadSettings,
+    /// Upstream accounts, by name.
+    pub providers: BTreeMap<String, provider::Settings>,
+    /// Sets of interchangeable targets, by name.
+    pub pools: BTreeMap<String, pool::Settings>,
+    /// First match wins.
+    pub routes: Vec<route::Settings>,
+    /// Whether a caller needs a key. Default `keys`.
+    #[serde(default)]
+    pub access: tenant::Access,
+    /// Groups of keys, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, tenant::Settings>,
+    /// Prices that override the built-in catalogue, by model glob, in dollars per million tokens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<String, meter::PriceSettings>,
+}
+
+/// Health, metrics, admin API, console.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSettings {
+    /// Where to listen. Default `127.0.0.1:9090`. Anything beyond loopback needs `token`.
+    pub address: SocketAddr,
+    /// Bearer token for `/admin/v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretSource>,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 9090)), token: None }
+    }
+}
+
+/// Bounds on what a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// The request line and all headers. Default 64KiB.
+    pub head: Size,
+    /// Number of headers. Default 100; HTTP/1 refuses more than 256 whatever stands here.
+    pub headers: u32,
+    /// The request body. Default 64MiB.
+    pub body: Size,
+    /// One frame of a stream, in either direction. Default 16MiB.
+    pub frame: Size,
+    /// Nesting of a JSON body. Default 128.
+    pub json_depth: u32,
+    /// Time between two reads while a request arrives. Default 30s.
+    pub read: Time,
+    /// The whole body, from its first byte to its last. Default 2m.
+    pub body_time: Time,
+    /// An idle keep-alive connection. Default 75s.
+    pub idle: Time,
+    /// A client that does not read what is sent to it. Default 60s.
+    pub write: Time,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            head: Size::kib(64),
+            headers: 100,
+            body: Size::mib(64),
+            frame: Size::mib(16),
+            json_depth: 128,
+            read: Time::s(30),
+            body_time: Time::s(120),
+            idle: Time::s(75),
+            write: Time::s(60),
+        }
+    }
+}
+
+/// Logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// The access log, one JSON line a request: `stdout`, `stderr`, `off`, or a path. Default `stdout`.
+    pub access: String,
+    /// The level of the process log on standard error: `error`, `warn`, `info`, `debug`. Default `info`.
+    pub level: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { access: "stdout".into(), level: "info".into() }
+    }
+}
+
+/// When the file is read again. SIGHUP always does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadSettings {
+    /// Also when the file changes. Default false.
+    pub watch: bool,
+    /// More files whose change counts (certificates, secrets).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<PathBuf>,
+}

@@ -1,0 +1,1 @@
+//! Assembles listeners, workers, signals and upgrade; owns the live plan.

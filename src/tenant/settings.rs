@@ -1,0 +1,48 @@
+//! What the operator writes about callers.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::SecretSource;
+
+/// Whether a caller needs a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Every request needs a known key.
+    #[default]
+    Keys,
+    /// Any key or none is accepted; a known one still identifies its caller.
+    Open,
+}
+
+/// A tenant: a name for a group of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Its keys.
+    #[serde(default)]
+    pub keys: Vec<KeySettings>,
+}
+
+/// One static API key. Exactly one of `secret` and `hash`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// Name for logs and metrics; unique within the tenant.
+    pub name: String,
+    /// Where the key is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSource>,
+    /// `sha256:` and the 64 hex digits of the key's hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// Labels that routes can match.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Models it may use, by exact name, glob or regex. By default all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
