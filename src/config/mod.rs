@@ -4,6 +4,8 @@
 //! Rooms above own their settings types and build them from these values; [`crate::plan::File`]
 //! composes them. Nothing here knows what a pool or a route is.
 
+mod pattern;
 mod value;
 
+pub use pattern::NamePattern;
 pub use value::{Secret, SecretError, SecretSource, Size, Time};

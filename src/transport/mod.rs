@@ -2,6 +2,8 @@
 //!
 //! The only room that may contain `unsafe`.
 
+pub mod handover;
+pub mod listen;
 mod settings;
 
 pub use settings::{

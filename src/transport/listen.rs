@@ -1,0 +1,55 @@
+//! Listening sockets: one per worker and address, spread by the kernel (`SO_REUSEPORT`).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted, per socket. The kernel caps it at `somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Binds one listening socket that others may share its address with.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether another process already listens on the address. `SO_REUSEPORT` alone would let two
+/// instances of one user share a port in silence, each with half of the connections.
+pub fn taken(address: SocketAddr) -> io::Result<bool> {
+    if address.port() == 0 {
+        return Ok(false);
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    match socket.bind(&address.into()) {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_sockets_share_an_address_and_a_third_party_sees_it_taken() {
+        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
+        let address = first.local_addr().expect("address");
+        let second = bind(address).expect("share");
+        assert_eq!(second.local_addr().expect("address"), address);
+        assert!(taken(address).expect("probe"));
+        drop((first, second));
+        assert!(!taken(address).expect("probe"));
+    }
+}
