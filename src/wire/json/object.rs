@@ -1,0 +1,103 @@
+//! A validated document whose outermost value is an object, with an index of its members.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::scan::{self, Limits, Outermost};
+use super::value::{self, Member, Value};
+use super::{Edit, JsonError};
+
+/// How many members the outermost object may have. The largest requests known have some forty; the
+/// bound keeps the index small whatever a client sends.
+pub const MEMBERS_MAX: usize = 1024;
+
+/// Members indexed without an allocation.
+const MEMBERS_INLINE: usize = 16;
+
+/// Validates a whole document and indexes the members of its outermost object.
+pub fn object(document: &[u8], limits: Limits) -> Result<Object<'_>, JsonError> {
+    let mut index = Index::default();
+    let span = scan::scan(document, limits, &mut index)?;
+    if document[span.start] != b'{' {
+        return Err(JsonError::at(document, span.start, "expected an object"));
+    }
+    Ok(Object { document, span, index })
+}
+
+#[derive(Clone, Debug, Default)]
+struct Index {
+    members: SmallVec<[(Range<usize>, Range<usize>); MEMBERS_INLINE]>,
+}
+
+impl Outermost for Index {
+    fn key(&mut self, start: usize, end: usize) -> bool {
+        self.members.push((start..end, 0..0));
+        self.members.len() <= MEMBERS_MAX
+    }
+
+    fn value(&mut self, start: usize, end: usize) {
+        if let Some((_, value)) = self.members.last_mut() {
+            *value = start..end;
+        }
+    }
+}
+
+/// A valid document whose outermost value is an object.
+#[derive(Clone, Debug)]
+pub struct Object<'a> {
+    document: &'a [u8],
+    span: Range<usize>,
+    index: Index,
+}
+
+impl<'a> Object<'a> {
+    /// The value of a member. The last one if the key occurs more than once, as most parsers have
+    /// it; whoever depends on the value should refuse [duplicates](Self::duplicate).
+    pub fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.members().rev().find(|member| member.is(key)).map(|member| member.value)
+    }
+
+    /// The members, in order, duplicates included.
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + '_ {
+        self.index.members.iter().map(|(key, value)| Member {
+            key: &self.document[key.start + 1..key.end - 1],
+            key_start: key.start,
+            value: Value::new(&self.document[value.clone()], value.start),
+        })
+    }
+
+    /// Whether the key occurs more than once, in whatever spelling.
+    pub fn duplicate(&self, key: &str) -> bool {
+        self.members().filter(|member| member.is(key)).nth(1).is_some()
+    }
+
+    /// The object as a value.
+    pub fn value(&self) -> Value<'a> {
+        Value::new(&self.document[self.span.clone()], self.span.start)
+    }
+
+    /// The offset of the closing bracket, where a member can be added.
+    pub fn insert_at(&self) -> usize {
+        self.span.end - 1
+    }
+
+    /// The edit that adds a member, of which `raw` is the value, behind the others.
+    pub fn insert(&self, key: &str, raw: &str) -> Edit {
+        let mut with = Vec::with_capacity(key.len() + raw.len() + 4);
+        if !self.index.members.is_empty() {
+            with.push(b',');
+        }
+        super::quote(key, &mut with);
+        with.push(b':');
+        with.extend_from_slice(raw.as_bytes());
+        Edit { span: self.insert_at()..self.insert_at(), with: Bytes::from(with) }
+    }
+
+    /// The value at a path of keys and array indices.
+    pub fn find(&self, path: &[&str]) -> Option<Value<'a>> {
+        let (first, rest) = path.split_first()?;
+        value::descend(self.get(first)?, rest)
+    }
+}

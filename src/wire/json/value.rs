@@ -1,0 +1,322 @@
+//! A value in a document, read without a tree.
+//!
+//! Nothing here assumes a valid document: what is not JSON ends an iteration or yields `None`.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::memchr2;
+
+use super::is_space;
+use super::text::{self, unescape};
+
+/// A string is looked at byte by byte this far before `memchr`, whose call pays only for longer
+/// ones.
+const SHORT_STRING_BYTES: usize = 16;
+
+/// What a value is, by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool,
+    /// A number.
+    Number,
+    /// A string.
+    String,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+}
+
+/// A value in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value<'a> {
+    raw: &'a [u8],
+    start: usize,
+}
+
+/// The value of a document that has not been validated, such as a frame of a stream.
+pub fn lazy(document: &[u8]) -> Value<'_> {
+    let start = document.iter().position(|&b| !is_space(b)).unwrap_or(document.len());
+    let end = document.iter().rposition(|&b| !is_space(b)).map_or(start, |last| last + 1);
+    Value { raw: &document[start..end], start }
+}
+
+/// The value at a path of keys and array indices in a document that has not been validated.
+pub fn find<'a>(document: &'a [u8], path: &[&str]) -> Option<Value<'a>> {
+    descend(lazy(document), path)
+}
+
+pub(super) fn descend<'a>(value: Value<'a>, path: &[&str]) -> Option<Value<'a>> {
+    path.iter().try_fold(value, |value, step| match value.kind()? {
+        Kind::Object => value.get(step),
+        Kind::Array => value.items().nth(step.parse().ok()?),
+        _ => None,
+    })
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn new(raw: &'a [u8], start: usize) -> Self {
+        Self { raw, start }
+    }
+
+    /// Its bytes.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Where it is in the document.
+    pub fn span(&self) -> Range<usize> {
+        self.start..self.start + self.raw.len()
+    }
+
+    /// What it is. `None` only in a document that has not been validated.
+    pub fn kind(&self) -> Option<Kind> {
+        match self.raw.first()? {
+            b'n' => Some(Kind::Null),
+            b't' | b'f' => Some(Kind::Bool),
+            b'-' | b'0'..=b'9' => Some(Kind::Number),
+            b'"' => Some(Kind::String),
+            b'[' => Some(Kind::Array),
+            b'{' => Some(Kind::Object),
+            _ => None,
+        }
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(&self) -> bool {
+        self.raw == b"null"
+    }
+
+    /// Its value, if it is a boolean.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.raw {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Its value, if it is a whole number from 0 that fits.
+    pub fn as_u64(&self) -> Option<u64> {
+        self.number()?.parse().ok()
+    }
+
+    /// Its value, if it is a number that fits.
+    pub fn as_f64(&self) -> Option<f64> {
+        self.number()?.parse().ok().filter(|number: &f64| number.is_finite())
+    }
+
+    /// Its text, if it is a string. Borrowed unless there are escapes in it. Half a surrogate pair
+    /// becomes U+FFFD.
+    pub fn as_str(&self) -> Option<Cow<'a, str>> {
+        Some(text::decode(self.contents()?))
+    }
+
+    /// What is between its quotes, escapes and all, if it is a string: the input of
+    /// [`unescape`].
+    pub fn contents(&self) -> Option<&'a [u8]> {
+        self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")
+    }
+
+    /// Appends its text to `out`, if it is a string. See [`unescape`] for the carry.
+    pub fn unescape(&self, carry: &mut Option<u16>, out: &mut String) {
+        if let Some(contents) = self.contents() {
+            unescape(contents, carry, out);
+        }
+    }
+
+    /// The value of a member, if it is an object: the first with that key.
+    pub fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.members().find(|member| member.is(key)).map(|member| member.value)
+    }
+
+    /// The value at a path of keys and array indices below it.
+    pub fn find(&self, path: &[&str]) -> Option<Value<'a>> {
+        descend(*self, path)
+    }
+
+    /// Its members, in order. None if it is not an object.
+    pub fn members(&self) -> Members<'a> {
+        Members { cursor: Cursor::open(*self, b'{') }
+    }
+
+    /// Its elements, in order. None if it is not an array.
+    pub fn items(&self) -> Items<'a> {
+        Items { cursor: Cursor::open(*self, b'[') }
+    }
+
+    fn number(&self) -> Option<&'a str> {
+        if self.kind()? == Kind::Number { std::str::from_utf8(self.raw).ok() } else { None }
+    }
+}
+
+/// A member of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// What is between the quotes of the key. Escapes are left as they are; compare with
+    /// [`is`](Self::is) where somebody might escape what needs no escape.
+    pub key: &'a [u8],
+    /// The value.
+    pub value: Value<'a>,
+    pub(super) key_start: usize,
+}
+
+impl Member<'_> {
+    /// Whether this is its key, in whatever spelling.
+    pub fn is(&self, key: &str) -> bool {
+        self.key == key.as_bytes() || self.key.contains(&b'\\') && text::decode(self.key) == key
+    }
+
+    /// Where key and value are in the document, from the key's quote to the end of the value.
+    pub fn span(&self) -> Range<usize> {
+        self.key_start..self.value.span().end
+    }
+}
+
+/// Walks over the values of a container.
+#[derive(Clone, Debug)]
+struct Cursor<'a> {
+    raw: &'a [u8],
+    /// Where `raw` starts in the document.
+    start: usize,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn open(container: Value<'a>, bracket: u8) -> Self {
+        let raw = if container.raw.first() == Some(&bracket) { container.raw } else { &[] };
+        Self { raw, start: container.start, at: 1 }
+    }
+
+    /// Skips white space and one separator; returns what comes then.
+    fn skip(&mut self, separator: u8) -> Option<u8> {
+        let mut byte = self.space()?;
+        if byte == separator {
+            self.at += 1;
+            byte = self.space()?;
+        }
+        Some(byte)
+    }
+
+    fn space(&mut self) -> Option<u8> {
+        loop {
+            match *self.raw.get(self.at)? {
+                byte if is_space(byte) => self.at += 1,
+                byte => return Some(byte),
+            }
+        }
+    }
+
+    fn value(&mut self) -> Option<Value<'a>> {
+        let from = self.at;
+        // What does not end ends the iteration, too.
+        self.at = self.raw.len();
+        let end = value_end(self.raw, from)?;
+        self.at = end;
+        Some(Value { raw: &self.raw[from..end], start: self.start + from })
+    }
+}
+
+/// Iterator over the members of an object.
+#[derive(Clone, Debug)]
+pub struct Members<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        if self.cursor.skip(b',')? != b'"' {
+            return None;
+        }
+        let key = self.cursor.value()?;
+        if self.cursor.space()? != b':' {
+            return None;
+        }
+        self.cursor.skip(b':')?;
+        let value = self.cursor.value()?;
+        Some(Member { key: key.contents()?, key_start: key.start, value })
+    }
+}
+
+/// Iterator over the elements of an array.
+#[derive(Clone, Debug)]
+pub struct Items<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        self.cursor.skip(b',')?;
+        self.cursor.value()
+    }
+}
+
+/// Where the value that starts at `from` ends. `None` if nothing starts there or it does not end.
+pub(in crate::wire) fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
+    match bytes.get(from)? {
+        b'"' => string_end(bytes, from),
+        b'{' | b'[' => container_end(bytes, from),
+        _ => {
+            let rest = &bytes[from..];
+            let ends =
+                |byte: u8| is_space(byte) || matches!(byte, b',' | b':' | b']' | b'}' | b'"');
+            let length = rest.iter().position(|&b| ends(b)).unwrap_or(rest.len());
+            (length > 0).then_some(from + length)
+        }
+    }
+}
+
+/// Where the string whose opening quote is at `from` ends, closing quote included.
+fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from + 1;
+    let near = bytes.len().min(at + SHORT_STRING_BYTES);
+    while at < near {
+        match bytes[at] {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    loop {
+        let rest = bytes.get(at..)?;
+        let found = memchr2(b'"', b'\\', rest)?;
+        if rest[found] == b'"' {
+            return Some(at + found + 1);
+        }
+        at += found + 2;
+    }
+}
+
+/// Where the object or array that opens at `from` ends. Only counts brackets.
+fn container_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = from;
+    loop {
+        match bytes.get(at)? {
+            b'"' => {
+                at = string_end(bytes, at)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

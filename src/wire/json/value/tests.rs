@@ -1,0 +1,142 @@
+use proptest::prelude::*;
+use serde_json::Value as Tree;
+
+use super::*;
+use crate::wire::json::{Limits, object};
+
+const LIMITS: Limits = Limits { depth_max: 64 };
+
+/// Rebuilds a tree through the accessors.
+fn tree(value: Value<'_>) -> Tree {
+    match value.kind().unwrap() {
+        Kind::Null => Tree::Null,
+        Kind::Bool => Tree::Bool(value.as_bool().unwrap()),
+        Kind::Number => serde_json::from_slice(value.raw()).unwrap(),
+        Kind::String => Tree::String(value.as_str().unwrap().into_owned()),
+        Kind::Array => Tree::Array(value.items().map(tree).collect()),
+        Kind::Object => Tree::Object(
+            value.members().map(|m| (text::decode(m.key).into_owned(), tree(m.value))).collect(),
+        ),
+    }
+}
+
+fn any_tree() -> impl Strategy<Value = Tree> {
+    let leaf = prop_oneof![
+        Just(Tree::Null),
+        any::<bool>().prop_map(Tree::from),
+        any::<i64>().prop_map(Tree::from),
+        ".{0,30}".prop_map(Tree::from),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Tree::from),
+            prop::collection::btree_map(".{0,5}", inner, 0..5)
+                .prop_map(|members| Tree::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+#[test]
+fn the_members_of_a_request() {
+    let body = br#" {"model": "gpt-4o", "stream" :true,"n":2,"temperature":0.5,"messages":[{"role":"user","content":"h\u00e4 \"x\""}],"a":null} "#;
+    let object = object(body, LIMITS).unwrap();
+    let model = object.get("model").unwrap();
+    assert_eq!(&body[model.span()], b"\"gpt-4o\"");
+    assert!(matches!(model.as_str(), Some(Cow::Borrowed("gpt-4o"))));
+    assert_eq!(object.get("stream").unwrap().as_bool(), Some(true));
+    assert_eq!(object.get("n").unwrap().as_u64(), Some(2));
+    assert_eq!(object.get("temperature").unwrap().as_f64(), Some(0.5));
+    assert_eq!(object.get("temperature").unwrap().as_u64(), None);
+    assert!(object.get("a").unwrap().is_null());
+    assert_eq!(object.get("b"), None);
+    let content = object.find(&["messages", "0", "content"]).unwrap();
+    assert_eq!(content.as_str().unwrap(), "hä \"x\"");
+    assert_eq!(&body[content.span()], content.raw());
+    assert_eq!(body[object.insert_at()], b'}');
+    let keys: Vec<_> = object.members().map(|member| member.key).collect();
+    assert_eq!(keys, [&b"model"[..], b"stream", b"n", b"temperature", b"messages", b"a"]);
+    for member in object.members() {
+        assert!(
+            serde_json::from_str::<Tree>(&format!(
+                "{{{}}}",
+                std::str::from_utf8(&body[member.span()]).unwrap()
+            ))
+            .is_ok()
+        );
+    }
+}
+
+#[test]
+fn duplicates_are_noticed_in_any_spelling() {
+    let object = object(br#"{"model":1,"mod\u0065l":2,"x":{"x":1}}"#, LIMITS).unwrap();
+    assert!(object.duplicate("model"));
+    assert!(!object.duplicate("x"));
+    assert_eq!(object.get("model").unwrap().as_u64(), Some(2));
+}
+
+#[test]
+fn a_document_that_is_not_an_object_is_refused() {
+    assert_eq!(object(b" [1]", LIMITS).unwrap_err().reason, "expected an object");
+}
+
+#[test]
+fn numbers_that_do_not_fit() {
+    for (raw, whole, float) in [
+        ("18446744073709551615", Some(u64::MAX), Some(18_446_744_073_709_551_615.0)),
+        ("18446744073709551616", None, Some(18_446_744_073_709_551_616.0)),
+        ("1e400", None, None),
+        ("-1", None, Some(-1.0)),
+        ("\"1\"", None, None),
+        ("true", None, None),
+    ] {
+        let value = lazy(raw.as_bytes());
+        assert_eq!((value.as_u64(), value.as_f64()), (whole, float), "{raw}");
+    }
+}
+
+#[test]
+fn a_path_into_a_frame() {
+    let frame = br#"{"choices":[{"index":0,"delta":{"content":"Hi"}}],"usage":null}"#;
+    let text = find(frame, &["choices", "0", "delta", "content"]).unwrap();
+    assert_eq!(text.as_str().unwrap(), "Hi");
+    assert!(find(frame, &["usage"]).unwrap().is_null());
+    assert_eq!(find(frame, &["choices", "1"]), None);
+    assert_eq!(find(frame, &["choices", "x"]), None);
+    assert_eq!(find(frame, &["usage", "x"]), None);
+    assert_eq!(find(frame, &[]).unwrap().raw(), frame);
+}
+
+proptest! {
+    #[test]
+    fn the_accessors_see_what_a_tree_holds(expected in any_tree(), pretty in any::<bool>()) {
+        let text = if pretty {
+            serde_json::to_string_pretty(&expected).unwrap()
+        } else {
+            expected.to_string()
+        };
+        prop_assert_eq!(tree(lazy(text.as_bytes())), expected.clone());
+        if let Ok(object) = object(text.as_bytes(), LIMITS) {
+            prop_assert_eq!(tree(object.value()), expected.clone());
+            for (key, value) in expected.as_object().unwrap() {
+                prop_assert_eq!(&tree(object.get(key).unwrap()), value);
+                prop_assert_eq!(&tree(object.value().get(key).unwrap()), value);
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_ends_quietly(bytes in prop::collection::vec(prop_oneof![
+        any::<u8>(), prop::sample::select(b"{}[]\":,\\ u1".to_vec()),
+    ], 0..60)) {
+        fn walk(value: Value<'_>, depth: u32) {
+            let _ = (value.kind(), value.as_str(), value.as_u64(), value.as_f64(), value.as_bool());
+            assert!(value.contents().is_none_or(|contents| contents.len() + 2 == value.raw().len()));
+            if depth < 100 {
+                value.items().for_each(|item| walk(item, depth + 1));
+                value.members().for_each(|member| walk(member.value, depth + 1));
+            }
+        }
+        walk(lazy(&bytes), 0);
+        let _ = find(&bytes, &["a", "0", "b"]);
+    }
+}
