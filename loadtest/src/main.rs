@@ -1,3 +1,15 @@
 //! The `weir-loadtest` command.
 
-fn main() {}
+mod client;
+mod command;
+mod drive;
+mod process;
+mod report;
+mod timer;
+mod units;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::main()
+}

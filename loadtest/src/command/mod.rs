@@ -1,0 +1,37 @@
+//! The command line.
+
+mod drive;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Simulated LLM upstreams, an open-loop load generator, and scenarios for weir.
+#[derive(Debug, Parser)]
+#[command(name = "weir-loadtest", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send load at a constant rate and measure what comes back.
+    Drive(drive::Arguments),
+}
+
+/// Runs the command that the arguments name. Ends with 1 when a check failed, 2 when it could not
+/// be made.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Drive(arguments) => arguments.run(),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("weir-loadtest: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

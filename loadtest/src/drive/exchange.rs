@@ -1,0 +1,180 @@
+//! One answer as it arrives: when its frames came, what they were, how it ended.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::mix::Prepared;
+use super::stats::Latencies;
+use crate::client::{Endpoint, Failure, Framing, Head, Mark, Observer, Scanner};
+
+/// Longest body that is kept to be looked at.
+const BODY_BYTES_KEPT: usize = 256 * 1024;
+/// Most frame gaps of one answer that are kept.
+const GAPS_KEPT: usize = 1_000_000;
+
+/// What an answer came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer {
+    /// Time of the first frame, or of the first byte of a body.
+    pub first: Option<Instant>,
+    /// Frames.
+    pub frames: u64,
+    /// Tokens: frames with content, or the usage that the body states.
+    pub tokens: u64,
+    /// Bytes of the body.
+    pub body_bytes: u64,
+    /// Whether the terminal event was seen.
+    pub terminal: bool,
+}
+
+/// Reads one answer; used again for the next one, so that nothing is allocated per request.
+#[derive(Debug)]
+pub struct Reading {
+    endpoint: Endpoint,
+    scanner: Scanner,
+    streaming: bool,
+    status: u16,
+    answer: Answer,
+    last: Option<Instant>,
+    gaps: Vec<Duration>,
+    error_event: bool,
+    misframed: bool,
+    body: Vec<u8>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            endpoint: Endpoint::Chat,
+            scanner: Scanner::new(Endpoint::Chat, Framing::Whole),
+            streaming: false,
+            status: 0,
+            answer: Answer::default(),
+            last: None,
+            gaps: Vec::new(),
+            error_event: false,
+            misframed: false,
+            body: Vec::new(),
+        }
+    }
+}
+
+impl Reading {
+    /// Gets ready for the answer to a request of this kind.
+    pub fn begin(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint;
+        self.scanner = Scanner::new(endpoint, Framing::Whole);
+        self.streaming = false;
+        self.status = 0;
+        self.answer = Answer::default();
+        self.last = None;
+        self.gaps.clear();
+        self.error_event = false;
+        self.misframed = false;
+        self.body.clear();
+    }
+
+    /// Moves the frame gaps of this answer into `into`.
+    pub fn take_gaps(&mut self, into: &mut Latencies) {
+        for gap in self.gaps.drain(..) {
+            into.record(gap);
+        }
+    }
+
+    /// What was seen so far, also of an answer that failed.
+    pub fn seen(&self) -> Answer {
+        self.answer
+    }
+
+    /// Judges an answer that arrived in full.
+    pub fn end(&mut self, kind: &Prepared, validate: bool) -> Result<Answer, Failure> {
+        if !(200..300).contains(&self.status) {
+            return Err(Failure::Status(self.status));
+        }
+        if self.error_event {
+            return Err(Failure::ErrorEvent);
+        }
+        if self.misframed {
+            return Err(Failure::Protocol);
+        }
+        if !self.streaming
+            && let Some(tokens) = kind.endpoint.token_key().and_then(|key| number(&self.body, key))
+        {
+            self.answer.tokens = tokens;
+        }
+        if validate && !self.valid(kind) {
+            return Err(Failure::Incomplete);
+        }
+        Ok(self.answer)
+    }
+
+    fn valid(&self, kind: &Prepared) -> bool {
+        if kind.stream {
+            let expected = kind.content_frames.is_none_or(|n| u64::from(n) == self.answer.tokens);
+            return self.answer.terminal && self.scanner.pending().is_empty() && expected;
+        }
+        self.answer.body_bytes > BODY_BYTES_KEPT as u64
+            || kind.endpoint == Endpoint::Speech
+            || serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok()
+    }
+}
+
+impl Observer for Reading {
+    fn head(&mut self, head: &Head) {
+        self.status = head.status;
+        let framing = head.header("content-type").map_or(Framing::Whole, Framing::of);
+        self.streaming = framing != Framing::Whole;
+        self.scanner = Scanner::new(self.endpoint, framing);
+    }
+
+    fn data(&mut self, data: &Bytes, at: Instant) {
+        self.answer.body_bytes += data.len() as u64;
+        if !self.streaming {
+            self.answer.first.get_or_insert(at);
+            let room = BODY_BYTES_KEPT.saturating_sub(self.body.len());
+            self.body.extend_from_slice(&data[..data.len().min(room)]);
+            return;
+        }
+        let (answer, last, gaps) = (&mut self.answer, &mut self.last, &mut self.gaps);
+        let error_event = &mut self.error_event;
+        let framed = self.scanner.push(data, |mark, _| {
+            match mark {
+                Mark::Comment => return,
+                Mark::Content => answer.tokens += 1,
+                Mark::Terminal => answer.terminal = true,
+                Mark::Error => *error_event = true,
+                Mark::Other => {}
+            }
+            answer.frames += 1;
+            answer.first.get_or_insert(at);
+            if let Some(before) = last.replace(at)
+                && gaps.len() < GAPS_KEPT
+            {
+                gaps.push(at.saturating_duration_since(before));
+            }
+        });
+        self.misframed |= !framed;
+    }
+}
+
+/// The number behind the last occurrence of `key`.
+fn number(body: &[u8], key: &str) -> Option<u64> {
+    let at = memmem::rfind(body, key.as_bytes())? + key.len();
+    let digits = body[at..].trim_ascii_start();
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_behind_their_key() {
+        let body = br#"{"usage":{"prompt_tokens":7,"completion_tokens": 31}}"#;
+        assert_eq!(number(body, "\"completion_tokens\":"), Some(31));
+        assert_eq!(number(body, "\"output_tokens\":"), None);
+    }
+}
