@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -115,8 +116,47 @@ impl fmt::Display for Size {
     }
 }
 
+/// What a [`Time`] is, in words.
+pub(super) const TIME_EXPECTED: &str = "a duration with its unit, such as 250ms, 2s, 10m or 1h";
+/// What a [`Size`] is, in words.
+pub(super) const SIZE_EXPECTED: &str = "a size in bytes, such as 4096, 64KiB or 32MiB";
+/// What a socket address is, in words.
+pub(super) const ADDRESS_EXPECTED: &str = "an address and a port, such as 127.0.0.1:8080";
+
+/// Whether `text` is a [`Time`], and what would be right if not.
+pub(super) fn check_time(text: &str) -> Result<(), String> {
+    Time::parse(text).map(drop)
+}
+
+/// Whether `text` is a [`Size`], and what would be right if not.
+pub(super) fn check_size(text: &str) -> Result<(), String> {
+    Size::parse(text).map(drop)
+}
+
+/// Whether `text` is a socket address, and what would be right if not.
+pub(super) fn check_address(text: &str) -> Result<(), String> {
+    if text.parse::<SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    let port = |text: &str| text.parse::<u16>().is_ok();
+    let host = text.rsplit_once(':').filter(|(_, tail)| port(tail)).map(|(host, _)| host);
+    let right = match host {
+        _ if port(text) => format!("write the address too, such as 127.0.0.1:{text}"),
+        Some("localhost") => format!("write 127.0.0.1{}", &text["localhost".len()..]),
+        Some("" | "*") => format!("write 0.0.0.0:{}", text.rsplit(':').next().unwrap_or(text)),
+        Some(host) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+            "put the IPv6 address between brackets, such as [::1]:8080".into()
+        }
+        None if text.parse::<std::net::IpAddr>().is_ok() => {
+            format!("add the port, such as {text}:8080")
+        }
+        _ => "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into(),
+    };
+    Err(format!("`{text}` is not an address to listen on: {right}"))
+}
+
 macro_rules! text_value {
-    ($name:ident, $expecting:literal, $pattern:literal, $example:literal) => {
+    ($name:ident, $expecting:expr, $format:literal, $pattern:literal, $example:literal) => {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Visitor;
@@ -152,6 +192,7 @@ macro_rules! text_value {
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 json_schema!({
                     "type": ["string", "integer"],
+                    "format": $format,
                     "pattern": $pattern,
                     "description": $expecting,
                     "examples": [$example],
@@ -161,22 +202,13 @@ macro_rules! text_value {
     };
 }
 
-text_value!(
-    Time,
-    "a duration with its unit, such as 250ms, 2s, 10m or 1h",
-    r"^[0-9.]+ *(us|µs|ms|s|m|h|d)?$",
-    "2s"
-);
-text_value!(
-    Size,
-    "a size in bytes, such as 4096, 64KiB or 32MiB",
-    r"^[0-9]+ *(B|KiB|MiB|GiB|kB|KB|MB|GB)?$",
-    "64KiB"
-);
+text_value!(Time, TIME_EXPECTED, "time-with-unit", r"^[0-9.]+ *(us|µs|ms|s|m|h|d)?$", "2s");
+text_value!(Size, SIZE_EXPECTED, "byte-size", r"^[0-9]+ *(B|KiB|MiB|GiB|kB|KB|MB|GB)?$", "64KiB");
 
 /// A reference to a secret. The value itself never stands in the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("writeOnly" = true))]
 pub struct SecretSource {
     /// Name of an environment variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,6 +230,8 @@ pub struct Secret(Box<str>);
 pub enum SecretError {
     /// Not exactly one of `env` and `file`.
     NotOneSource,
+    /// What should be an environment variable's name cannot be one.
+    NotAName,
     /// The environment variable is not set, or is empty.
     EnvMissing(String),
     /// The file cannot be read, or is empty.
@@ -207,8 +241,20 @@ pub enum SecretError {
 }
 
 impl SecretSource {
+    /// What is wrong with the reference itself, without reading the secret. A key pasted in place
+    /// of a variable's name is told apart and never shown.
+    pub fn check(&self) -> Result<(), SecretError> {
+        match (&self.env, &self.file) {
+            (Some(name), None) if is_variable_name(name) => Ok(()),
+            (Some(_), None) => Err(SecretError::NotAName),
+            (None, Some(_)) => Ok(()),
+            _ => Err(SecretError::NotOneSource),
+        }
+    }
+
     /// Reads the secret. `Ok(None)` when it is missing and optional.
     pub fn resolve(&self) -> Result<Option<Secret>, SecretError> {
+        self.check()?;
         let (value, origin) = match (&self.env, &self.file) {
             (Some(name), None) => match std::env::var(name) {
                 Ok(value) if !value.trim().is_empty() => (value, name.clone()),
@@ -239,6 +285,12 @@ impl SecretSource {
     }
 }
 
+fn is_variable_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 impl Secret {
     /// For tests and for values that are made at run time.
     pub fn new(value: impl Into<Box<str>>) -> Self {
@@ -263,6 +315,10 @@ impl fmt::Display for SecretError {
             Self::NotOneSource => {
                 f.write_str("a secret names exactly one source: {env: NAME} or {file: PATH}")
             }
+            Self::NotAName => f.write_str(
+                "`env` is not the name of an environment variable (letters, digits and `_`): the \
+                 secret itself never stands in this file",
+            ),
             Self::EnvMissing(name) => write!(
                 f,
                 "environment variable {name} is not set: export it, or mark the secret `optional: true`"

@@ -16,6 +16,7 @@ use crate::{meter, pool, provider, route, tenant};
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Where clients connect.
+    #[schemars(length(min = 1))]
     pub listeners: Vec<ListenerSettings>,
     /// Health, metrics, admin API, console.
     #[serde(default)]
@@ -54,6 +55,7 @@ pub struct File {
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
     /// Where to listen. Default `127.0.0.1:9090`. Anything beyond loopback needs `token`.
+    #[schemars(with = "String", extend("format" = "socket-address", "examples" = ["127.0.0.1:9090"]))]
     pub address: SocketAddr,
     /// Bearer token for `/admin/v1`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,12 +75,14 @@ pub struct Bounds {
     /// The request line and all headers. Default 64KiB.
     pub head: Size,
     /// Number of headers. Default 100; HTTP/1 refuses more than 256 whatever stands here.
+    #[schemars(range(min = 1, max = 256))]
     pub headers: u32,
     /// The request body. Default 64MiB.
     pub body: Size,
     /// One frame of a stream, in either direction. Default 16MiB.
     pub frame: Size,
     /// Nesting of a JSON body. Default 128.
+    #[schemars(range(min = 1, max = 1024))]
     pub json_depth: u32,
     /// Time between two reads while a request arrives. Default 30s.
     pub read: Time,
@@ -113,6 +117,7 @@ pub struct LogSettings {
     /// The access log, one JSON line a request: `stdout`, `stderr`, `off`, or a path. Default `stdout`.
     pub access: String,
     /// The level of the process log on standard error: `error`, `warn`, `info`, `debug`. Default `info`.
+    #[schemars(extend("enum" = ["error", "warn", "info", "debug"]))]
     pub level: String,
 }
 

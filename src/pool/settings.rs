@@ -16,6 +16,7 @@ pub struct Settings {
     #[serde(default)]
     pub hash_on: HashOn,
     /// The targets.
+    #[schemars(length(min = 1))]
     pub targets: Vec<TargetSettings>,
     /// The four timeouts.
     #[serde(default)]
@@ -64,6 +65,7 @@ pub struct TargetSettings {
     pub priority: u32,
     /// Most requests at a time. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_concurrent: Option<u32>,
 }
 
@@ -131,8 +133,10 @@ impl Default for Timeouts {
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySettings {
     /// Most attempts a request, the first included. Default 3.
+    #[schemars(range(min = 1, max = 16))]
     pub attempts: u32,
     /// Retries may add at most this many percent to the pool's requests. Default 20.
+    #[schemars(range(max = 100))]
     pub budget_percent: u32,
     /// Retries a second that are allowed whatever the percentage. Default 10.
     pub budget_min_per_second: u32,
@@ -151,8 +155,10 @@ pub struct BreakerSettings {
     /// Opens after this many failures in a row. Default 5; 0 turns this signal off.
     pub consecutive_failures: u32,
     /// Opens when this many percent of the window failed. Default 50; 0 turns this signal off.
+    #[schemars(range(max = 100))]
     pub error_percent: u32,
     /// Fewest requests in the window for `error_percent` to count. Default 20.
+    #[schemars(range(min = 1))]
     pub min_requests: u32,
     /// The window of `error_percent`. Default 10s.
     pub window: Time,
@@ -161,8 +167,10 @@ pub struct BreakerSettings {
     /// Longest cooldown. Default 60s.
     pub cooldown_max: Time,
     /// Probes at a time while half open. Default 1.
+    #[schemars(range(min = 1))]
     pub half_open: u32,
     /// Successes in a row that close it. Default 2.
+    #[schemars(range(min = 1))]
     pub close_after: u32,
 }
 
@@ -199,9 +207,11 @@ pub struct HealthSettings {
     pub timeout: Time,
     /// Failures in a row that take a target out. Default 3.
     #[serde(default = "three")]
+    #[schemars(range(min = 1))]
     pub unhealthy_after: u32,
     /// Successes in a row that bring it back. Default 2.
     #[serde(default = "two")]
+    #[schemars(range(min = 1))]
     pub healthy_after: u32,
 }
 
@@ -238,13 +248,16 @@ impl Default for QueueSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct HedgeSettings {
     /// Hedge after this quantile of the pool's time to first token. Default 0.95.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub quantile: f64,
     /// Never before this. Default 200ms.
     pub min_delay: Time,
     /// At most this many percent of the pool's requests are hedged. Default 5.
+    #[schemars(range(max = 100))]
     pub max_percent: u32,
     /// A request estimated to cost more than this is not hedged, in dollars. Default: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub max_cost_usd: Option<f64>,
 }
 

@@ -15,6 +15,7 @@ use crate::config::Time;
 #[serde(deny_unknown_fields)]
 pub struct ListenerSettings {
     /// Address and port (`127.0.0.1:8080`, `[::1]:8080`).
+    #[schemars(with = "String", extend("format" = "socket-address", "examples" = ["127.0.0.1:8080"]))]
     pub address: SocketAddr,
     /// TLS. Cleartext without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
