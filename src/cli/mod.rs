@@ -1,8 +1,91 @@
 //! The command line.
 
+mod check;
+mod keys;
+mod run;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Read where no `--config` is given.
+const CONFIG_DEFAULT: &str = "conf/weir.yaml";
+
+/// An edge proxy for LLM traffic: streams tokens, counts them exactly, and survives its upstreams.
+///
+/// Without a command it runs with conf/weir.yaml, or with the same configuration built in where
+/// there is no such file.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, max_term_width = 100, after_help = SIGNALS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const SIGNALS: &str = "\
+Signals while it runs:
+  HUP    read the configuration again; a bad file changes nothing
+  TERM   drain: open streams may finish within `runtime.drain`, then exit
+  QUIT   hand the listening sockets to a process started with `run --upgrade`, then drain
+  INT    exit at once
+
+Exit status: 0 done, 1 the configuration is wrong or the command failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy
+    Run(RunArgs),
+    /// Check a configuration: every error with file, line, column and what would be right
+    Check(CheckArgs),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Work with callers' API keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+}
+
+#[derive(Debug, Default, Args)]
+struct RunArgs {
+    /// The configuration file [default: conf/weir.yaml, or the one built in]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take the listening sockets over from the running process, which then drains (send it QUIT)
+    #[arg(short, long)]
+    upgrade: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The configuration file [default: conf/weir.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Print the form in which a key stands in the configuration (`hash: sha256:…`)
+    ///
+    /// The key is read from standard input, so that it does not show in the process list:
+    ///
+    ///   weir keys hash < key.txt
+    #[command(verbatim_doc_comment)]
+    Hash,
+}
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::parse().command {
+        None => run::run(RunArgs::default()),
+        Some(Command::Run(args)) => run::run(args),
+        Some(Command::Check(args)) => check::check(args),
+        Some(Command::Schema) => check::schema(),
+        Some(Command::Keys(KeysCommand::Hash)) => keys::hash(),
+    }
+}
+
+/// Reports why a command failed.
+fn fail(message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("weir: {message}");
+    ExitCode::FAILURE
 }

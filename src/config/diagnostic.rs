@@ -1,6 +1,6 @@
 //! What is wrong with a file, and where.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
@@ -49,7 +49,12 @@ impl fmt::Display for Diagnostic {
 
 /// One diagnostic a line.
 pub fn render(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect()
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{diagnostic}");
+    }
+    text
 }
 
 /// Messages of other parsers may have several lines; a diagnostic has one.

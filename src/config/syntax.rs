@@ -34,6 +34,13 @@ pub fn explain(text: &str, error: &Error) -> (Position, String) {
     {
         return (opened, format!("this {quote} is never closed: add the closing {quote}"));
     }
+    if let Some((opened, bracket)) = unclosed_bracket(text, at).filter(|_| is_about_flow(said)) {
+        let (close, part) = if bracket == '[' { (']', "items") } else { ('}', "entries") };
+        return (
+            opened,
+            format!("this `{bracket}` is not closed: add `{close}`, or a `,` between its {part}"),
+        );
+    }
     (at, advice(said, line(text, at), at).unwrap_or_else(|| said.to_owned()))
 }
 
@@ -52,6 +59,9 @@ fn advice(said: &str, line: &str, at: Position) -> Option<String> {
              move the key to a line of its own"
                 .into()
         }
+        () if has("did not find expected key") && line.trim_start().starts_with("- ") => {
+            "a list item among keys: remove the `- `, or put it under the key it belongs to".into()
+        }
         () if has("did not find expected key") => {
             "this line's indentation fits no level above it: align it with its neighbours".into()
         }
@@ -60,15 +70,10 @@ fn advice(said: &str, line: &str, at: Position) -> Option<String> {
              `- `"
                 .into()
         }
-        () if has("expected ',' or '}'") => {
-            "a `{` above is not closed: add `}`, or a `,` between its entries".into()
+        () if has("implicit flow mapping") || has("unexpected EOF") => {
+            "an item between two commas is missing".into()
         }
-        () if has("expected ',' or ']'") || has("illegal placement of ':'") => {
-            "a `[` above is not closed: add `]`, or a `,` between its items".into()
-        }
-        () if has("implicit flow mapping") || has("unexpected EOF") || has("Eof") => {
-            "the file ends inside a `[` or `{`, or an item between two commas is missing".into()
-        }
+        () if has("budget breached") => "the file is nested too deeply, or is too large".into(),
         () if has("misplaced bracket") => {
             "a closing bracket without its opening one: remove it".into()
         }
@@ -105,6 +110,47 @@ fn line(text: &str, at: Position) -> &str {
     text.lines().nth((at.line as usize).saturating_sub(1)).unwrap_or("")
 }
 
+/// Whether the parser stopped inside `[…]` or `{…}`.
+fn is_about_flow(said: &str) -> bool {
+    ["expected ',' or", "illegal placement of ':'", "flow", "EOF"]
+        .iter()
+        .any(|part| said.contains(part))
+}
+
+/// The innermost bracket that is open at `at`.
+fn unclosed_bracket(text: &str, at: Position) -> Option<(Position, char)> {
+    let mut open: Vec<(Position, char)> = Vec::new();
+    for (row, line) in (1..).zip(text.lines()) {
+        if row > at.line {
+            break;
+        }
+        let mut quote = None;
+        let mut before = ' ';
+        for (column, c) in (1..).zip(line.chars()) {
+            let here = Position::new(row, column);
+            if here >= at {
+                break;
+            }
+            match (quote, c) {
+                (Some(q), _) if q == c => quote = None,
+                (Some(_), _) => {}
+                (None, '"' | '\'') if opens_quote(before) => quote = Some(c),
+                (None, '#') if before == ' ' => break,
+                (None, '[' | '{') => open.push((here, c)),
+                (None, ']' | '}') => drop(open.pop()),
+                (None, _) => {}
+            }
+            before = c;
+        }
+    }
+    open.pop()
+}
+
+/// A quote opens a text where a value can begin.
+fn opens_quote(before: char) -> bool {
+    matches!(before, ' ' | '[' | '{' | ',' | ':')
+}
+
 /// The last quote before `at` that opens a value and has no partner on its line.
 fn unclosed_quote(text: &str, at: Position) -> Option<(Position, char)> {
     text.lines()
@@ -127,12 +173,11 @@ fn open_quote(line: &str) -> Option<(usize, char)> {
             Some((_, '"')) if escaped => escaped = false,
             Some((_, '"')) if c == '\\' => escaped = true,
             Some((_, quote)) if c == quote => open = None,
-            Some(_) => {}
             None if c == '#' && before == ' ' => return None,
-            None if matches!(c, '"' | '\'') && matches!(before, ' ' | '[' | '{' | ',' | ':') => {
+            None if matches!(c, '"' | '\'') && opens_quote(before) => {
                 open = Some((column, c));
             }
-            None => {}
+            Some(_) | None => {}
         }
         before = c;
     }

@@ -307,6 +307,9 @@ impl<'s> Walk<'s> {
 
     /// How to turn what was written into what is wanted.
     fn hint(&self, node: &Node, spot: &Spot<'_>, schema: &'s Schema) -> Option<String> {
+        if let (Some(format), Value::Unsigned(number)) = (format_of(schema), &node.value) {
+            return (format.check)(&number.to_string()).err();
+        }
         let last = spot.path.rsplit('.').next().unwrap_or(spot.path);
         match (types(schema).next()?, &node.value) {
             (
@@ -316,6 +319,9 @@ impl<'s> Walk<'s> {
                 let shown = node.describe();
                 let literal = shown.rsplit(' ').next().unwrap_or_default();
                 Some(format!("put it between quotes, \"{literal}\""))
+            }
+            ("integer", Value::Float(number)) if number.fract() == 0.0 => {
+                Some("it is too large".into())
             }
             ("boolean", Value::Text(word)) => match word.to_ascii_lowercase().as_str() {
                 "yes" | "on" | "y" | "true" => Some("write `true`".into()),
@@ -471,6 +477,9 @@ fn types(schema: &Schema) -> impl Iterator<Item = &str> {
 fn accepts(schema: &Schema, value: &Value) -> bool {
     if alternatives(schema).is_some_and(|each| each.iter().any(|one| accepts(one, value))) {
         return true;
+    }
+    if allowed_words(schema).is_some() {
+        return matches!(value, Value::Text(_));
     }
     let mut types = types(schema).peekable();
     if types.peek().is_none() {

@@ -45,6 +45,11 @@ impl Source {
         Ok(Self { name: name.into(), file: Arc::new(file), document: Arc::new(document) })
     }
 
+    /// Reads a file, or the built-in default configuration where none is given.
+    pub fn open(path: Option<&Path>) -> Result<Self, Vec<Diagnostic>> {
+        path.map_or_else(Self::builtin, Self::load)
+    }
+
     /// The built-in default configuration.
     pub fn builtin() -> Result<Self, Vec<Diagnostic>> {
         Self::parse(BUILTIN_NAME, BUILTIN)
@@ -78,7 +83,7 @@ fn read(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = memchr::memchr_iter(b'\n', valid).count() + 1;
         format!("line {line} is not UTF-8: save the file in that encoding")
     })
 }

@@ -1,0 +1,135 @@
+//! What a schema cannot express: names that lead nowhere, cycles, settings that contradict each
+//! other, secrets and files that are missing.
+
+mod listeners;
+mod pools;
+mod providers;
+mod routes;
+
+use std::path::Path;
+
+use super::{File, Source};
+use crate::config::{Diagnostic, Report, SecretSource, nearest, word_list};
+use crate::tenant::Access;
+
+/// Names listed before an ellipsis when none is near.
+const NAMES_MAX: usize = 12;
+
+/// Everything that is wrong with a file that fits the schema. Reads secrets and certificates, so
+/// what it finds depends on the environment too.
+pub fn check(source: &Source) -> Vec<Diagnostic> {
+    let mut check = Check::new(source);
+    listeners::check(&mut check);
+    providers::check(&mut check);
+    pools::check(&mut check);
+    routes::check(&mut check);
+    check.access();
+    check.report.finish()
+}
+
+/// The file under check and what was found so far.
+struct Check<'s> {
+    source: &'s Source,
+    file: &'s File,
+    report: Report,
+}
+
+impl<'s> Check<'s> {
+    fn new(source: &'s Source) -> Self {
+        Self { source, file: &source.file, report: source.report() }
+    }
+
+    /// An error at the value that `path` names.
+    fn add(&mut self, path: &str, message: impl Into<String>) {
+        self.report.add(self.source.at(path), message);
+    }
+
+    /// An error at the key that `path` names.
+    fn add_at_key(&mut self, path: &str, message: impl Into<String>) {
+        self.report.add(self.source.key_at(path), message);
+    }
+
+    /// A name that is not among the known ones.
+    fn unknown_name<'n>(
+        &mut self,
+        path: &str,
+        what: &str,
+        name: &str,
+        known: impl Iterator<Item = &'n String>,
+    ) {
+        let names: Vec<&str> = known.map(String::as_str).collect();
+        let proposal = match nearest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => format!("there is no {what} yet: add it"),
+            None if names.len() == 1 => format!("the only one is `{}`", names[0]),
+            None => format!("there are {}", word_list(names, NAMES_MAX).replace(" or ", " and ")),
+        };
+        self.add(path, format!("unknown {what} `{name}`: {proposal}"));
+    }
+
+    /// A name that stands in URLs, labels and logs.
+    fn name(&mut self, path: &str, what: &str, name: &str) {
+        const CHARS_MAX: usize = 64;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let fits = !name.is_empty() && name.len() <= CHARS_MAX && name.chars().all(plain);
+        if !fits {
+            self.add_at_key(
+                path,
+                format!(
+                    "the name of a {what} has 1 to {CHARS_MAX} letters, digits, `-`, `_` or `.`, \
+                     because it stands in addresses, labels and logs"
+                ),
+            );
+        }
+    }
+
+    fn secret(&mut self, path: &str, secret: &SecretSource) {
+        if let Err(error) = secret.resolve() {
+            self.add(path, error.to_string());
+        }
+    }
+
+    /// A file that must be there and readable; its bytes, if it is.
+    fn readable(&mut self, path: &str, file: &Path) -> Option<Vec<u8>> {
+        match std::fs::read(file) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.add(path, format!("{} cannot be read: {error}", file.display()));
+                None
+            }
+        }
+    }
+
+    /// A PEM file with certificates.
+    fn certificates(&mut self, path: &str, file: &Path) {
+        use rustls_pki_types::CertificateDer;
+        use rustls_pki_types::pem::PemObject;
+        let Some(bytes) = self.readable(path, file) else { return };
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        if !certificates.is_ok_and(|found| !found.is_empty()) {
+            self.add(
+                path,
+                format!(
+                    "{} holds no certificate in PEM form (`-----BEGIN CERTIFICATE-----`)",
+                    file.display()
+                ),
+            );
+        }
+    }
+
+    /// Keys that callers need: there must be one. What a key itself must be like is
+    /// [`crate::tenant::Directory`]'s to say.
+    fn access(&mut self) {
+        let none = self.file.tenants.values().all(|tenant| tenant.keys.is_empty());
+        if self.file.access == Access::Keys && none {
+            self.add(
+                "access",
+                "every caller needs a key, and there is none: add one under `tenants`, or write \
+                 `access: open` to let everybody in",
+            );
+        }
+        for name in self.file.tenants.keys() {
+            self.name(&format!("tenants.{name}"), "tenant", name);
+        }
+    }
+}

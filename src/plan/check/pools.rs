@@ -1,0 +1,243 @@
+//! Pools: targets, fallbacks, and numbers that contradict each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Check;
+use crate::config::{Size, Time};
+use crate::pool::{HashOn, HealthKind, Settings, Strategy};
+
+const ZERO: Time = Time::ms(0);
+
+pub(super) fn check(check: &mut Check<'_>) {
+    let file = check.file;
+    for (name, settings) in &file.pools {
+        let path = format!("pools.{name}");
+        check.name(&path, "pool", name);
+        targets(check, &path, settings);
+        timeouts(check, &path, settings);
+        breaker(check, &path, settings);
+        health(check, &path, settings);
+        hash(check, &path, settings);
+        if settings.hedge.is_some() && settings.targets.len() < 2 {
+            check.add_at_key(
+                &format!("{path}.hedge"),
+                "hedging needs a second target to go to: add one, or remove `hedge`",
+            );
+        }
+        fallbacks(check, name, &path, settings);
+    }
+    cycles(check);
+}
+
+fn targets(check: &mut Check<'_>, path: &str, settings: &Settings) {
+    let file = check.file;
+    let mut seen = BTreeMap::new();
+    for (index, target) in settings.targets.iter().enumerate() {
+        let at = format!("{path}.targets[{index}]");
+        if !file.providers.contains_key(&target.provider) {
+            check.unknown_name(
+                &format!("{at}.provider"),
+                "provider",
+                &target.provider,
+                file.providers.keys(),
+            );
+        }
+        if target.model.as_deref() == Some("") {
+            check.add(&format!("{at}.model"), "the model is empty: name one, or remove `model`");
+        }
+        if let Some(first) = seen.insert((&target.provider, &target.model), index) {
+            check.add(
+                &at,
+                format!(
+                    "the same provider and model as {path}.targets[{first}]: keep one, with the \
+                     weight of both"
+                ),
+            );
+        }
+    }
+    if !settings.targets.is_empty() && settings.targets.iter().all(|target| target.weight == 0) {
+        check.add(
+            &format!("{path}.targets"),
+            format!(
+                "every target of {path} has weight 0, so none takes traffic: give one a weight"
+            ),
+        );
+    }
+}
+
+fn timeouts(check: &mut Check<'_>, path: &str, settings: &Settings) {
+    let times = settings.timeouts;
+    let each = [
+        ("connect", times.connect),
+        ("first_token", times.first_token),
+        ("inter_token", times.inter_token),
+        ("total", times.total),
+    ];
+    for (name, time) in each {
+        let at = format!("{path}.timeouts.{name}");
+        if time == ZERO {
+            check.add(&at, format!("{at} is 0: every request would fail; give it a duration"));
+        } else if time > times.total && times.total > ZERO {
+            check.add(
+                &at,
+                format!(
+                    "{at} is {time}, longer than `total` ({}): it could never pass",
+                    times.total
+                ),
+            );
+        }
+    }
+}
+
+fn breaker(check: &mut Check<'_>, path: &str, settings: &Settings) {
+    let breaker = settings.breaker;
+    for (name, time) in [("window", breaker.window), ("cooldown", breaker.cooldown)] {
+        if time == ZERO {
+            let at = format!("{path}.breaker.{name}");
+            check.add(&at, format!("{at} is 0: give it a duration, such as 10s"));
+        }
+    }
+    if breaker.cooldown > breaker.cooldown_max {
+        let at = format!("{path}.breaker.cooldown");
+        check.add(
+            &at,
+            format!(
+                "{at} is {}, longer than `cooldown_max` ({})",
+                breaker.cooldown, breaker.cooldown_max
+            ),
+        );
+    }
+}
+
+fn health(check: &mut Check<'_>, path: &str, settings: &Settings) {
+    let file = check.file;
+    let Some(health) = &settings.health else { return };
+    let at = format!("{path}.health");
+    match (health.kind, &health.path) {
+        (Some(HealthKind::Http), None) => check.add(
+            &format!("{at}.kind"),
+            "a health check of kind `http` needs a `path`, such as /models",
+        ),
+        (Some(kind @ (HealthKind::Tcp | HealthKind::Completion)), Some(_)) => {
+            let kind = if kind == HealthKind::Tcp { "tcp" } else { "completion" };
+            check.add(
+                &format!("{at}.path"),
+                format!(
+                    "a health check of kind `{kind}` has no path: remove it, or use `kind: http`"
+                ),
+            );
+        }
+        (_, Some(path)) if !path.starts_with('/') => {
+            check.add(&format!("{at}.path"), format!("a path begins with `/`: write /{path}"));
+        }
+        (Some(HealthKind::Completion), None) => {
+            for (index, target) in settings.targets.iter().enumerate() {
+                let provider = file.providers.get(&target.provider);
+                let none = provider.is_some_and(|provider| provider.probe_model.is_none());
+                if none && target.model.is_none() {
+                    check.add(
+                        &format!("{path}.targets[{index}]"),
+                        format!(
+                            "a health check of kind `completion` needs a model: give this target a \
+                             `model`, or provider `{}` a `probe_model`",
+                            target.provider
+                        ),
+                    );
+                }
+            }
+        }
+        _ => {}
+    }
+    for (name, time) in [("interval", health.interval), ("timeout", health.timeout)] {
+        if time == ZERO {
+            let at = format!("{at}.{name}");
+            check.add(&at, format!("{at} is 0: give it a duration, such as 5s"));
+        }
+    }
+}
+
+fn hash(check: &mut Check<'_>, path: &str, settings: &Settings) {
+    let at = format!("{path}.hash_on");
+    if settings.strategy != Strategy::Hash && settings.hash_on != HashOn::Caller {
+        check.add_at_key(&at, "`hash_on` has no effect without `strategy: hash`");
+    }
+    match &settings.hash_on {
+        HashOn::Header(name) if http::HeaderName::from_bytes(name.as_bytes()).is_err() => {
+            check.add(&format!("{at}.header"), format!("`{name}` is not the name of a header"));
+        }
+        HashOn::PromptPrefix(Size(0)) => {
+            check.add(&format!("{at}.prompt_prefix"), "a prefix of 0 bytes is the same for all");
+        }
+        _ => {}
+    }
+}
+
+fn fallbacks(check: &mut Check<'_>, name: &str, path: &str, settings: &Settings) {
+    let file = check.file;
+    let mut seen = BTreeSet::new();
+    for (index, fallback) in settings.fallback.iter().enumerate() {
+        let at = format!("{path}.fallback[{index}]");
+        if fallback == name {
+            check.add(&at, format!("{path} cannot be its own fallback: remove it"));
+        } else if !file.pools.contains_key(fallback) {
+            check.unknown_name(&at, "pool", fallback, file.pools.keys());
+        } else if !seen.insert(fallback) {
+            check.add(&at, format!("pool `{fallback}` is already a fallback of {path}"));
+        }
+    }
+}
+
+/// A chain of fallbacks that comes back to where it began. Each cycle is reported once, at the pool
+/// of it that is first by name.
+fn cycles(check: &mut Check<'_>) {
+    let file = check.file;
+    for start in file.pools.keys() {
+        if let Some((index, chain)) = cycle_from(&file.pools, start)
+            && chain.iter().all(|pool| *pool >= start.as_str())
+        {
+            check.add(
+                &format!("pools.{start}.fallback[{index}]"),
+                format!(
+                    "fallbacks go round in a circle: {}; remove one of them",
+                    chain.join(" → ")
+                ),
+            );
+        }
+    }
+}
+
+/// The shortest way from `start` back to itself through two pools or more, and which of its
+/// fallbacks begins it.
+fn cycle_from<'p>(
+    pools: &'p BTreeMap<String, Settings>,
+    start: &'p str,
+) -> Option<(usize, Vec<&'p str>)> {
+    let fallbacks = |pool: &str| {
+        let settings = pools.get(pool);
+        settings.into_iter().flat_map(|settings| settings.fallback.iter().map(String::as_str))
+    };
+    let mut reached: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut next: Vec<&str> = vec![start];
+    while !next.is_empty() {
+        let mut further = Vec::new();
+        for from in next {
+            for to in fallbacks(from).filter(|to| *to != from) {
+                if to == start {
+                    let mut chain = vec![start, from];
+                    while let Some(before) = reached.get(chain[chain.len() - 1]) {
+                        chain.push(before);
+                    }
+                    chain.reverse();
+                    let index = fallbacks(start).position(|pool| pool == chain[1])?;
+                    return Some((index, chain));
+                }
+                if !reached.contains_key(to) {
+                    reached.insert(to, from);
+                    further.push(to);
+                }
+            }
+        }
+        next = further;
+    }
+    None
+}

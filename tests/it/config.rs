@@ -1,0 +1,82 @@
+//! Malformed configurations and exactly what weir says about each; the configurations that ship;
+//! the corpus of the fuzz target.
+//!
+//! `UPDATE_GOLDEN=1` rewrites the expected files; the diff is then read by a person.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use weir::config::{Diagnostic, render};
+use weir::plan::{self, Source};
+
+/// Everything weir says about a file, by whichever step finds it.
+fn diagnostics(path: &Path) -> Vec<Diagnostic> {
+    match Source::load(path) {
+        Ok(source) => plan::check(&source),
+        Err(found) => found,
+    }
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{folder}: {error}"))
+        .map(|entry| entry.expect("a readable entry").path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    files.sort();
+    files
+}
+
+fn updating() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
+/// Compares with a file that is kept in the repository, or rewrites it.
+fn same_as_kept(kept: &Path, actual: &str) -> Result<(), String> {
+    if updating() {
+        fs::write(kept, actual).map_err(|error| format!("{}: {error}", kept.display()))?;
+        return Ok(());
+    }
+    let expected = fs::read_to_string(kept).unwrap_or_default();
+    if expected == actual {
+        return Ok(());
+    }
+    Err(format!(
+        "{} differs (UPDATE_GOLDEN=1 rewrites it)\n--- expected\n{expected}--- actual\n{actual}",
+        kept.display()
+    ))
+}
+
+#[test]
+fn every_malformed_configuration_gets_exactly_its_diagnostics() {
+    let cases = files("tests/golden/config", "yaml");
+    assert!(cases.len() >= 40, "only {} cases", cases.len());
+    let mut failures = Vec::new();
+    for case in cases {
+        let found = diagnostics(&case);
+        assert!(!found.is_empty(), "{} is accepted", case.display());
+        for diagnostic in &found {
+            let text = diagnostic.to_string();
+            assert!(!text.contains("sk-"), "a secret shows: {text}");
+            assert!(!text.contains('\n'), "more than one line: {text}");
+        }
+        if let Err(failure) = same_as_kept(&case.with_extension("txt"), &render(&found)) {
+            failures.push(failure);
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_default_configuration_is_valid_and_is_the_built_in_one() {
+    let found = diagnostics(Path::new("conf/weir.yaml"));
+    assert!(found.is_empty(), "{}", render(&found));
+    let file = Source::load(Path::new("conf/weir.yaml")).expect("valid").file;
+    assert_eq!(file, Source::builtin().expect("valid").file);
+}
+
+#[test]
+fn the_schema_that_ships_is_the_one_that_is_derived() {
+    let derived = serde_json::to_string_pretty(plan::schema()).expect("serialises") + "\n";
+    same_as_kept(Path::new("conf/schema.json"), &derived).unwrap_or_else(|why| panic!("{why}"));
+}

@@ -1,0 +1,3 @@
+//! Integration tests, one binary; each room's are a module.
+
+mod config;
