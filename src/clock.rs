@@ -1,6 +1,8 @@
 //! Time as the rest of weir sees it: a monotonic instant for durations and deadlines, and a wall
 //! clock for records.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use std::time::{Duration, Instant};
@@ -13,4 +15,96 @@ pub fn unix_ms() -> u64 {
 /// Seconds since the Unix epoch.
 pub fn unix_s() -> u64 {
     unix_ms() / 1000
+}
+
+/// The present. Follows tokio's clock, so that a test which pauses that clock pauses this one too.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// An instant, or none, that many threads read and write without a lock.
+#[derive(Debug)]
+pub struct AtomicInstant(AtomicI64);
+
+/// Stands for no instant.
+const NEVER: i64 = i64::MIN;
+
+/// What atomic instants are counted from. Only differences are ever seen.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl AtomicInstant {
+    /// No instant.
+    pub const fn none() -> Self {
+        Self(AtomicI64::new(NEVER))
+    }
+
+    /// This instant.
+    pub fn new(at: Instant) -> Self {
+        Self(AtomicI64::new(nanoseconds(at)))
+    }
+
+    /// The instant, if there is one.
+    pub fn get(&self) -> Option<Instant> {
+        instant(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Sets or clears it.
+    pub fn set(&self, at: Option<Instant>) {
+        self.0.store(at.map_or(NEVER, nanoseconds), Ordering::SeqCst);
+    }
+
+    /// Sets it to the later of what it holds and `at`.
+    pub fn extend(&self, at: Instant) {
+        self.0.fetch_max(nanoseconds(at), Ordering::SeqCst);
+    }
+
+    /// The instant, if it lies after `now`.
+    pub fn after(&self, now: Instant) -> Option<Instant> {
+        match self.0.load(Ordering::SeqCst) {
+            NEVER => None,
+            at => instant(at).filter(|at| *at > now),
+        }
+    }
+}
+
+fn nanoseconds(at: Instant) -> i64 {
+    match at.checked_duration_since(*ORIGIN) {
+        Some(later) => later.as_nanos().min(i64::MAX as u128) as i64,
+        None => -(ORIGIN.duration_since(at).as_nanos().min(i64::MAX as u128) as i64),
+    }
+}
+
+fn instant(at: i64) -> Option<Instant> {
+    let distance = Duration::from_nanos(at.unsigned_abs());
+    match at {
+        NEVER => None,
+        0.. => ORIGIN.checked_add(distance),
+        _ => ORIGIN.checked_sub(distance),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_atomic_instant_holds_what_it_was_given() {
+        let now = Instant::now();
+        let cell = AtomicInstant::none();
+        assert_eq!((cell.get(), cell.after(now)), (None, None));
+        let later = now + Duration::from_secs(5);
+        cell.set(Some(later));
+        assert_eq!(cell.get(), Some(later));
+        assert_eq!(cell.after(now), Some(later));
+        assert_eq!(cell.after(later), None);
+        cell.extend(now);
+        assert_eq!(cell.get(), Some(later));
+        cell.extend(later + Duration::from_secs(1));
+        assert_eq!(cell.get(), Some(later + Duration::from_secs(1)));
+        let earlier = *ORIGIN - Duration::from_nanos(7);
+        cell.set(Some(earlier));
+        assert_eq!(cell.get(), Some(earlier));
+        cell.set(None);
+        assert_eq!(cell.get(), None);
+    }
 }

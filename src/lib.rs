@@ -9,6 +9,7 @@ pub mod config;
 pub mod dialect;
 pub mod error;
 pub mod exchange;
+pub mod hash;
 pub mod ledger;
 pub mod limit;
 pub mod meter;

@@ -1,5 +1,10 @@
 //! A provider is data: where it is, which dialect it speaks, how it is authenticated.
 
+mod compiled;
+mod keys;
 mod settings;
+mod url;
 
+pub use compiled::{Mistake, Provider};
+pub use keys::{KeyChoice, KeyRing, KeySnapshot};
 pub use settings::{AuthScheme, HttpVersion, Settings, SimulatedSettings, TlsSettings};

@@ -1,0 +1,1 @@
+//! Tests of a pool as a whole.

@@ -1,0 +1,367 @@
+//! A provider, ready for use.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::keys::{KeyChoice, KeyRing};
+use super::settings::{AuthScheme, HttpVersion, Settings, TlsSettings};
+use super::url::BaseUrl;
+use crate::clock::{Duration, Instant};
+use crate::config::Secret;
+use crate::dialect::Dialect;
+use crate::hash;
+
+/// What is wrong with a setting: its path in the file, and what would be right.
+pub type Mistake = (String, String);
+
+/// One upstream account, ready for use.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The wire format it speaks.
+    pub dialect: Dialect,
+    /// Whether it is reached over TLS.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: Box<str>,
+    /// TCP port.
+    pub port: u16,
+    /// The name to ask for and to verify in TLS.
+    pub sni: Box<str>,
+    /// The value of `Host` or `:authority`.
+    pub authority: HeaderValue,
+    /// Path prefix of its API: empty, or begins with `/` and does not end with one.
+    pub base_path: Box<str>,
+    /// Where the credential goes.
+    pub auth: AuthScheme,
+    /// The credentials.
+    pub keys: KeyRing,
+    /// Headers added to every request.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How its certificate is verified.
+    pub tls_settings: TlsSettings,
+    /// HTTP version towards it.
+    pub http: HttpVersion,
+    /// How long an idle connection is kept.
+    pub idle: Duration,
+    /// The model asked for by health checks of kind `completion`.
+    pub probe_model: Option<Box<str>>,
+    /// Whether it is served by this process.
+    pub simulated: bool,
+    /// Connections of two providers with the same number are interchangeable.
+    pub reuse_key: u64,
+    usable: bool,
+}
+
+impl Provider {
+    /// Compiles the settings. `simulated_addr` is where the simulated provider of this name
+    /// listens; without one (when a file is only checked) its port is 0. The state of keys is
+    /// taken over from `previous`.
+    ///
+    /// # Errors
+    /// Every mistake, each with the path of its setting.
+    pub fn compile(
+        name: &str,
+        settings: &Settings,
+        simulated_addr: Option<SocketAddr>,
+        previous: Option<&Arc<Provider>>,
+    ) -> Result<Arc<Self>, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut keep = |field: &str, message: String| {
+            mistakes.push((format!("providers.{name}{field}"), message));
+        };
+        let url = address(settings, simulated_addr)
+            .map_err(|(field, message)| keep(field, message))
+            .unwrap_or_default();
+        let auth = settings.auth.unwrap_or_else(|| default_auth(settings.dialect));
+        let keys = resolve_keys(settings, auth, &mut keep);
+        let headers = static_headers(settings, &mut keep);
+        let sni = settings.tls.sni.clone().map_or_else(|| url.host.clone(), Into::into);
+        if settings.tls.sni.as_deref().is_some_and(str::is_empty) {
+            keep(".tls.sni", "the name is empty: write a host name, or leave `sni` out".into());
+        }
+        let authority = HeaderValue::try_from(url.authority())
+            .map_err(|_| keep(".base_url", "the host cannot stand in a header".into()));
+        let Ok(authority) = authority else { return Err(mistakes) };
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let usable = settings.keys.is_empty() || !keys.is_empty() || settings.simulated.is_some();
+        let previous = previous.filter(|previous| {
+            previous.host == url.host && previous.port == url.port && previous.tls == url.tls
+        });
+        Ok(Arc::new(Self {
+            name: name.into(),
+            dialect: settings.dialect,
+            reuse_key: reuse_key(&url, &sni, settings),
+            keys: KeyRing::new(keys, previous.map(|previous| &previous.keys)),
+            tls: url.tls,
+            host: url.host,
+            port: url.port,
+            sni,
+            authority,
+            base_path: url.base_path,
+            auth,
+            headers,
+            tls_settings: settings.tls.clone(),
+            http: settings.http,
+            idle: settings.idle.0,
+            probe_model: settings.probe_model.as_deref().map(Into::into),
+            simulated: settings.simulated.is_some(),
+            usable,
+        }))
+    }
+
+    /// False when it wants a credential and every one of them is optional and missing. Its targets
+    /// are then left out.
+    pub fn usable(&self) -> bool {
+        self.usable
+    }
+
+    /// The header that carries a key, ready for the request.
+    pub fn credential(&self, index: usize) -> Option<(HeaderName, HeaderValue)> {
+        Some((auth_header(self.auth)?, self.keys.header(index)?.clone()))
+    }
+
+    /// The next key in turn; see [`KeyRing::pick`].
+    pub fn pick_key(&self, now: Instant) -> KeyChoice<'_> {
+        self.keys.pick(now)
+    }
+}
+
+/// Where the dialect's own API wants its credential.
+fn default_auth(dialect: Dialect) -> AuthScheme {
+    match dialect {
+        Dialect::OpenAi | Dialect::Cohere | Dialect::Bedrock => AuthScheme::Bearer,
+        Dialect::Anthropic => AuthScheme::XApiKey,
+        Dialect::Gemini => AuthScheme::XGoogApiKey,
+    }
+}
+
+fn auth_header(auth: AuthScheme) -> Option<HeaderName> {
+    match auth {
+        AuthScheme::Bearer => Some(header::AUTHORIZATION),
+        AuthScheme::XApiKey => Some(HeaderName::from_static("x-api-key")),
+        AuthScheme::ApiKey => Some(HeaderName::from_static("api-key")),
+        AuthScheme::XGoogApiKey => Some(HeaderName::from_static("x-goog-api-key")),
+        AuthScheme::None => None,
+    }
+}
+
+fn address(
+    settings: &Settings,
+    simulated_addr: Option<SocketAddr>,
+) -> Result<BaseUrl, (&'static str, String)> {
+    match (&settings.base_url, settings.simulated) {
+        (Some(url), None) => BaseUrl::parse(url).map_err(|error| (".base_url", error)),
+        (None, None) => Err((
+            "",
+            "`base_url` is missing: write where the provider is, like https://api.example.com/v1"
+                .into(),
+        )),
+        (Some(_), Some(_)) => Err((
+            ".base_url",
+            "a simulated provider has its own address: remove `base_url` or `simulated`".into(),
+        )),
+        (None, Some(_)) => Ok(BaseUrl {
+            tls: false,
+            host: simulated_addr
+                .map_or_else(|| "127.0.0.1".into(), |address| address.ip().to_string().into()),
+            port: simulated_addr.map_or(0, |address| address.port()),
+            // The other dialects' own APIs have their version in every path.
+            base_path: if settings.dialect == Dialect::OpenAi { "/v1".into() } else { "".into() },
+        }),
+    }
+}
+
+fn resolve_keys(
+    settings: &Settings,
+    auth: AuthScheme,
+    keep: &mut impl FnMut(&str, String),
+) -> Vec<(Secret, HeaderValue)> {
+    if auth == AuthScheme::None && !settings.keys.is_empty() {
+        keep(".keys", "`auth: none` sends no credential: remove `keys`, or choose a scheme".into());
+        return Vec::new();
+    }
+    let mut keys: Vec<(Secret, HeaderValue)> = Vec::new();
+    for (at, source) in settings.keys.iter().enumerate() {
+        let field = format!(".keys[{at}]");
+        let secret = match source.resolve() {
+            Ok(Some(secret)) => secret,
+            Ok(None) => continue,
+            Err(error) => {
+                keep(&field, error.to_string());
+                continue;
+            }
+        };
+        let text = match auth {
+            AuthScheme::Bearer => format!("Bearer {}", secret.expose()),
+            _ => secret.expose().to_owned(),
+        };
+        match HeaderValue::try_from(text) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                if keys.iter().all(|(known, _)| *known != secret) {
+                    keys.push((secret, value));
+                }
+            }
+            Err(_) => keep(&field, "it holds a character that no header can carry".into()),
+        }
+    }
+    keys
+}
+
+/// Headers that belong to weir or to the connection, and what to do instead.
+fn header_refusal(name: &HeaderName) -> Option<&'static str> {
+    match name.as_str() {
+        "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "proxy-authorization" => {
+            Some("it carries a credential: name it under `keys`, as {env: NAME} or {file: PATH}")
+        }
+        "host" => Some("it follows from `base_url`"),
+        "content-length" | "transfer-encoding" | "connection" | "keep-alive" | "te" | "trailer"
+        | "upgrade" | "proxy-connection" | "expect" => {
+            Some("it belongs to the connection: remove it")
+        }
+        _ => None,
+    }
+}
+
+fn static_headers(
+    settings: &Settings,
+    keep: &mut impl FnMut(&str, String),
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::with_capacity(settings.headers.len());
+    for (name, value) in &settings.headers {
+        let field = format!(".headers.{name}");
+        let Ok(header) = HeaderName::try_from(name.as_str()) else {
+            keep(&field, format!("`{name}` is not a header name: letters, digits and `-`"));
+            continue;
+        };
+        if let Some(why) = header_refusal(&header) {
+            keep(&field, format!("`{name}` cannot be set here: {why}"));
+            continue;
+        }
+        match HeaderValue::try_from(value.as_str()) {
+            Ok(value) => headers.push((header, value)),
+            Err(_) => keep(&field, "the value holds a character that no header can carry".into()),
+        }
+    }
+    headers
+}
+
+fn reuse_key(url: &BaseUrl, sni: &str, settings: &Settings) -> u64 {
+    let ca = settings.tls.ca.as_ref().map(|path| path.as_os_str().as_encoded_bytes());
+    hash::stable(&[
+        &[
+            u8::from(url.tls),
+            u8::from(settings.tls.verify),
+            settings.http as u8,
+            u8::from(ca.is_some()),
+        ],
+        url.host.as_bytes(),
+        &url.port.to_le_bytes(),
+        sni.as_bytes(),
+        ca.unwrap_or_default(),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(yaml: &str) -> Settings {
+        serde_saphyr::from_str(yaml).expect("settings")
+    }
+
+    fn compile(yaml: &str) -> Result<Arc<Provider>, Vec<Mistake>> {
+        Provider::compile("p", &settings(yaml), None, None)
+    }
+
+    /// A variable that is set wherever tests run.
+    const KEY: &str = "keys: [{env: PATH}]";
+
+    #[test]
+    fn each_dialect_has_its_own_credential_header() {
+        for (dialect, header) in [
+            ("openai", "authorization"),
+            ("anthropic", "x-api-key"),
+            ("gemini", "x-goog-api-key"),
+            ("cohere", "authorization"),
+            ("bedrock", "authorization"),
+        ] {
+            let provider =
+                compile(&format!("{{dialect: {dialect}, base_url: 'https://h/v1', {KEY}}}"))
+                    .expect("compiles");
+            let (name, value) = provider.credential(0).expect("a credential");
+            assert_eq!(name, header);
+            assert!(value.is_sensitive());
+            assert_eq!(value.as_bytes().starts_with(b"Bearer "), header == "authorization");
+            assert!(provider.usable());
+        }
+    }
+
+    #[test]
+    fn a_missing_optional_key_makes_it_unusable_and_a_missing_required_one_is_a_mistake() {
+        let base = "dialect: openai, base_url: 'https://h/v1'";
+        let missing = "env: WEIR_TEST_NO_SUCH_VARIABLE";
+        let left_out =
+            compile(&format!("{{{base}, keys: [{{{missing}, optional: true}}]}}")).expect("ok");
+        assert!(!left_out.usable());
+        assert!(compile(&format!("{{{base}}}")).expect("ok").usable());
+        let mistakes = compile(&format!("{{{base}, keys: [{{{missing}}}]}}")).expect_err("missing");
+        assert_eq!(mistakes[0].0, "providers.p.keys[0]");
+        assert!(mistakes[0].1.contains("WEIR_TEST_NO_SUCH_VARIABLE"));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_its_place() {
+        let mistakes = compile(
+            "{dialect: openai, base_url: 'https://h/v1?x', auth: none, keys: [{env: PATH}], \
+             headers: {authorization: x, host: y, 'bad name': z, ok: \"a\\nb\"}, tls: {sni: ''}}",
+        )
+        .expect_err("mistakes");
+        let paths: Vec<&str> = mistakes.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "providers.p.base_url",
+                "providers.p.keys",
+                "providers.p.headers.authorization",
+                "providers.p.headers.bad name",
+                "providers.p.headers.host",
+                "providers.p.headers.ok",
+                "providers.p.tls.sni",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_simulated_provider_is_where_it_listens() {
+        let simulated = settings("{dialect: openai, simulated: {}}");
+        let address = SocketAddr::from(([127, 0, 0, 1], 4711));
+        let provider = Provider::compile("p", &simulated, Some(address), None).expect("compiles");
+        assert_eq!((&*provider.host, provider.port, provider.tls), ("127.0.0.1", 4711, false));
+        assert_eq!(&*provider.base_path, "/v1");
+        assert!(provider.usable());
+    }
+
+    #[test]
+    fn connections_are_shared_only_where_they_are_alike() {
+        let key = |yaml: &str| compile(yaml).expect("compiles").reuse_key;
+        let plain = key("{dialect: openai, base_url: 'https://h/v1'}");
+        assert_eq!(plain, key("{dialect: anthropic, base_url: 'https://h/other'}"));
+        for different in [
+            "{dialect: openai, base_url: 'http://h/v1'}",
+            "{dialect: openai, base_url: 'https://h:444/v1'}",
+            "{dialect: openai, base_url: 'https://h/v1', tls: {verify: false}}",
+            "{dialect: openai, base_url: 'https://h/v1', tls: {sni: x}}",
+            "{dialect: openai, base_url: 'https://h/v1', tls: {ca: x}}",
+            "{dialect: openai, base_url: 'https://h/v1', http: http1}",
+        ] {
+            assert_ne!(plain, key(different), "{different}");
+        }
+    }
+}
