@@ -1,0 +1,5 @@
+//! The whole simulated upstream over real sockets.
+
+mod client;
+mod faults;
+mod openai;
