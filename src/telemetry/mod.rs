@@ -1,1 +1,29 @@
 //! What operators see of the process: metrics with bounded labels, and the process log.
+//!
+//! A finished request must cost its worker a few atomic additions and nothing else: no lock, no
+//! formatting, no allocation. So counters are sharded by thread ([`cell`]), series are found
+//! without a lock ([`Family`]), labels that clients choose are bounded, and everything that takes
+//! time (adding shards up, writing text, asking the operating system) happens when somebody scrapes.
+//!
+//! Nothing here knows what an endpoint or a pool is: rooms above name them with strings.
+
+mod cell;
+mod event_loop;
+mod family;
+mod live;
+mod log;
+mod metrics;
+mod models;
+mod process;
+mod scrape;
+mod text;
+
+pub use cell::{Buckets, Counter, Gauge, Histogram};
+pub use event_loop::Loop;
+pub use family::Family;
+pub use live::{Breaker, Live, LivePool, LiveTarget};
+pub use log::{Level, ProcessLog};
+pub use metrics::{Connection, HedgeResult, InFlight, Metrics, Settled, TOKEN_KINDS, TokenKind};
+pub use process::Process;
+pub use scrape::Format;
+pub use text::{TIMESTAMP_LEN, prefix, timestamp};

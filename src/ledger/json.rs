@@ -1,0 +1,194 @@
+//! JSON lines, written field by field.
+//!
+//! Text that clients chose is cut at a bound and escaped so that a line stays one line and a
+//! terminal that shows it executes nothing: control characters of both ranges (C0 and C1) and the
+//! two Unicode line separators are escaped, although JSON demands only the first.
+
+use crate::clock::Duration;
+use crate::telemetry::prefix;
+
+/// Longest text that a client may bring into a line, in bytes.
+pub const TEXT_BYTES_MAX: usize = 256;
+
+/// One JSON object being written.
+pub struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> Line<'a> {
+    /// Opens an object.
+    pub fn open(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    /// Closes it.
+    pub fn close(self) {
+        self.out.push(b'}');
+    }
+
+    /// Writes a name, which is one of ours and needs no escaping, and gives the place of its value.
+    pub fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
+        if !self.first {
+            self.out.push(b',');
+        }
+        self.first = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// A text, cut at [`TEXT_BYTES_MAX`].
+    pub fn text(&mut self, name: &'static str, text: impl AsRef<str>) {
+        string(text.as_ref(), TEXT_BYTES_MAX, self.name(name));
+    }
+
+    /// A text that may be absent.
+    pub fn text_if(&mut self, name: &'static str, text: Option<impl AsRef<str>>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    /// A number.
+    pub fn number(&mut self, name: &'static str, number: u64) {
+        let out = self.name(name);
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    /// A number that is left out when it is zero.
+    pub fn number_if(&mut self, name: &'static str, number: u64) {
+        if number > 0 {
+            self.number(name, number);
+        }
+    }
+
+    /// Milliseconds with three decimals.
+    pub fn ms(&mut self, name: &'static str, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let out = self.name(name);
+        out.extend_from_slice(itoa::Buffer::new().format(us / 1000).as_bytes());
+        let fraction = us % 1000;
+        if fraction > 0 {
+            let digits = [fraction / 100, fraction / 10 % 10, fraction % 10];
+            let digits = digits.map(|digit| b'0' + digit as u8);
+            let kept = 3 - digits.iter().rev().take_while(|digit| **digit == b'0').count();
+            out.push(b'.');
+            out.extend_from_slice(&digits[..kept]);
+        }
+    }
+
+    /// A duration that may be absent.
+    pub fn ms_if(&mut self, name: &'static str, duration: Option<Duration>) {
+        if let Some(duration) = duration {
+            self.ms(name, duration);
+        }
+    }
+
+    /// A mark that is left out when it does not hold.
+    pub fn flag_if(&mut self, name: &'static str, holds: bool) {
+        if holds {
+            self.name(name).extend_from_slice(b"true");
+        }
+    }
+}
+
+/// A JSON string of at most `bytes_max` bytes of `text`; a cut one ends with an ellipsis.
+pub fn string(text: &str, bytes_max: usize, out: &mut Vec<u8>) {
+    let kept = prefix(text, bytes_max);
+    out.push(b'"');
+    let mut plain_from = 0;
+    for (at, c) in kept.char_indices() {
+        if !needs_escape(c) {
+            continue;
+        }
+        out.extend_from_slice(&kept.as_bytes()[plain_from..at]);
+        plain_from = at + c.len_utf8();
+        escape(c, out);
+    }
+    out.extend_from_slice(&kept.as_bytes()[plain_from..]);
+    if kept.len() < text.len() {
+        out.extend_from_slice("…".as_bytes());
+    }
+    out.push(b'"');
+}
+
+fn needs_escape(c: char) -> bool {
+    c == '"' || c == '\\' || c.is_control() || c == '\u{2028}' || c == '\u{2029}'
+}
+
+fn escape(c: char, out: &mut Vec<u8>) {
+    match c {
+        '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        c => {
+            // Everything that is escaped this way lies in the basic plane: one code unit.
+            let digit = |shift: u32| b"0123456789abcdef"[(c as usize >> shift) & 0xf];
+            out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(text: &str, bytes_max: usize) -> String {
+        let mut out = Vec::new();
+        string(text, bytes_max, &mut out);
+        String::from_utf8(out).expect("valid UTF-8")
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_reads_back_as_it_was(text in any::<String>()) {
+            let written = written(&text, usize::MAX);
+            prop_assert_eq!(serde_json::from_str::<String>(&written).expect("JSON"), text);
+        }
+
+        #[test]
+        fn a_string_is_harmless_in_a_terminal(text in "[\\x00-\\xa0\\u{2028}\\u{2029}]*") {
+            let written = written(&text, usize::MAX);
+            let harmful = |c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}';
+            prop_assert!(!written.contains(harmful));
+            prop_assert_eq!(serde_json::from_str::<String>(&written).expect("JSON"), text);
+        }
+
+        #[test]
+        fn a_cut_string_is_a_prefix(text in any::<String>(), bytes_max in 0_usize..64) {
+            let read: String = serde_json::from_str(&written(&text, bytes_max)).expect("JSON");
+            let kept = if text.len() > bytes_max {
+                read.strip_suffix('…').expect("an ellipsis")
+            } else {
+                &read
+            };
+            prop_assert!(text.starts_with(kept) && kept.len() <= bytes_max);
+        }
+
+        #[test]
+        fn milliseconds_read_back(us in 0_u64..10_000_000_000) {
+            let mut out = Vec::new();
+            let mut line = Line::open(&mut out);
+            line.ms("duration_ms", Duration::from_micros(us));
+            line.close();
+            let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            let ms = value["duration_ms"].as_f64().expect("a number");
+            prop_assert!((ms * 1000.0 - us as f64).abs() < 0.01);
+        }
+    }
+
+    #[test]
+    fn milliseconds_are_short() {
+        for (us, expected) in [(0, "0"), (5, "0.005"), (1500, "1.5"), (250_000, "250")] {
+            let mut out = Vec::new();
+            Line::open(&mut out).ms("d", Duration::from_micros(us));
+            assert_eq!(String::from_utf8_lossy(&out), format!("{{\"d\":{expected}"));
+        }
+    }
+}

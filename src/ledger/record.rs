@@ -1,0 +1,244 @@
+//! What is known of a request when it is over.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::endpoint;
+use super::json::Line;
+use crate::clock::Duration;
+use crate::dialect::{Dialect, Endpoint, Usage};
+use crate::error::Kind;
+use crate::telemetry::{Settled, timestamp};
+
+/// One request, from its head to its settling. What was never known stays `None`.
+///
+/// It never holds a credential: the path comes without its query, the caller by name.
+#[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each a field of the log line"
+)]
+pub struct Record {
+    /// When its head arrived.
+    pub time_unix_ms: u64,
+    /// The client's `x-request-id`, or ours.
+    pub request_id: String,
+    /// Where it came from.
+    pub client: Option<IpAddr>,
+    /// Name of the caller's key.
+    pub caller: Option<Arc<str>>,
+    /// The caller's tenant.
+    pub tenant: Option<Arc<str>>,
+    /// The end user that the request names.
+    pub user: Option<String>,
+    /// The route that matched.
+    pub route: Option<Arc<str>>,
+    /// The pool that answered, or was to answer.
+    pub pool: Option<Arc<str>>,
+    /// The endpoint.
+    pub endpoint: Option<Endpoint>,
+    /// The wire format that the client speaks.
+    pub dialect: Option<Dialect>,
+    /// The path without its query, where it is no endpoint.
+    pub path: Option<String>,
+    /// The model that the client named.
+    pub model_asked: Option<String>,
+    /// The model that the upstream was asked for.
+    pub model_served: Option<Arc<str>>,
+    /// The provider that answered, or was tried last.
+    pub provider: Option<Arc<str>>,
+    /// The status that the client got (499: it left before one could be sent).
+    pub status: u16,
+    /// What went wrong.
+    pub error: Option<Kind>,
+    /// What the log needs to know about the error and the client must not.
+    pub cause: Option<String>,
+    /// Every attempt, in the order in which they were started.
+    pub attempts: Vec<AttemptRecord>,
+    /// The answer was a stream.
+    pub stream: bool,
+    /// A second attempt was started because the first was slow.
+    pub hedged: bool,
+    /// The client left before the end.
+    pub client_gone: bool,
+    /// The answer broke after its first byte had reached the client.
+    pub stream_broken: bool,
+    /// Tokens.
+    pub usage: Usage,
+    /// Who counted them (`provider`, `counted`, `estimated`); empty when nobody did.
+    pub usage_source: &'static str,
+    /// What they cost, where a price is known.
+    pub cost_nano_usd: Option<u64>,
+    /// Time spent waiting for a concurrency slot.
+    pub queue: Option<Duration>,
+    /// From the head to the first token.
+    pub ttft: Option<Duration>,
+    /// Median time between frames with content.
+    pub inter_token_p50: Option<Duration>,
+    /// 99th percentile of the time between frames with content.
+    pub inter_token_p99: Option<Duration>,
+    /// From the head to the end.
+    pub duration: Duration,
+    /// Body bytes read from the client.
+    pub body_in_bytes: u64,
+    /// Body bytes written to the client.
+    pub body_out_bytes: u64,
+}
+
+/// One attempt on one target.
+#[derive(Clone, Debug)]
+pub struct AttemptRecord {
+    /// The target (`provider/model`).
+    pub target: Arc<str>,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// The upstream's status, where it sent one.
+    pub status: Option<u16>,
+    /// It was started because another was slow.
+    pub hedge: bool,
+    /// From its start to its end.
+    pub duration: Duration,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// Its answer reached the client.
+    Ok,
+    /// It failed.
+    Failed(Kind),
+    /// It was not needed any more: another was faster, or the client left.
+    Cancelled,
+}
+
+impl AttemptOutcome {
+    /// The label in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AttemptOutcome::Ok => "ok",
+            AttemptOutcome::Failed(kind) => kind.as_str(),
+            AttemptOutcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Record {
+    /// What it adds to the metrics.
+    pub(super) fn settled(&self) -> Settled<'_> {
+        let tries = self.attempts.iter().filter(|attempt| !attempt.hedge).count() as u32;
+        Settled {
+            endpoint: self.endpoint.map_or("", endpoint::label),
+            operation: self.endpoint.filter(endpoint::metered).map_or("", endpoint::operation),
+            pool: self.pool.as_deref().unwrap_or_default(),
+            provider: self.provider.as_deref().unwrap_or_default(),
+            model_asked: self.model_asked.as_deref().unwrap_or_default(),
+            model_served: self.model_served.as_deref().unwrap_or_default(),
+            status: self.status,
+            error: self.error,
+            stream_broken: self.stream_broken,
+            stream: self.stream,
+            duration: self.duration,
+            ttft: self.ttft,
+            tokens: self.tokens(),
+            usage_source: self.usage_source,
+            cost_nano_usd: self.cost_nano_usd.unwrap_or_default(),
+            retries: tries.saturating_sub(1),
+            body_in_bytes: self.body_in_bytes,
+            body_out_bytes: self.body_out_bytes,
+        }
+    }
+
+    /// Its tokens in the order of [`crate::telemetry::TOKEN_KINDS`].
+    fn tokens(&self) -> [u64; 8] {
+        let usage = &self.usage;
+        [
+            usage.input,
+            usage.output,
+            usage.cached_input,
+            usage.cache_creation_5m,
+            usage.cache_creation_1h,
+            usage.reasoning,
+            usage.audio_input,
+            usage.audio_output,
+        ]
+    }
+
+    /// Appends it as one line of JSON.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut line = Line::open(out);
+        line.text("time", String::from_utf8_lossy(&timestamp(self.time_unix_ms)));
+        line.text("request_id", &self.request_id);
+        self.write_identity(&mut line);
+        line.number("status", self.status.into());
+        line.text_if("error", self.error.map(Kind::as_str));
+        line.text_if("cause", self.cause.as_deref());
+        line.flag_if("stream", self.stream);
+        line.flag_if("hedged", self.hedged);
+        line.flag_if("client_gone", self.client_gone);
+        line.flag_if("stream_broken", self.stream_broken);
+        self.write_attempts(&mut line);
+        self.write_usage(&mut line);
+        line.ms_if("queue_ms", self.queue);
+        line.ms_if("ttft_ms", self.ttft);
+        line.ms_if("inter_token_p50_ms", self.inter_token_p50);
+        line.ms_if("inter_token_p99_ms", self.inter_token_p99);
+        line.ms("duration_ms", self.duration);
+        line.number("body_in_bytes", self.body_in_bytes);
+        line.number("body_out_bytes", self.body_out_bytes);
+        line.close();
+        out.push(b'\n');
+    }
+
+    fn write_identity(&self, line: &mut Line<'_>) {
+        if let Some(client) = self.client {
+            line.text("client", client.to_string());
+        }
+        line.text_if("caller", self.caller.as_deref());
+        line.text_if("tenant", self.tenant.as_deref());
+        line.text_if("user", self.user.as_deref());
+        line.text_if("route", self.route.as_deref());
+        line.text_if("pool", self.pool.as_deref());
+        line.text_if("endpoint", self.endpoint.map(endpoint::label));
+        line.text_if("dialect", self.dialect.map(Dialect::as_str));
+        line.text_if("path", self.path.as_deref());
+        line.text_if("model_asked", self.model_asked.as_deref());
+        line.text_if("model_served", self.model_served.as_deref());
+        line.text_if("provider", self.provider.as_deref());
+    }
+
+    fn write_attempts(&self, line: &mut Line<'_>) {
+        let out = line.name("attempts");
+        out.push(b'[');
+        for (n, attempt) in self.attempts.iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            let mut entry = Line::open(out);
+            entry.text("target", &attempt.target);
+            entry.text("outcome", attempt.outcome.as_str());
+            entry.number_if("status", attempt.status.unwrap_or_default().into());
+            entry.flag_if("hedge", attempt.hedge);
+            entry.ms("duration_ms", attempt.duration);
+            entry.close();
+        }
+        out.push(b']');
+    }
+
+    fn write_usage(&self, line: &mut Line<'_>) {
+        if self.usage_source.is_empty() {
+            return;
+        }
+        line.number("input_tokens", self.usage.input);
+        line.number("output_tokens", self.usage.output);
+        line.number_if("cached_input_tokens", self.usage.cached_input);
+        line.number_if("cache_creation_5m_tokens", self.usage.cache_creation_5m);
+        line.number_if("cache_creation_1h_tokens", self.usage.cache_creation_1h);
+        line.number_if("reasoning_tokens", self.usage.reasoning);
+        line.number_if("audio_input_tokens", self.usage.audio_input);
+        line.number_if("audio_output_tokens", self.usage.audio_output);
+        line.text("usage_source", self.usage_source);
+        if let Some(cost) = self.cost_nano_usd {
+            line.number("cost_nano_usd", cost);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The queue between workers and the access log, and the thread that empties it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_queue::ArrayQueue;
+use parking_lot::Mutex;
+
+use super::record::{AttemptRecord, Record};
+use super::sink::Sink;
+use crate::clock::{Duration, Instant};
+use crate::telemetry::Metrics;
+
+/// Records that may wait. At 50,000 requests a second this is 80 ms.
+const QUEUE_MAX: usize = 4096;
+
+/// With this many waiting the writer is woken; below, it looks by itself.
+const WAKE_AT: usize = QUEUE_MAX / 2;
+
+/// Bytes of lines that are collected before they are written.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// The writer looks again this soon after it found records, and ever later while it finds none.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// Least time between two warnings about lost lines.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// Where finished requests are entered.
+pub struct Ledger {
+    metrics: Arc<Metrics>,
+    queue: ArrayQueue<Record>,
+    /// Nobody wants lines.
+    off: AtomicBool,
+    /// The writer sleeps.
+    asleep: AtomicBool,
+    stopping: AtomicBool,
+    next_sink: Mutex<Option<Sink>>,
+    writer: Mutex<Option<thread::Thread>>,
+}
+
+/// The background thread. Dropping it stops it, after a short last chance to write what waits.
+#[must_use = "dropping the writer stops it"]
+pub struct Writer {
+    ledger: Arc<Ledger>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ledger {
+    /// Opens the access log (`stdout`, `stderr`, `off` or a path) and starts its writer. To be called
+    /// after the process has forked, if it does.
+    pub fn start(metrics: Arc<Metrics>, destination: &str) -> io::Result<(Arc<Self>, Writer)> {
+        let sink = Sink::open(destination)?;
+        let ledger = Arc::new(Self {
+            metrics,
+            queue: ArrayQueue::new(QUEUE_MAX),
+            off: AtomicBool::new(matches!(sink, Sink::Off)),
+            asleep: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            next_sink: Mutex::new(None),
+            writer: Mutex::new(None),
+        });
+        let emptied = Arc::clone(&ledger);
+        let thread = thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || Emptier::new(emptied, sink).run())?;
+        *ledger.writer.lock() = Some(thread.thread().clone());
+        let writer = Writer { ledger: Arc::clone(&ledger), thread: Some(thread) };
+        Ok((ledger, writer))
+    }
+
+    /// Enters a request that is over: counts it and has its line written. Called once a request.
+    pub fn settle(&self, record: Record) {
+        self.metrics.settled(&record.settled());
+        if self.off.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.queue.push(record).is_err() {
+            self.metrics.log_dropped("access", 1);
+        }
+        if self.queue.len() >= WAKE_AT && self.asleep.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// Counts an attempt when it is over, which may be long before its request is.
+    pub fn attempt(&self, pool: &str, attempt: &AttemptRecord) {
+        self.metrics.attempt(pool, &attempt.target, attempt.outcome.as_str());
+    }
+
+    /// The metrics in which it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Opens the access log anew, there or elsewhere; a reload does, so that a rotated file is let
+    /// go. When it cannot be opened the old one stays.
+    pub fn log_to(&self, destination: &str) -> io::Result<()> {
+        let sink = Sink::open(destination)?;
+        let off = matches!(sink, Sink::Off);
+        *self.next_sink.lock() = Some(sink);
+        self.off.store(off, Ordering::Relaxed);
+        self.wake();
+        Ok(())
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if let Some(writer) = &*self.writer.lock() {
+            writer.unpark();
+        }
+    }
+}
+
+impl Writer {
+    /// Writes what waits and stops. False when that took longer than `patience` (somebody holds
+    /// standard output and does not read it); the rest is lost then.
+    pub fn stop(mut self, patience: Duration) -> bool {
+        self.finish(patience)
+    }
+
+    fn finish(&mut self, patience: Duration) -> bool {
+        let Some(thread) = self.thread.take() else { return true };
+        self.ledger.stopping.store(true, Ordering::Release);
+        let give_up = Instant::now() + patience;
+        while !thread.is_finished() {
+            if Instant::now() >= give_up {
+                return false;
+            }
+            self.ledger.wake();
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread.join().is_ok()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.finish(Duration::from_secs(1));
+    }
+}
+
+/// The background thread's own state.
+struct Emptier {
+    ledger: Arc<Ledger>,
+    sink: Sink,
+    lines: Vec<u8>,
+    /// Lines in `lines`.
+    count: u64,
+    /// A failed write may have left half a line.
+    torn: bool,
+    lost: u64,
+    warned: Option<Instant>,
+}
+
+impl Emptier {
+    fn new(ledger: Arc<Ledger>, sink: Sink) -> Self {
+        let lines = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4);
+        Self { ledger, sink, lines, count: 0, torn: false, lost: 0, warned: None }
+    }
+
+    fn run(mut self) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            // Read before the queue is, so that what was entered before the stop is written.
+            let stopping = self.ledger.stopping.load(Ordering::Acquire);
+            let next_sink = self.ledger.next_sink.lock().take();
+            if let Some(sink) = next_sink {
+                self.sink = sink;
+                self.torn = false;
+            }
+            let emptied = self.empty();
+            self.warn_of_losses();
+            if stopping && emptied == 0 {
+                return;
+            }
+            pause = if emptied > 0 { PAUSE_MIN } else { PAUSE_MAX.min(pause * 2) };
+            if !stopping {
+                self.ledger.asleep.store(true, Ordering::Release);
+                thread::park_timeout(pause);
+                self.ledger.asleep.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    /// Writes what waits, at most one queue's worth; says how many records that were.
+    fn empty(&mut self) -> usize {
+        for n in 0..QUEUE_MAX {
+            let Some(record) = self.ledger.queue.pop() else {
+                self.write();
+                return n;
+            };
+            record.write(&mut self.lines);
+            self.count += 1;
+            if self.lines.len() >= BATCH_BYTES {
+                self.write();
+            }
+        }
+        self.write();
+        QUEUE_MAX
+    }
+
+    fn write(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let mended = if self.torn { self.sink.write(b"\n") } else { Ok(()) };
+        match mended.and_then(|()| self.sink.write(&self.lines)) {
+            Ok(()) => self.torn = false,
+            Err(error) => {
+                self.torn = true;
+                self.lost += self.count;
+                self.ledger.metrics.log_dropped("access", self.count);
+                log::debug!("the access log cannot be written: {error}");
+            }
+        }
+        self.lines.clear();
+        self.count = 0;
+    }
+
+    fn warn_of_losses(&mut self) {
+        if self.lost == 0 || self.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
+            return;
+        }
+        log::warn!("the access log cannot be written: {} lines lost", self.lost);
+        self.lost = 0;
+        self.warned = Some(Instant::now());
+    }
+}

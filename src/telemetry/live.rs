@@ -1,0 +1,71 @@
+//! What is read at the moment of a scrape, because it lives elsewhere: the plan, pools, targets.
+
+use std::sync::Arc;
+
+/// The state of the live plan.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Version of the plan that serves.
+    pub plan_version: u64,
+    /// Whether `/readyz` says yes.
+    pub ready: bool,
+    /// Whether weir is draining.
+    pub draining: bool,
+    /// CEL conditions that failed to evaluate, since the start.
+    pub route_condition_errors: u64,
+    /// Every pool of the plan.
+    pub pools: Vec<LivePool>,
+}
+
+/// One pool.
+#[derive(Clone, Debug)]
+pub struct LivePool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Requests waiting for a concurrency slot.
+    pub queued: u64,
+    /// Whether any target may be used now.
+    pub usable: bool,
+    /// Its targets.
+    pub targets: Vec<LiveTarget>,
+}
+
+/// One target of a pool.
+#[derive(Clone, Debug)]
+pub struct LiveTarget {
+    /// `provider/model`, or `provider`.
+    pub id: Arc<str>,
+    /// Attempts running on it.
+    pub in_flight: u64,
+    /// Its circuit breaker.
+    pub breaker: Breaker,
+    /// What its health check said last; true where there is none.
+    pub healthy: bool,
+    /// Whether it may be chosen now (healthy, breaker not open, not resting).
+    pub usable: bool,
+    /// Its decayed time to first token, in milliseconds, where one was measured.
+    pub ttft_ms: Option<f64>,
+}
+
+/// State of a circuit breaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Breaker {
+    /// Requests pass.
+    #[default]
+    Closed,
+    /// Probes pass.
+    HalfOpen,
+    /// Nothing passes.
+    Open,
+}
+
+impl Breaker {
+    /// The number in `weir_target_breaker_state`.
+    pub const fn number(self) -> i64 {
+        match self {
+            Breaker::Closed => 0,
+            Breaker::HalfOpen => 1,
+            Breaker::Open => 2,
+        }
+    }
+}
