@@ -28,7 +28,13 @@ impl NamePattern {
                 .size_limit(REGEX_BYTES_MAX)
                 .build()
                 .map(|regex| Self::Regex(Box::new(regex)))
-                .map_err(|error| format!("`{text}` is not a regular expression: {error}"));
+                .map_err(|error| {
+                    // The parser draws a picture over several lines; the last one says it.
+                    let error = error.to_string();
+                    let last = error.lines().last().unwrap_or_default();
+                    let why = last.trim_start_matches("error: ");
+                    format!("`{text}` is not a regular expression: {why}")
+                });
         }
         Ok(if text.contains(['*', '?']) {
             Self::Glob(text.into())

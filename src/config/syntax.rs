@@ -117,33 +117,39 @@ fn is_about_flow(said: &str) -> bool {
         .any(|part| said.contains(part))
 }
 
-/// The innermost bracket that is open at `at`.
+/// The innermost bracket that is open at `at` and never closed.
 fn unclosed_bracket(text: &str, at: Position) -> Option<(Position, char)> {
+    let innermost = open_brackets(text, at).pop()?;
+    let never = open_brackets(text, Position::new(u32::MAX, 0));
+    never.contains(&innermost).then_some(innermost)
+}
+
+/// The brackets that are open at `until`, the innermost last.
+fn open_brackets(text: &str, until: Position) -> Vec<(Position, char)> {
     let mut open: Vec<(Position, char)> = Vec::new();
     for (row, line) in (1..).zip(text.lines()) {
-        if row > at.line {
+        if row > until.line {
             break;
         }
         let mut quote = None;
         let mut before = ' ';
         for (column, c) in (1..).zip(line.chars()) {
             let here = Position::new(row, column);
-            if here >= at {
+            if here >= until {
                 break;
             }
             match (quote, c) {
                 (Some(q), _) if q == c => quote = None,
-                (Some(_), _) => {}
                 (None, '"' | '\'') if opens_quote(before) => quote = Some(c),
                 (None, '#') if before == ' ' => break,
                 (None, '[' | '{') => open.push((here, c)),
                 (None, ']' | '}') => drop(open.pop()),
-                (None, _) => {}
+                _ => {}
             }
             before = c;
         }
     }
-    open.pop()
+    open
 }
 
 /// A quote opens a text where a value can begin.
