@@ -6,20 +6,22 @@ use std::process::ExitCode;
 
 use super::{CONFIG_DEFAULT, CheckArgs, fail};
 use crate::config::{Diagnostic, render};
-use crate::plan::{self, Source};
+use crate::plan::{self, Environment, Plan, Source};
 
 /// Checks a configuration.
 pub(super) fn check(args: CheckArgs) -> ExitCode {
     let path = args.config.unwrap_or_else(|| CONFIG_DEFAULT.into());
-    match checked(&path) {
-        Ok(source) => {
-            let file = &source.file;
+    match compiled(&path) {
+        Ok(plan) => {
+            for skipped in &plan.skipped {
+                println!("route {} is left out: {}", skipped.route, skipped.reason);
+            }
             println!(
                 "{}: valid ({}, {}, {})",
-                source.name,
-                number(file.providers.len(), "provider"),
-                number(file.pools.len(), "pool"),
-                number(file.routes.len(), "route"),
+                plan.name,
+                number(plan.providers.len(), "provider"),
+                number(plan.pools.len(), "pool"),
+                number(plan.file.routes.len(), "route"),
             );
             ExitCode::SUCCESS
         }
@@ -31,10 +33,8 @@ pub(super) fn check(args: CheckArgs) -> ExitCode {
     }
 }
 
-fn checked(path: &Path) -> Result<Source, Vec<Diagnostic>> {
-    let source = Source::load(path)?;
-    let found = plan::check(&source);
-    if found.is_empty() { Ok(source) } else { Err(found) }
+fn compiled(path: &Path) -> Result<Plan, Vec<Diagnostic>> {
+    plan::compile(&Source::load(path)?, &Environment::default(), None)
 }
 
 fn number(count: usize, what: &str) -> String {

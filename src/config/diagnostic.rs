@@ -81,6 +81,14 @@ impl Report {
         self.found.push(Diagnostic { file: self.file.clone(), at, message });
     }
 
+    /// Adds an error unless there is already one at this place: what is wrong there often shows in
+    /// more than one way, and the first word is the one to act on.
+    pub fn add_once(&mut self, at: Position, message: impl Into<String>) {
+        if self.found.iter().all(|known| known.at != at) {
+            self.add(at, message);
+        }
+    }
+
     /// Whether nothing was found so far.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

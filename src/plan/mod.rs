@@ -5,15 +5,16 @@
 //! swaps one pointer.
 //!
 //! The way there: [`Source`] is the file as it was written, with the place of everything in it;
-//! [`check`] finds what a schema cannot express (names that lead nowhere, cycles, settings that
-//! contradict each other, secrets that are missing). Each step reports all it finds.
+//! [`compile`] checks it across rooms, lets each room compile its own settings, and reports
+//! everything that is wrong at once, each thing with its place.
 
 mod check;
+mod compile;
 mod file;
 mod schema;
 mod source;
 
-pub use check::check;
+pub use compile::{Environment, Plan, Skipped, compile};
 pub use file::{AdminSettings, Bounds, File, LogSettings, ReloadSettings};
 pub use schema::schema;
 pub use source::Source;

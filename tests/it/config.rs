@@ -7,14 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use weir::config::{Diagnostic, render};
-use weir::plan::{self, Source};
+use weir::plan::{self, Environment, Source};
 
 /// Everything weir says about a file, by whichever step finds it.
 fn diagnostics(path: &Path) -> Vec<Diagnostic> {
-    match Source::load(path) {
-        Ok(source) => plan::check(&source),
-        Err(found) => found,
-    }
+    Source::load(path)
+        .and_then(|source| plan::compile(&source, &Environment::default(), None))
+        .err()
+        .unwrap_or_default()
 }
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {

@@ -1,5 +1,6 @@
-//! What a schema cannot express: names that lead nowhere, cycles, settings that contradict each
-//! other, secrets and files that are missing.
+//! What neither the schema nor a room can see: names that lead nowhere, cycles, settings that
+//! contradict each other across rooms, files that are missing. What a room can see of its own
+//! settings, it says itself when the plan is compiled.
 
 mod listeners;
 mod pools;
@@ -9,22 +10,21 @@ mod routes;
 use std::path::Path;
 
 use super::{File, Source};
-use crate::config::{Diagnostic, Report, SecretSource, nearest, word_list};
+use crate::config::{Report, SecretSource, nearest, word_list};
 use crate::tenant::Access;
 
 /// Names listed before an ellipsis when none is near.
 const NAMES_MAX: usize = 12;
 
-/// Everything that is wrong with a file that fits the schema. Reads secrets and certificates, so
-/// what it finds depends on the environment too.
-pub fn check(source: &Source) -> Vec<Diagnostic> {
+/// Adds what it finds to the report. Reads certificates, so that depends on the machine too.
+pub(super) fn check(source: &Source) -> Report {
     let mut check = Check::new(source);
     listeners::check(&mut check);
     providers::check(&mut check);
     pools::check(&mut check);
     routes::check(&mut check);
     check.access();
-    check.report.finish()
+    check.report
 }
 
 /// The file under check and what was found so far.

@@ -1,12 +1,10 @@
-//! Pools: targets, fallbacks, and numbers that contradict each other.
+//! Pools: names that lead elsewhere, and settings that contradict each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Check;
-use crate::config::{Size, Time};
+use crate::config::Size;
 use crate::pool::{HashOn, HealthKind, Settings, Strategy};
-
-const ZERO: Time = Time::ms(0);
 
 pub(super) fn check(check: &mut Check<'_>) {
     let file = check.file;
@@ -15,7 +13,6 @@ pub(super) fn check(check: &mut Check<'_>) {
         check.name(&path, "pool", name);
         targets(check, &path, settings);
         timeouts(check, &path, settings);
-        breaker(check, &path, settings);
         health(check, &path, settings);
         hash(check, &path, settings);
         if settings.hedge.is_some() && settings.targets.len() < 2 {
@@ -24,14 +21,13 @@ pub(super) fn check(check: &mut Check<'_>) {
                 "hedging needs a second target to go to: add one, or remove `hedge`",
             );
         }
-        fallbacks(check, name, &path, settings);
+        fallbacks(check, &path, settings);
     }
     cycles(check);
 }
 
 fn targets(check: &mut Check<'_>, path: &str, settings: &Settings) {
     let file = check.file;
-    let mut seen = BTreeMap::new();
     for (index, target) in settings.targets.iter().enumerate() {
         let at = format!("{path}.targets[{index}]");
         if !file.providers.contains_key(&target.provider) {
@@ -44,15 +40,6 @@ fn targets(check: &mut Check<'_>, path: &str, settings: &Settings) {
         }
         if target.model.as_deref() == Some("") {
             check.add(&format!("{at}.model"), "the model is empty: name one, or remove `model`");
-        }
-        if let Some(first) = seen.insert((&target.provider, &target.model), index) {
-            check.add(
-                &at,
-                format!(
-                    "the same provider and model as {path}.targets[{first}]: keep one, with the \
-                     weight of both"
-                ),
-            );
         }
     }
     if !settings.targets.is_empty() && settings.targets.iter().all(|target| target.weight == 0) {
@@ -71,13 +58,10 @@ fn timeouts(check: &mut Check<'_>, path: &str, settings: &Settings) {
         ("connect", times.connect),
         ("first_token", times.first_token),
         ("inter_token", times.inter_token),
-        ("total", times.total),
     ];
     for (name, time) in each {
-        let at = format!("{path}.timeouts.{name}");
-        if time == ZERO {
-            check.add(&at, format!("{at} is 0: every request would fail; give it a duration"));
-        } else if time > times.total && times.total > ZERO {
+        if time > times.total {
+            let at = format!("{path}.timeouts.{name}");
             check.add(
                 &at,
                 format!(
@@ -89,69 +73,25 @@ fn timeouts(check: &mut Check<'_>, path: &str, settings: &Settings) {
     }
 }
 
-fn breaker(check: &mut Check<'_>, path: &str, settings: &Settings) {
-    let breaker = settings.breaker;
-    for (name, time) in [("window", breaker.window), ("cooldown", breaker.cooldown)] {
-        if time == ZERO {
-            let at = format!("{path}.breaker.{name}");
-            check.add(&at, format!("{at} is 0: give it a duration, such as 10s"));
-        }
-    }
-    if breaker.cooldown > breaker.cooldown_max {
-        let at = format!("{path}.breaker.cooldown");
-        check.add(
-            &at,
-            format!(
-                "{at} is {}, longer than `cooldown_max` ({})",
-                breaker.cooldown, breaker.cooldown_max
-            ),
-        );
-    }
-}
-
+/// A check that asks a model for a token has to know which model.
 fn health(check: &mut Check<'_>, path: &str, settings: &Settings) {
     let file = check.file;
-    let Some(health) = &settings.health else { return };
-    let at = format!("{path}.health");
-    match (health.kind, &health.path) {
-        (Some(HealthKind::Http), None) => check.add(
-            &format!("{at}.kind"),
-            "a health check of kind `http` needs a `path`, such as /models",
-        ),
-        (Some(kind @ (HealthKind::Tcp | HealthKind::Completion)), Some(_)) => {
-            let kind = if kind == HealthKind::Tcp { "tcp" } else { "completion" };
+    let kind = settings.health.as_ref().and_then(|health| health.kind);
+    if kind != Some(HealthKind::Completion) {
+        return;
+    }
+    for (index, target) in settings.targets.iter().enumerate() {
+        let provider = file.providers.get(&target.provider);
+        let none = provider.is_some_and(|provider| provider.probe_model.is_none());
+        if none && target.model.is_none() {
             check.add(
-                &format!("{at}.path"),
+                &format!("{path}.targets[{index}]"),
                 format!(
-                    "a health check of kind `{kind}` has no path: remove it, or use `kind: http`"
+                    "a health check of kind `completion` needs a model: give this target a \
+                     `model`, or provider `{}` a `probe_model`",
+                    target.provider
                 ),
             );
-        }
-        (_, Some(path)) if !path.starts_with('/') => {
-            check.add(&format!("{at}.path"), format!("a path begins with `/`: write /{path}"));
-        }
-        (Some(HealthKind::Completion), None) => {
-            for (index, target) in settings.targets.iter().enumerate() {
-                let provider = file.providers.get(&target.provider);
-                let none = provider.is_some_and(|provider| provider.probe_model.is_none());
-                if none && target.model.is_none() {
-                    check.add(
-                        &format!("{path}.targets[{index}]"),
-                        format!(
-                            "a health check of kind `completion` needs a model: give this target a \
-                             `model`, or provider `{}` a `probe_model`",
-                            target.provider
-                        ),
-                    );
-                }
-            }
-        }
-        _ => {}
-    }
-    for (name, time) in [("interval", health.interval), ("timeout", health.timeout)] {
-        if time == ZERO {
-            let at = format!("{at}.{name}");
-            check.add(&at, format!("{at} is 0: give it a duration, such as 5s"));
         }
     }
 }
@@ -172,17 +112,12 @@ fn hash(check: &mut Check<'_>, path: &str, settings: &Settings) {
     }
 }
 
-fn fallbacks(check: &mut Check<'_>, name: &str, path: &str, settings: &Settings) {
+fn fallbacks(check: &mut Check<'_>, path: &str, settings: &Settings) {
     let file = check.file;
-    let mut seen = BTreeSet::new();
     for (index, fallback) in settings.fallback.iter().enumerate() {
-        let at = format!("{path}.fallback[{index}]");
-        if fallback == name {
-            check.add(&at, format!("{path} cannot be its own fallback: remove it"));
-        } else if !file.pools.contains_key(fallback) {
+        if !file.pools.contains_key(fallback) {
+            let at = format!("{path}.fallback[{index}]");
             check.unknown_name(&at, "pool", fallback, file.pools.keys());
-        } else if !seen.insert(fallback) {
-            check.add(&at, format!("pool `{fallback}` is already a fallback of {path}"));
         }
     }
 }

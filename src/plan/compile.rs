@@ -1,0 +1,288 @@
+//! From a [`Source`] to a [`Plan`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Bounds, File, Source, check};
+use crate::clock::{self, Instant};
+use crate::config::{Diagnostic, NamePattern, Report};
+use crate::pool::{self, Pool};
+use crate::provider::{self, Provider, SimulatedSettings};
+use crate::route;
+use crate::tenant::Directory;
+use crate::transport::ListenerSettings;
+
+/// Where the process itself serves what the configuration refers to.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// The loopback address of each simulated provider, by name. Empty where a file is only
+    /// checked.
+    pub simulated: BTreeMap<String, SocketAddr>,
+}
+
+/// One consistent configuration, ready to run.
+#[derive(Debug)]
+pub struct Plan {
+    /// Counts from 1, one more with every reload.
+    pub version: u64,
+    /// The file's name.
+    pub name: Arc<str>,
+    /// The file it was compiled from.
+    pub file: Arc<File>,
+    /// Bounds on what a client may send.
+    pub bounds: Bounds,
+    /// Where clients connect.
+    pub listeners: Vec<ListenerSettings>,
+    /// Upstream accounts, by name.
+    pub providers: BTreeMap<Arc<str>, Arc<Provider>>,
+    /// All pools, in the order of their names.
+    pub pools: Vec<Arc<Pool>>,
+    /// Who calls.
+    pub callers: Directory,
+    /// Names of models that a caller can ask for, as far as the configuration spells them out.
+    pub models: Vec<Arc<str>>,
+    /// Routes that are left out, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A route that is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name.
+    pub route: Arc<str>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Compiles a plan. With `previous`, the live state of what did not change is taken over; until
+/// everything was found right, nothing of it is touched.
+///
+/// # Errors
+///
+/// Everything that is wrong, in the order of the file.
+pub fn compile(
+    source: &Source,
+    environment: &Environment,
+    previous: Option<&Plan>,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let mut compiler = Compiler { source, environment, report: check::check(source) };
+    let callers = compiler.callers();
+    let upstreams = compiler.upstreams(None);
+    let routes = compiler.routes(&upstreams.pools);
+    let (Some(callers), true) = (callers, compiler.report.is_empty()) else {
+        return Err(compiler.report.finish());
+    };
+    let upstreams = match previous {
+        None => upstreams,
+        Some(_) => compiler.upstreams(previous),
+    };
+    if !compiler.report.is_empty() {
+        return Err(compiler.report.finish());
+    }
+    let file = &source.file;
+    Ok(Plan {
+        version: previous.map_or(1, |previous| previous.version + 1),
+        name: Arc::clone(&source.name),
+        file: Arc::clone(file),
+        bounds: file.bounds,
+        listeners: file.listeners.clone(),
+        providers: upstreams.providers,
+        models: models(&routes.kept, &upstreams.pools),
+        pools: upstreams.pools,
+        callers,
+        skipped: routes.skipped,
+    })
+}
+
+/// Providers and pools.
+struct Upstreams {
+    providers: BTreeMap<Arc<str>, Arc<Provider>>,
+    pools: Vec<Arc<Pool>>,
+}
+
+/// Routes that lead somewhere, and those that do not.
+struct Routes {
+    kept: Vec<route::Settings>,
+    skipped: Vec<Skipped>,
+}
+
+struct Compiler<'a> {
+    source: &'a Source,
+    environment: &'a Environment,
+    report: Report,
+}
+
+impl Compiler<'_> {
+    /// What a room finds wrong with its own settings.
+    fn mistakes(&mut self, mistakes: Vec<(String, String)>) {
+        for (path, message) in mistakes {
+            self.report.add_once(self.source.at(&path), format!("{path}: {message}"));
+        }
+    }
+
+    fn callers(&mut self) -> Option<Directory> {
+        let file = &self.source.file;
+        Directory::compile(file.access, &file.tenants).map_err(|found| self.mistakes(found)).ok()
+    }
+
+    fn upstreams(&mut self, previous: Option<&Plan>) -> Upstreams {
+        let providers = self.providers(previous);
+        let pools = self.pools(&providers, previous, clock::now());
+        Upstreams { providers, pools }
+    }
+
+    fn providers(&mut self, previous: Option<&Plan>) -> BTreeMap<Arc<str>, Arc<Provider>> {
+        let file = Arc::clone(&self.source.file);
+        let mut providers = BTreeMap::new();
+        for (name, settings) in &file.providers {
+            let address = self.environment.simulated.get(name).copied();
+            let before = previous.and_then(|plan| plan.providers.get(name.as_str()));
+            let compiled = Provider::compile(name, settings, address, before).or_else(|found| {
+                self.mistakes(found);
+                stand_in(name, settings)
+            });
+            if let Ok(provider) = compiled {
+                providers.insert(name.as_str().into(), provider);
+            }
+        }
+        providers
+    }
+
+    fn pools(
+        &mut self,
+        providers: &BTreeMap<Arc<str>, Arc<Provider>>,
+        previous: Option<&Plan>,
+        now: Instant,
+    ) -> Vec<Arc<Pool>> {
+        let file = Arc::clone(&self.source.file);
+        let index = |name: &str| file.pools.keys().position(|pool| pool == name);
+        let mut pools = Vec::with_capacity(file.pools.len());
+        for (name, settings) in &file.pools {
+            let before = previous.and_then(|plan| plan.pool(name));
+            let environment = pool::Environment {
+                providers,
+                pool_index: &index,
+                price: &|_, _| None,
+                previous: before.map(AsRef::as_ref),
+                now,
+            };
+            match Pool::compile(name, settings, &environment) {
+                Ok(pool) => pools.push(Arc::new(pool)),
+                Err(found) => self.mistakes(found),
+            }
+        }
+        pools
+    }
+
+    /// Routes whose pools have no usable target are left out, so that a file with credentials for
+    /// some providers serves those.
+    fn routes(&self, pools: &[Arc<Pool>]) -> Routes {
+        let mut routes = Routes { kept: Vec::new(), skipped: Vec::new() };
+        for (at, settings) in self.source.file.routes.iter().enumerate() {
+            let mut settings = settings.clone();
+            let name = settings.name.clone().unwrap_or_else(|| format!("route-{}", at + 1));
+            let usable = |name: &str| leads_somewhere(name, pools);
+            settings.split.retain(|arm| usable(&arm.pool));
+            let single = settings.pool.as_deref().is_some_and(usable);
+            if single || settings.split.iter().any(|arm| arm.weight > 0) {
+                settings.name = Some(name);
+                routes.kept.push(settings);
+            } else {
+                let reason = reason(&self.source.file.routes[at], &self.source.file);
+                routes.skipped.push(Skipped { route: name.into(), reason });
+            }
+        }
+        routes
+    }
+}
+
+impl Plan {
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|pool| *pool.name == *name)
+    }
+}
+
+/// Stands in for a provider whose settings are wrong, so that what refers to it is still checked.
+fn stand_in(
+    name: &str,
+    settings: &provider::Settings,
+) -> Result<Arc<Provider>, Vec<provider::Mistake>> {
+    let settings = provider::Settings {
+        base_url: None,
+        keys: Vec::new(),
+        headers: BTreeMap::new(),
+        tls: provider::TlsSettings::default(),
+        simulated: Some(SimulatedSettings::default()),
+        ..settings.clone()
+    };
+    Provider::compile(name, &settings, None, None)
+}
+
+/// Whether a pool or one of its fallbacks has a usable target.
+fn leads_somewhere(name: &str, pools: &[Arc<Pool>]) -> bool {
+    let mut seen = HashSet::new();
+    let mut next: Vec<usize> =
+        pools.iter().position(|pool| *pool.name == *name).into_iter().collect();
+    while let Some(index) = next.pop() {
+        let Some(pool) = pools.get(index).filter(|_| seen.insert(index)) else { continue };
+        if pool.targets.iter().any(|target| target.weight > 0) {
+            return true;
+        }
+        next.extend(&pool.fallback);
+    }
+    false
+}
+
+/// Which credentials are missing for a route to be used.
+fn reason(route: &route::Settings, file: &File) -> String {
+    let pools = route.pool.iter().chain(route.split.iter().map(|arm| &arm.pool));
+    let targets = pools.filter_map(|pool| file.pools.get(pool)).flat_map(|pool| &pool.targets);
+    let mut missing = Vec::new();
+    for target in targets {
+        let keys = file.providers.get(&target.provider).map_or(&[][..], |provider| &provider.keys);
+        for key in keys {
+            let source = match (&key.env, &key.file) {
+                (Some(name), _) => name.clone(),
+                (None, Some(path)) => path.display().to_string(),
+                (None, None) => continue,
+            };
+            if !missing.contains(&source) {
+                missing.push(source);
+            }
+        }
+    }
+    format!("no credential ({})", missing.join(", "))
+}
+
+/// The exact names that routes match, and the models of targets that a route passes on to.
+fn models(routes: &[route::Settings], pools: &[Arc<Pool>]) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for route in routes {
+        let patterns = patterns(route);
+        names.extend(patterns.iter().filter_map(NamePattern::exact).map(Into::into));
+        let named = |pool: &&Arc<Pool>| {
+            let arms = route.pool.iter().chain(route.split.iter().map(|arm| &arm.pool));
+            arms.into_iter().any(|name| **name == *pool.name)
+        };
+        let targets = pools.iter().filter(named).flat_map(|pool| pool.targets.iter());
+        let matched = |model: &&Arc<str>| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(model))
+        };
+        names.extend(targets.filter_map(|target| target.model.as_ref()).filter(matched).cloned());
+    }
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(Arc::clone(name)));
+    names
+}
+
+/// The model patterns of a route. One that does not compile was reported by the route's own room.
+fn patterns(route: &route::Settings) -> Vec<NamePattern> {
+    let texts = match &route.matches.model {
+        None => &[],
+        Some(route::Pattern::One(one)) => std::slice::from_ref(one),
+        Some(route::Pattern::Any(any)) => any.as_slice(),
+    };
+    texts.iter().filter_map(|text| NamePattern::compile(text).ok()).collect()
+}
