@@ -1,8 +1,47 @@
 //! Wire formats: which endpoint a path is, what a request says of itself, what a stream carries,
 //! how an error looks. One folder per format; nothing here touches a socket.
+//!
+//! The bytes of client and upstream are forwarded as they are, so nothing here builds or rebuilds a
+//! message. It reads: a request for its model and a few options, an answer for its text, its usage,
+//! its errors and its end. A dialect is what is different between formats and no more than that: its
+//! paths, its requests, its streams, its whole answers and its errors, each in a file of that name.
 
+mod anthropic;
+mod bedrock;
+mod body;
+mod call;
+mod cohere;
+mod credential;
 mod endpoint;
+mod failure;
+mod gemini;
+mod models;
+mod multipart;
+mod observe;
+mod openai;
+mod peek;
+mod prompt;
+mod retry_after;
+mod rewrite;
+mod stream_error;
+mod text;
 mod usage;
 
+pub use body::{BodyFacts, observe_body};
+pub use call::{BodyKind, Call, MODEL_BYTES_MAX, classify};
+pub use credential::{
+    Credential, CredentialPlace, credential, is_client_credential, websocket_protocols,
+};
 pub use endpoint::{Dialect, Endpoint};
+pub use failure::{
+    ERROR_CONTENT_TYPE, error_body, error_header, error_status, framing, heartbeat, stream_end,
+};
+pub use models::models_list;
+pub use observe::{Forward, Observed, StreamObserver};
+pub use peek::{Peeked, UsageOption, peek};
+pub use prompt::prompt_text;
+pub use retry_after::{RETRY_AFTER_MAX, retry_after};
+pub use rewrite::{Rewritten, rewrite, upstream_path};
+pub use stream_error::StreamError;
+pub use text::{NoText, TextSink};
 pub use usage::Usage;

@@ -1,0 +1,98 @@
+//! What a whole answer says: what it used, whether it is an error, whether there is anything in it.
+
+use super::observe::{Facts, Frame, Run};
+use super::text::{NoText, TextSink, Texts};
+use super::{Dialect, Endpoint, StreamError, Usage, anthropic, bedrock, cohere, gemini, openai};
+use crate::wire::json::{Kind, Value, lazy};
+
+/// What a whole answer says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BodyFacts {
+    /// What was used, in the provider's count.
+    pub usage: Option<Usage>,
+    /// The provider's own error.
+    pub error: Option<StreamError>,
+    /// There is no answer in it, though it may be well-formed.
+    pub empty: bool,
+    /// The model that it names.
+    pub model: Option<String>,
+    /// Why it ended, in the provider's word.
+    pub finish_reason: Option<String>,
+}
+
+/// Looks at a whole answer. Its text goes to `sink` only if the provider does not say what was used,
+/// so that nothing is counted twice.
+pub fn observe_body(
+    endpoint: Endpoint,
+    dialect: Dialect,
+    body: &[u8],
+    sink: &mut dyn TextSink,
+) -> BodyFacts {
+    let document = lazy(body);
+    if document.kind() != Some(Kind::Object) {
+        // Audio, files, vectors: whatever it is, it is something.
+        return BodyFacts { empty: body.trim_ascii().is_empty(), ..BodyFacts::default() };
+    }
+    let usage = usage(dialect, document);
+    let mut nobody = NoText;
+    let sink: &mut dyn TextSink = if usage.is_some() { &mut nobody } else { sink };
+    let (mut facts, mut texts) = (Facts::default(), Texts::default());
+    let mut run = Run::new(&mut facts, &mut texts, sink);
+    run.frame(0..body.len(), |frame| read(endpoint, dialect, body, frame));
+    let observed = run.observed(body.len());
+    BodyFacts {
+        usage,
+        empty: observed.error.is_none() && is_empty(endpoint, dialect, document),
+        error: observed.error,
+        model: facts.take_model(),
+        finish_reason: facts.take_finish_reason(),
+    }
+}
+
+fn usage(dialect: Dialect, document: Value<'_>) -> Option<Usage> {
+    let member = match dialect {
+        Dialect::Gemini => "usageMetadata",
+        _ => "usage",
+    };
+    let found = document.get(member);
+    match dialect {
+        Dialect::OpenAi => found.and_then(openai::usage),
+        Dialect::Anthropic => found.and_then(anthropic::usage).or_else(|| counted(document)),
+        Dialect::Gemini => found.and_then(gemini::usage),
+        Dialect::Cohere => found.or_else(|| document.get("meta")).and_then(cohere::usage),
+        Dialect::Bedrock => found.and_then(bedrock::usage),
+    }
+}
+
+/// The answer of a token count, which is not billed, but says how long the prompt is.
+fn counted(document: Value<'_>) -> Option<Usage> {
+    let input = document.get("input_tokens").and_then(super::usage::count)?;
+    Some(Usage { input, ..Usage::default() })
+}
+
+fn read(endpoint: Endpoint, dialect: Dialect, body: &[u8], frame: &mut Frame<'_>) {
+    match dialect {
+        Dialect::OpenAi => openai::body::read(endpoint, body, frame),
+        Dialect::Anthropic => anthropic::body::read(body, frame),
+        Dialect::Gemini => gemini::answer::Decoder::default().event(body, frame),
+        Dialect::Cohere => cohere::body::read(body, frame),
+        Dialect::Bedrock => bedrock::body::read(body, frame),
+    }
+}
+
+/// Whether what an answer of this endpoint must have is missing.
+fn is_empty(endpoint: Endpoint, dialect: Dialect, document: Value<'_>) -> bool {
+    let has = |key| document.get(key).is_some_and(|value| !value.is_null());
+    let some_of = |key| document.get(key).is_some_and(|list| list.items().next().is_some());
+    match (dialect, endpoint) {
+        (Dialect::OpenAi, Endpoint::ChatCompletions | Endpoint::Completions) => !some_of("choices"),
+        (Dialect::OpenAi, Endpoint::Embeddings) => !some_of("data"),
+        (Dialect::Anthropic, Endpoint::Messages) => !has("content"),
+        (Dialect::Gemini, Endpoint::GenerateContent | Endpoint::StreamGenerateContent) => {
+            !some_of("candidates") && !has("promptFeedback")
+        }
+        (Dialect::Cohere, Endpoint::CohereChat) => !has("message"),
+        (Dialect::Bedrock, Endpoint::Converse) => !has("output"),
+        _ => document.members().next().is_none(),
+    }
+}

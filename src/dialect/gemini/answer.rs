@@ -1,0 +1,92 @@
+//! Answers of `generateContent`: a stream is a sequence of the same documents that a whole answer
+//! is one of.
+
+use super::super::StreamError;
+use super::super::observe::Frame;
+use super::super::text::TextKind;
+use super::usage::usage;
+use crate::wire::json::{Kind, Value};
+
+/// Reads the chunks of one answer.
+#[derive(Debug, Default)]
+pub(in crate::dialect) struct Decoder {
+    /// One more than the highest index of a candidate.
+    candidates: u64,
+    /// Candidates that have ended.
+    ended: u64,
+}
+
+impl Decoder {
+    pub fn event(&mut self, data: &[u8], frame: &mut Frame<'_>) {
+        let mut used = None;
+        frame.members(data, |frame, key, value| match key {
+            b"candidates" => value.items().for_each(|candidate| self.candidate(candidate, frame)),
+            b"usageMetadata" => used = usage(value),
+            b"modelVersion" => frame.model(value),
+            // The prompt was refused: an answer, and all of it.
+            b"promptFeedback" => {
+                if let Some(reason) = value.get("blockReason") {
+                    frame.finish_reason(reason);
+                    frame.terminal();
+                }
+            }
+            b"error" => frame.error(StreamError::from_value(value)),
+            _ => {}
+        });
+        let all_ended = self.ended >= self.candidates;
+        if self.ended > 0 && all_ended {
+            frame.terminal();
+        }
+        // Every chunk says what was used so far.
+        if let Some(used) = used {
+            frame.usage(used, frame.is_finished());
+        }
+    }
+
+    fn candidate(&mut self, candidate: Value<'_>, frame: &mut Frame<'_>) {
+        let index = candidate.get("index").and_then(|index| index.as_u64()).unwrap_or(0);
+        self.candidates = self.candidates.max(index.saturating_add(1));
+        for member in candidate.members() {
+            match member.key {
+                b"content" => {
+                    let parts = member.value.get("parts");
+                    let parts = parts.iter().flat_map(Value::items).enumerate();
+                    parts.for_each(|(at, value)| part(index, at as u64, value, frame));
+                }
+                b"finishReason" if !member.value.is_null() => {
+                    frame.finish_reason(member.value);
+                    self.ended += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn part(index: u64, position: u64, part: Value<'_>, frame: &mut Frame<'_>) {
+    let thought = part.get("thought").and_then(|thought| thought.as_bool()).unwrap_or(false);
+    let kind = if thought { TextKind::Reasoning } else { TextKind::Text };
+    for member in part.members() {
+        let value = member.value;
+        match member.key {
+            b"text" => frame.text(index, kind, 0, value),
+            b"functionCall" => {
+                frame.content();
+                if let Some(arguments) = value.get("args") {
+                    frame.raw(index, TextKind::Tool, position, arguments);
+                }
+            }
+            b"executableCode" => {
+                if let Some(code) = value.get("code") {
+                    frame.text(index, TextKind::Tool, position, code);
+                }
+            }
+            b"inlineData" | b"fileData" | b"codeExecutionResult"
+                if value.kind() == Some(Kind::Object) =>
+            {
+                frame.content();
+            }
+            _ => {}
+        }
+    }
+}

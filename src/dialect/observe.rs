@@ -1,0 +1,417 @@
+//! Watching a stream go by: what it says, what it used, whether it failed, whether it is complete.
+//!
+//! The observer never changes a byte and never holds one back, but for the one frame that weir
+//! itself asked for (`OpenAI`'s usage frame, when the client did not want it). What it does not
+//! understand is forwarded and counted as such. A frame is read in one pass over its members,
+//! without a tree and, in the usual case, without an allocation.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::text::{TextKind, TextSink, Texts, channel};
+use super::{
+    Dialect, Endpoint, StreamError, Usage, anthropic, bedrock, cohere, failure, gemini, openai,
+};
+use crate::error::Error;
+use crate::wire::eventstream::{self, Message};
+use crate::wire::frame::Framing;
+use crate::wire::json::{self, Value};
+use crate::wire::{jsonarray, sse};
+
+/// How much of a model name or finish reason is kept.
+const LABEL_BYTES_MAX: usize = 256;
+
+/// What a run of frames turned out to be.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Something the client waits for: text, a tool call, reasoning, audio, or the reason why the
+    /// answer ends. Envelopes, pings and role announcements are not.
+    pub content: bool,
+    /// Frames with text in them.
+    pub tokens_events: u32,
+    /// Frames that were not understood (broken JSON, a bad checksum). They are forwarded.
+    pub not_understood: u32,
+    /// The provider's own error event.
+    pub error: Option<StreamError>,
+    /// The event after which the protocol says no more.
+    pub terminal: bool,
+    /// Which bytes go to the client.
+    pub forward: Forward,
+}
+
+/// Which bytes of a run of frames go to the client.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Forward {
+    /// All of them.
+    #[default]
+    All,
+    /// These; what lies between them is withheld.
+    Spans(Vec<Range<usize>>),
+}
+
+/// Observes one upstream response that streams.
+#[derive(Debug)]
+pub struct StreamObserver {
+    endpoint: Endpoint,
+    dialect: Dialect,
+    framing: Framing,
+    decoder: Decoder,
+    facts: Facts,
+    texts: Texts,
+}
+
+/// The dialects' own readers.
+#[derive(Debug)]
+enum Decoder {
+    Chat(openai::chat::Decoder),
+    Events(openai::events::Decoder),
+    Anthropic(anthropic::stream::Decoder),
+    Gemini(gemini::answer::Decoder),
+    Cohere(cohere::stream::Decoder),
+    Bedrock(bedrock::stream::Decoder),
+    Opaque,
+}
+
+impl Decoder {
+    fn new(endpoint: Endpoint, dialect: Dialect, usage_injected: bool) -> Self {
+        match (dialect, endpoint) {
+            (_, Endpoint::Passthrough | Endpoint::Files | Endpoint::Batches) => Decoder::Opaque,
+            (Dialect::OpenAi, Endpoint::ChatCompletions | Endpoint::Completions) => {
+                Decoder::Chat(openai::chat::Decoder::new(usage_injected))
+            }
+            (Dialect::OpenAi, _) => Decoder::Events(openai::events::Decoder::default()),
+            (Dialect::Anthropic, _) => Decoder::Anthropic(anthropic::stream::Decoder::default()),
+            (Dialect::Gemini, _) => Decoder::Gemini(gemini::answer::Decoder::default()),
+            (Dialect::Cohere, _) => Decoder::Cohere(cohere::stream::Decoder::default()),
+            (Dialect::Bedrock, _) => Decoder::Bedrock(bedrock::stream::Decoder::default()),
+        }
+    }
+
+    /// An event of SSE, an element of a JSON array or a WebSocket message.
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], frame: &mut Frame<'_>) {
+        match self {
+            Decoder::Chat(decoder) => decoder.event(name, data, frame),
+            Decoder::Events(decoder) => decoder.event(name, data, frame),
+            Decoder::Anthropic(decoder) => decoder.event(data, frame),
+            Decoder::Gemini(decoder) => decoder.event(data, frame),
+            Decoder::Cohere(decoder) => decoder.event(data, frame),
+            Decoder::Bedrock(_) => frame.not_understood(),
+            Decoder::Opaque => frame.content(),
+        }
+    }
+
+    /// A message of the AWS event stream.
+    fn message(&mut self, message: &Message<'_>, frame: &mut Frame<'_>) {
+        match self {
+            Decoder::Bedrock(decoder) => decoder.message(message, frame),
+            _ => frame.content(),
+        }
+    }
+}
+
+impl StreamObserver {
+    /// An observer for the answer to a call. `usage_injected` says that weir asked for the usage
+    /// frame and not the client, so that it is withheld.
+    pub fn new(
+        endpoint: Endpoint,
+        dialect: Dialect,
+        framing: Framing,
+        usage_injected: bool,
+    ) -> Self {
+        Self {
+            endpoint,
+            dialect,
+            framing,
+            decoder: Decoder::new(endpoint, dialect, usage_injected),
+            facts: Facts::default(),
+            texts: Texts::default(),
+        }
+    }
+
+    /// Looks at a run of complete frames. Text goes to `sink`, the rest into the result and into
+    /// what the observer remembers.
+    pub fn observe(&mut self, frames: &Bytes, sink: &mut dyn TextSink) -> Observed {
+        let mut run = Run::new(&mut self.facts, &mut self.texts, sink);
+        match self.framing {
+            Framing::Sse => {
+                for event in sse::events(frames) {
+                    if !event.is_comment {
+                        run.frame(event.span, |frame| {
+                            self.decoder.event(event.name, &event.data, frame);
+                        });
+                    }
+                }
+            }
+            Framing::AwsEventStream => {
+                for message in eventstream::messages(frames) {
+                    match message {
+                        Ok(message) => run.frame(message.span.clone(), |frame| {
+                            self.decoder.message(&message, frame);
+                        }),
+                        Err(_) => run.observed.not_understood += 1,
+                    }
+                }
+            }
+            Framing::JsonArray => {
+                for element in jsonarray::elements(frames) {
+                    run.frame(element.span, |frame| {
+                        self.decoder.event(None, element.raw, frame);
+                    });
+                }
+            }
+            Framing::Opaque => run.observed.content = !frames.is_empty(),
+        }
+        run.observed(frames.len())
+    }
+
+    /// Looks at one message of a realtime socket.
+    pub fn observe_message(&mut self, message: &[u8], sink: &mut dyn TextSink) -> Observed {
+        let mut run = Run::new(&mut self.facts, &mut self.texts, sink);
+        run.frame(0..message.len(), |frame| self.decoder.event(None, message, frame));
+        run.observed(message.len())
+    }
+
+    /// What the provider says was used, once it has said all of it.
+    pub fn usage(&self) -> Option<Usage> {
+        self.facts.usage.filter(|_| self.facts.usage_complete)
+    }
+
+    /// What the provider said of the prompt, which some say at the start: of a stream that was cut,
+    /// `input` and its parts hold, `output` does not.
+    pub fn prompt_usage(&self) -> Option<Usage> {
+        self.facts.usage.filter(|usage| usage.input > 0)
+    }
+
+    /// Whether the answer is complete: nothing is lost if the stream ends here.
+    pub fn finished(&self) -> bool {
+        self.facts.finished
+    }
+
+    /// The model that the answer names.
+    pub fn response_model(&self) -> Option<&str> {
+        self.facts.model.as_deref()
+    }
+
+    /// Why the answer ended, in the provider's word (of the first choice that ended).
+    pub fn finish_reason(&self) -> Option<&str> {
+        self.facts.finish_reason.as_deref()
+    }
+
+    /// The end of this stream with an error, as [`stream_end`](super::stream_end), continuing the
+    /// numbers and brackets of what the client has seen.
+    pub fn end(&self, error: &Error, request_id: &str) -> Bytes {
+        let seen = failure::Seen {
+            frames: self.facts.frames,
+            sequence_number: self.facts.sequence_number,
+        };
+        failure::end(self.dialect, self.endpoint, self.framing, error, request_id, seen)
+    }
+}
+
+/// What an observer remembers of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    frames: u64,
+    usage: Option<Usage>,
+    usage_complete: bool,
+    finished: bool,
+    model: Option<String>,
+    finish_reason: Option<String>,
+    sequence_number: Option<u64>,
+}
+
+impl Facts {
+    /// The model that the answer names.
+    pub fn take_model(&mut self) -> Option<String> {
+        self.model.take()
+    }
+
+    /// Why the answer ended.
+    pub fn take_finish_reason(&mut self) -> Option<String> {
+        self.finish_reason.take()
+    }
+}
+
+/// One call of [`StreamObserver::observe`].
+pub(super) struct Run<'o> {
+    facts: &'o mut Facts,
+    texts: &'o mut Texts,
+    sink: &'o mut dyn TextSink,
+    observed: Observed,
+    withheld: Vec<Range<usize>>,
+}
+
+impl<'o> Run<'o> {
+    pub fn new(facts: &'o mut Facts, texts: &'o mut Texts, sink: &'o mut dyn TextSink) -> Self {
+        Self { facts, texts, sink, observed: Observed::default(), withheld: Vec::new() }
+    }
+
+    pub fn frame(&mut self, span: Range<usize>, read: impl FnOnce(&mut Frame<'_>)) {
+        self.facts.frames += 1;
+        let mut frame = Frame {
+            facts: self.facts,
+            texts: self.texts,
+            sink: self.sink,
+            observed: &mut self.observed,
+            text: false,
+            withheld: false,
+        };
+        read(&mut frame);
+        let (text, withheld) = (frame.text, frame.withheld);
+        self.observed.tokens_events += u32::from(text);
+        if withheld {
+            self.withheld.push(span);
+        }
+    }
+
+    pub fn observed(mut self, bytes: usize) -> Observed {
+        if !self.withheld.is_empty() {
+            self.observed.forward = Forward::Spans(between(&self.withheld, bytes));
+        }
+        self.observed
+    }
+}
+
+/// The spans of `0..bytes` that lie between others, which are in order.
+fn between(withheld: &[Range<usize>], bytes: usize) -> Vec<Range<usize>> {
+    let starts = std::iter::once(0).chain(withheld.iter().map(|span| span.end));
+    let ends = withheld.iter().map(|span| span.start).chain(std::iter::once(bytes));
+    starts.zip(ends).map(|(start, end)| start..end).filter(|span| !span.is_empty()).collect()
+}
+
+/// One frame, on which a dialect's reader notes what it finds.
+pub(super) struct Frame<'o> {
+    facts: &'o mut Facts,
+    texts: &'o mut Texts,
+    sink: &'o mut dyn TextSink,
+    observed: &'o mut Observed,
+    text: bool,
+    withheld: bool,
+}
+
+impl Frame<'_> {
+    /// The members of a frame that is one JSON object, each handed to `read`. Notes a frame that is
+    /// not understood.
+    pub fn members<'d>(
+        &mut self,
+        data: &'d [u8],
+        mut read: impl FnMut(&mut Self, &'d [u8], Value<'d>),
+    ) {
+        let document = json::lazy(data);
+        let mut end = document.span().start + 1;
+        for member in document.members() {
+            end = member.span().end;
+            read(self, member.key, member.value);
+        }
+        let rest = data.get(end..).unwrap_or_default().trim_ascii();
+        if document.kind() != Some(json::Kind::Object) || rest != b"}" {
+            self.not_understood();
+        }
+    }
+
+    /// A piece of text.
+    pub fn text(&mut self, index: u64, kind: TextKind, part: u64, value: Value<'_>) {
+        if self.texts.push(channel(index, kind, part), value, self.sink) {
+            self.text = true;
+            self.observed.content = true;
+        }
+    }
+
+    /// A piece of text that is JSON itself (the arguments of a tool call, given as an object).
+    pub fn raw(&mut self, index: u64, kind: TextKind, part: u64, value: Value<'_>) {
+        if let Ok(text) = std::str::from_utf8(value.raw())
+            && !text.is_empty()
+        {
+            self.sink.text(channel(index, kind, part), text);
+            self.text = true;
+            self.observed.content = true;
+        }
+    }
+
+    /// Content that is no text.
+    pub fn content(&mut self) {
+        self.observed.content = true;
+    }
+
+    /// The answer, or one choice of it, ends for this reason.
+    pub fn finish_reason(&mut self, reason: Value<'_>) {
+        if let Some(reason) = reason.as_str() {
+            self.observed.content = true;
+            keep(&mut self.facts.finish_reason, &reason);
+        }
+    }
+
+    /// The model that the answer names.
+    pub fn model(&mut self, model: Value<'_>) {
+        if self.facts.model.is_none()
+            && let Some(model) = model.as_str()
+        {
+            keep(&mut self.facts.model, &model);
+        }
+    }
+
+    /// What was used; `complete` when nothing can be added to it any more.
+    pub fn usage(&mut self, usage: Usage, complete: bool) {
+        self.facts.usage = Some(usage);
+        self.facts.usage_complete |= complete;
+    }
+
+    /// What one of several responses on the same connection used.
+    pub fn add_usage(&mut self, usage: Usage) {
+        self.usage(self.facts.usage.unwrap_or_default() + usage, true);
+    }
+
+    /// Whether the stream has said what was used, completely.
+    pub fn usage_is_complete(&self) -> bool {
+        self.facts.usage_complete
+    }
+
+    /// Whether the answer is complete.
+    pub fn is_finished(&self) -> bool {
+        self.facts.finished
+    }
+
+    /// The number of this event.
+    pub fn sequence_number(&mut self, number: Value<'_>) {
+        self.facts.sequence_number = number.as_u64().or(self.facts.sequence_number);
+    }
+
+    /// The answer is complete, though more may be said of it.
+    pub fn finished(&mut self) {
+        self.facts.finished = true;
+    }
+
+    /// Nothing follows.
+    pub fn terminal(&mut self) {
+        self.facts.finished = true;
+        self.observed.terminal = true;
+    }
+
+    /// The provider's own error.
+    pub fn error(&mut self, error: StreamError) {
+        self.observed.error.get_or_insert(error);
+    }
+
+    /// This frame is not for the client.
+    pub fn withhold(&mut self) {
+        self.withheld = true;
+    }
+
+    /// Whether an error was found in this run of frames.
+    pub fn has_error(&self) -> bool {
+        self.observed.error.is_some()
+    }
+
+    /// The frame was not understood.
+    pub fn not_understood(&mut self) {
+        self.observed.not_understood += 1;
+    }
+}
+
+/// Keeps the first value, bounded.
+fn keep(slot: &mut Option<String>, value: &str) {
+    if slot.is_none() && !value.is_empty() {
+        *slot = Some(value[..value.floor_char_boundary(LABEL_BYTES_MAX)].to_owned());
+    }
+}

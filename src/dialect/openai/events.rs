@@ -1,0 +1,157 @@
+//! Streams of typed events: responses, transcriptions, speech and images, and the events of the
+//! realtime socket.
+
+use super::super::StreamError;
+use super::super::observe::Frame;
+use super::super::text::TextKind;
+use super::usage::usage;
+use crate::wire::json::{Value, lazy};
+
+/// Reads the events of one stream.
+#[derive(Debug, Default)]
+pub(in crate::dialect) struct Decoder;
+
+/// The members of an event that are read, whatever its type.
+#[derive(Default)]
+struct Event<'d> {
+    kind: &'d [u8],
+    output_index: u64,
+    content_index: u64,
+    delta: Option<Value<'d>>,
+    item: Option<Value<'d>>,
+    response: Option<Value<'d>>,
+    usage: Option<Value<'d>>,
+    error: Option<Value<'d>>,
+}
+
+impl Decoder {
+    #[expect(clippy::unused_self, reason = "as the readers of the other dialects, which remember")]
+    pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], frame: &mut Frame<'_>) {
+        if data == b"[DONE]" {
+            return frame.terminal();
+        }
+        let mut event = Event { kind: name.unwrap_or_default(), ..Event::default() };
+        frame.members(data, |frame, key, value| match key {
+            b"type" => event.kind = value.contents().unwrap_or_default(),
+            b"output_index" => event.output_index = value.as_u64().unwrap_or(0),
+            b"content_index" | b"summary_index" => {
+                event.content_index = value.as_u64().unwrap_or(0);
+            }
+            b"sequence_number" => frame.sequence_number(value),
+            b"delta" => event.delta = Some(value),
+            b"item" => event.item = Some(value),
+            b"response" => event.response = Some(value),
+            b"usage" => event.usage = Some(value),
+            b"error" if !value.is_null() => event.error = Some(value),
+            _ => {}
+        });
+        read(&event, data, frame);
+    }
+}
+
+fn read(event: &Event<'_>, data: &[u8], frame: &mut Frame<'_>) {
+    match event.kind {
+        b"error" => frame.error(StreamError::from_value(event.error.unwrap_or(lazy(data)))),
+        b"response.created" | b"response.queued" | b"response.in_progress" => {
+            if let Some(model) = event.response.and_then(|response| response.get("model")) {
+                frame.model(model);
+            }
+        }
+        b"response.completed"
+        | b"response.incomplete"
+        | b"response.failed"
+        | b"response.cancelled" => {
+            ended(event, frame);
+            frame.terminal();
+        }
+        // The realtime socket stays open for the next response.
+        b"response.done" => ended(event, frame),
+        b"transcript.text.done"
+        | b"speech.audio.done"
+        | b"image_generation.completed"
+        | b"image_edit.completed" => {
+            frame.content();
+            if let Some(used) = event.usage.and_then(usage) {
+                frame.usage(used, true);
+            }
+            frame.terminal();
+        }
+        b"response.output_item.added" => {
+            let kind = event.item.and_then(|item| item.get("type"));
+            let envelope =
+                kind.is_some_and(|kind| matches!(kind.raw(), b"\"message\"" | b"\"reasoning\""));
+            if !envelope {
+                frame.content();
+            }
+        }
+        b"response.content_part.added"
+        | b"response.reasoning_summary_part.added"
+        | b"keepalive" => {}
+        kind if kind.ends_with(b".delta") => delta(kind, event, frame),
+        kind if kind.starts_with(b"session.") || kind.starts_with(b"conversation.") => {}
+        kind if kind.is_empty() => {
+            if let Some(error) = event.error {
+                frame.error(StreamError::from_value(error));
+            }
+        }
+        _ => frame.content(),
+    }
+}
+
+fn delta(kind: &[u8], event: &Event<'_>, frame: &mut Frame<'_>) {
+    let text = match kind {
+        b"response.output_text.delta"
+        | b"response.text.delta"
+        | b"response.audio_transcript.delta"
+        | b"response.audio.transcript.delta"
+        | b"response.output_audio_transcript.delta"
+        | b"transcript.text.delta" => Some(TextKind::Text),
+        b"response.refusal.delta" => Some(TextKind::Refusal),
+        b"response.function_call_arguments.delta"
+        | b"response.custom_tool_call_input.delta"
+        | b"response.mcp_call_arguments.delta"
+        | b"response.code_interpreter_call_code.delta" => Some(TextKind::Tool),
+        b"response.reasoning_text.delta" | b"response.reasoning_summary_text.delta" => {
+            Some(TextKind::Reasoning)
+        }
+        _ => None,
+    };
+    match (text, event.delta) {
+        (Some(text), Some(delta)) => {
+            frame.text(event.output_index, text, event.content_index, delta);
+        }
+        _ => frame.content(),
+    }
+}
+
+/// The last event of a response, which repeats all of it.
+fn ended(event: &Event<'_>, frame: &mut Frame<'_>) {
+    let mut failed = event.kind == b"response.failed";
+    let mut error = event.error;
+    for member in event.response.iter().flat_map(Value::members) {
+        match member.key {
+            b"model" => frame.model(member.value),
+            b"status" => {
+                failed |= member.value.raw() == b"\"failed\"";
+                if !failed {
+                    frame.finish_reason(member.value);
+                }
+            }
+            b"error" if !member.value.is_null() => error = Some(member.value),
+            b"usage" => {
+                if let Some(used) = usage(member.value) {
+                    frame.add_usage(used);
+                }
+            }
+            _ => {}
+        }
+    }
+    if failed {
+        frame.error(match error {
+            Some(error) => StreamError::from_value(error),
+            None => StreamError::new("The response failed.", None, None),
+        });
+    } else {
+        frame.content();
+    }
+}

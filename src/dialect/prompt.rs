@@ -1,0 +1,38 @@
+//! The text of a prompt, for when it has to be counted here.
+
+use super::call::{BodyKind, Call};
+use super::text::{TextKind, TextSink, Texts, channel};
+use super::{Dialect, anthropic, bedrock, cohere, gemini, openai};
+use crate::wire::json::{Value, lazy};
+
+/// Hands the text of a prompt to `sink`, each piece on a channel of its own. Images, audio and tool
+/// definitions are left out: no public tokenizer counts them.
+pub fn prompt_text(call: &Call<'_>, body: &[u8], sink: &mut dyn TextSink) {
+    if call.body != BodyKind::Json {
+        return;
+    }
+    let object = lazy(body);
+    let prompt = &mut Prompt { texts: Texts::default(), sink, pieces: 0 };
+    match call.dialect {
+        Dialect::OpenAi => openai::request::prompt(object, prompt),
+        Dialect::Anthropic => anthropic::request::prompt(object, prompt),
+        Dialect::Gemini => gemini::request::prompt(object, prompt),
+        Dialect::Cohere => cohere::request::prompt(object, prompt),
+        Dialect::Bedrock => bedrock::request::prompt(object, prompt),
+    }
+}
+
+/// Takes the pieces of a prompt.
+pub(super) struct Prompt<'s> {
+    texts: Texts,
+    sink: &'s mut dyn TextSink,
+    pieces: u64,
+}
+
+impl Prompt<'_> {
+    /// A piece, if it is a string.
+    pub fn push(&mut self, value: Value<'_>) {
+        self.texts.push(channel(self.pieces, TextKind::Text, 0), value, self.sink);
+        self.pieces += 1;
+    }
+}
