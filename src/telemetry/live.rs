@@ -7,14 +7,28 @@ use std::sync::Arc;
 pub struct Live {
     /// Version of the plan that serves.
     pub plan_version: u64,
-    /// Whether `/readyz` says yes.
-    pub ready: bool,
     /// Whether weir is draining.
     pub draining: bool,
     /// CEL conditions that failed to evaluate, since the start.
     pub route_condition_errors: u64,
     /// Every pool of the plan.
     pub pools: Vec<LivePool>,
+}
+
+impl Live {
+    /// Why no request should be sent here; empty when weir is ready: it does not drain and at least
+    /// one pool is usable.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.draining {
+            reasons.push("draining".to_owned());
+        }
+        if !self.pools.iter().any(|pool| pool.usable) {
+            let names: Vec<&str> = self.pools.iter().map(|pool| &*pool.name).collect();
+            reasons.push(format!("no pool is usable ({})", names.join(", ")));
+        }
+        reasons
+    }
 }
 
 /// One pool.

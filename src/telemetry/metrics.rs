@@ -358,6 +358,11 @@ impl Metrics {
         self.requests_in_flight.get()
     }
 
+    /// Open connections of clients.
+    pub fn connections_open(&self) -> i64 {
+        self.connections_open.get()
+    }
+
     /// Admitted requests that are not settled.
     pub fn admitted_in_flight(&self) -> i64 {
         self.admitted_in_flight.get()

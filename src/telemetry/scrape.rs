@@ -395,7 +395,11 @@ impl Scrape {
 
     fn control(&self, page: &mut Page<'_>) -> fmt::Result {
         let (metrics, live) = (&self.metrics, &self.live);
-        page.gauge("weir_ready", "Whether /readyz says yes", i64::from(live.ready))?;
+        page.gauge(
+            "weir_ready",
+            "Whether /readyz says yes",
+            i64::from(live.not_ready().is_empty()),
+        )?;
         page.gauge("weir_draining", "Whether weir is draining", i64::from(live.draining))?;
         page.gauge("weir_plan_version", "Version of the live plan", live.plan_version as i64)?;
         page.counters(
