@@ -9,7 +9,6 @@
 //! fills, lines are lost, and `weir_log_dropped_total` says how many: a reader that stalls never
 //! stalls a stream.
 
-mod endpoint;
 mod json;
 mod record;
 mod sink;

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::endpoint;
 use super::json::Line;
 use crate::clock::Duration;
 use crate::dialect::{Dialect, Endpoint, Usage};
@@ -127,8 +126,11 @@ impl Record {
     pub(super) fn settled(&self) -> Settled<'_> {
         let tries = self.attempts.iter().filter(|attempt| !attempt.hedge).count() as u32;
         Settled {
-            endpoint: self.endpoint.map_or("", endpoint::label),
-            operation: self.endpoint.filter(endpoint::metered).map_or("", endpoint::operation),
+            endpoint: self.endpoint.map_or("", Endpoint::as_str),
+            operation: self
+                .endpoint
+                .filter(|endpoint| endpoint.metered())
+                .map_or("", Endpoint::operation),
             pool: self.pool.as_deref().unwrap_or_default(),
             provider: self.provider.as_deref().unwrap_or_default(),
             model_asked: self.model_asked.as_deref().unwrap_or_default(),
@@ -198,7 +200,7 @@ impl Record {
         line.text_if("user", self.user.as_deref());
         line.text_if("route", self.route.as_deref());
         line.text_if("pool", self.pool.as_deref());
-        line.text_if("endpoint", self.endpoint.map(endpoint::label));
+        line.text_if("endpoint", self.endpoint.map(Endpoint::as_str));
         line.text_if("dialect", self.dialect.map(Dialect::as_str));
         line.text_if("path", self.path.as_deref());
         line.text_if("model_asked", self.model_asked.as_deref());
