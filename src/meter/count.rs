@@ -4,6 +4,8 @@
 //! is counted seam by seam, about a kilobyte at a time, by the library; a stretch without a seam is
 //! cut by its expression, and its long pieces are encoded by [`super::merges`].
 
+use memchr::memmem;
+
 use super::seam::{first_seam, last_seam, number_run};
 use super::vocabulary::{Loaded, Long, Vocabulary};
 
@@ -11,6 +13,9 @@ use super::vocabulary::{Loaded, Long, Vocabulary};
 const CHUNK_BYTES: usize = 1024;
 /// Digits of a run that are counted together: a multiple of three, and of one.
 const DIGITS: usize = 768;
+
+/// An apostrophe and U+017F, which folds to `s`.
+const LONG_S_CONTRACTION: &[u8] = "'\u{17f}".as_bytes();
 
 /// Tokens of a text, special tokens being ordinary text. Loads the vocabulary on the calling thread if
 /// it is not there yet: for the command line, tests and the background thread. Workers use
@@ -34,21 +39,33 @@ pub(super) fn count_loaded<'a>(
     let style = loaded.vocabulary.style();
     let mut tokens = 0;
     let mut at = 0;
-    while text.len() - at > CHUNK_BYTES {
-        let to = character_at(text, at + CHUNK_BYTES);
-        if let Some(seam) = last_seam(text, at, to, style) {
-            tokens += loaded.bpe.count(&text[at..seam]) as u64;
-            at = seam;
-        } else if let Some(end) = number_run(text, at, DIGITS) {
-            tokens += loaded.bpe.count(&text[at..end]) as u64;
-            at = end;
+    while at < text.len() {
+        let left = text.len() - at;
+        let to = character_at(text, at + CHUNK_BYTES.min(left));
+        let end = if left <= CHUNK_BYTES {
+            text.len()
+        } else if let Some(seam) = last_seam(text, at, to, style) {
+            seam
+        } else if let Some(third) = number_run(text, at, DIGITS) {
+            third
         } else {
-            let end = first_seam(text, to, style).unwrap_or(text.len());
-            tokens += count_span(loaded, &text[at..end], long()?);
-            at = end;
-        }
+            first_seam(text, to, style).unwrap_or(text.len())
+        };
+        let part = &text[at..end];
+        tokens += if is_for_library(part) {
+            loaded.bpe.count(part) as u64
+        } else {
+            count_span(loaded, part, long()?)
+        };
+        at = end;
     }
-    Some(tokens + loaded.bpe.count(&text[at..]) as u64)
+    Some(tokens)
+}
+
+/// Whether the library counts a text fast and right. It overlooks that the long s is an s for
+/// contractions too.
+fn is_for_library(text: &str) -> bool {
+    text.len() <= CHUNK_BYTES && memmem::find(text.as_bytes(), LONG_S_CONTRACTION).is_none()
 }
 
 /// The beginning of the character that a byte belongs to.
@@ -56,20 +73,24 @@ fn character_at(text: &str, byte: usize) -> usize {
     (0..=byte).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default()
 }
 
-/// Counts a stretch without seams.
+/// Counts a stretch piece by piece.
 fn count_span(loaded: &Loaded, span: &str, long: &Long) -> u64 {
     let mut tokens = 0;
     let mut at = 0;
     while at < span.len() {
         let end = long.pieces.end(span, at);
-        tokens += if end - at > CHUNK_BYTES {
-            long.merges.encode(&span.as_bytes()[at..end]).len()
-        } else {
-            loaded.bpe.count(&span[at..end])
-        } as u64;
+        tokens += count_piece(loaded, &span[at..end], long);
         at = end;
     }
     tokens
+}
+
+fn count_piece(loaded: &Loaded, piece: &str, long: &Long) -> u64 {
+    if is_for_library(piece) {
+        loaded.bpe.count(piece) as u64
+    } else {
+        long.merges.encode(piece.as_bytes()).len() as u64
+    }
 }
 
 /// Cuts a stretch without seams somewhere in its second half, and counts what is before the cut.
@@ -102,10 +123,8 @@ pub(super) fn cut_anyway(loaded: &Loaded, span: &str, long: &Long) -> (usize, u6
             if let Some(best) = best.filter(|&(cut, _)| cut > half || end == span.len()) {
                 return best;
             }
-            tokens += long.merges.encode(&span.as_bytes()[at..end]).len() as u64;
-        } else {
-            tokens += loaded.bpe.count(&span[at..end]) as u64;
         }
+        tokens += count_piece(loaded, &span[at..end], long);
         at = end;
         if at > half {
             return (at, tokens);

@@ -147,7 +147,7 @@ fn count_in_parts(vocabulary: Vocabulary, bytes: &[u8], cuts: &[usize]) -> Tally
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn a_whole_text_counts_as_the_oracle_says(text in nasty_text(0..40)) {
