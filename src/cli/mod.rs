@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod count;
 mod keys;
 mod run;
 
@@ -40,6 +41,11 @@ enum Command {
     Check(CheckArgs),
     /// Print the JSON Schema of the configuration
     Schema,
+    /// Count the tokens of a text or of a chat request
+    ///
+    /// The number goes to standard output; which vocabulary it was counted with, and whether that is
+    /// the model's own, to standard error.
+    Count(CountArgs),
     /// Work with callers' API keys
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -62,6 +68,16 @@ struct CheckArgs {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct CountArgs {
+    /// The model whose tokens are meant (gpt-4o, llama-3.1-8b, …)
+    #[arg(short, long, value_name = "NAME")]
+    model: String,
+    /// A text, or a chat request as JSON [default: standard input]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
     /// Print the form in which a key stands in the configuration (`hash: sha256:…`)
@@ -80,6 +96,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Check(args)) => check::check(args),
         Some(Command::Schema) => check::schema(),
+        Some(Command::Count(args)) => count::count(&args),
         Some(Command::Keys(KeysCommand::Hash)) => keys::hash(),
     }
 }

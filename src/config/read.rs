@@ -9,8 +9,10 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 use super::document::quoted;
 use super::{Document, Entry, FILE_BYTES_MAX, Node, Position, Report, Value, syntax};
 
-/// Nesting that no configuration has, and that no stack minds.
-const DEPTH_MAX: usize = 64;
+/// Deepest nesting: several times what a configuration has, and nothing that any stack minds.
+const DEPTH_MAX: usize = 24;
+/// Nodes that aliases may add; far beyond what a thousand routes repeat.
+const ALIASED_NODES_MAX: usize = 50_000;
 
 /// Reads `text`. `None` when it is not YAML; what is wrong is in the report either way.
 pub fn document(text: &str, report: &mut Report) -> Option<Document> {
@@ -25,6 +27,7 @@ pub fn document(text: &str, report: &mut Report) -> Option<Document> {
         return None;
     }
     let options = serde_saphyr::options! {
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED_NODES_MAX, },
         budget: serde_saphyr::budget! { max_depth: DEPTH_MAX, },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,

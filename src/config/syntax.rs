@@ -73,7 +73,9 @@ fn advice(said: &str, line: &str, at: Position) -> Option<String> {
         () if has("implicit flow mapping") || has("unexpected EOF") => {
             "an item between two commas is missing".into()
         }
-        () if has("budget breached") => "the file is nested too deeply, or is too large".into(),
+        () if has("budget breached") || has("limit exceeded") => {
+            "the file is nested too deeply, or is too large".into()
+        }
         () if has("misplaced bracket") => {
             "a closing bracket without its opening one: remove it".into()
         }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::{Bounds, File, Source, check};
-use crate::clock::{self, Instant};
+use crate::clock;
 use crate::config::{Diagnostic, NamePattern, Report};
+use crate::meter::{PriceSettings, Prices};
 use crate::pool::{self, Pool};
 use crate::provider::{self, Provider, SimulatedSettings};
 use crate::route;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub pools: Vec<Arc<Pool>>,
     /// Who calls.
     pub callers: Directory,
+    /// What models cost.
+    pub prices: Prices,
     /// Names of models that a caller can ask for, as far as the configuration spells them out.
     pub models: Vec<Arc<str>>,
     /// Routes that are left out, and why.
@@ -68,14 +71,15 @@ pub fn compile(
 ) -> Result<Plan, Vec<Diagnostic>> {
     let mut compiler = Compiler { source, environment, report: check::check(source) };
     let callers = compiler.callers();
-    let upstreams = compiler.upstreams(None);
+    let prices = compiler.prices();
+    let upstreams = compiler.upstreams(&prices, None);
     let routes = compiler.routes(&upstreams.pools);
     let (Some(callers), true) = (callers, compiler.report.is_empty()) else {
         return Err(compiler.report.finish());
     };
     let upstreams = match previous {
         None => upstreams,
-        Some(_) => compiler.upstreams(previous),
+        Some(_) => compiler.upstreams(&prices, previous),
     };
     if !compiler.report.is_empty() {
         return Err(compiler.report.finish());
@@ -91,6 +95,7 @@ pub fn compile(
         models: models(&routes.kept, &upstreams.pools),
         pools: upstreams.pools,
         callers,
+        prices,
         skipped: routes.skipped,
     })
 }
@@ -126,9 +131,45 @@ impl Compiler<'_> {
         Directory::compile(file.access, &file.tenants).map_err(|found| self.mistakes(found)).ok()
     }
 
-    fn upstreams(&mut self, previous: Option<&Plan>) -> Upstreams {
+    /// The built-in catalogue under the file's own prices. Those that are none are left out.
+    fn prices(&mut self) -> Prices {
+        static BUILTIN: LazyLock<Prices> = LazyLock::new(Prices::builtin);
+        let file = Arc::clone(&self.source.file);
+        let global = self.prices_of("prices", &file.prices);
+        let mut prices = BUILTIN.clone();
+        prices = prices.clone().with_overrides(&global).unwrap_or(prices);
+        for (name, settings) in &file.providers {
+            let own = self.prices_of(&format!("providers.{name}.prices"), &settings.prices);
+            if !own.is_empty() {
+                prices = prices.clone().with_provider(name, &own).unwrap_or(prices);
+            }
+        }
+        prices
+    }
+
+    /// Those of the prices that can be used; the others are reported, each by itself.
+    fn prices_of(
+        &mut self,
+        path: &str,
+        prices: &BTreeMap<String, PriceSettings>,
+    ) -> BTreeMap<String, PriceSettings> {
+        let mut usable = BTreeMap::new();
+        for (model, price) in prices {
+            let one = BTreeMap::from([(model.clone(), *price)]);
+            match Prices::default().with_overrides(&one) {
+                Ok(_) => usable.extend(one),
+                Err(error) => self.report.add_once(
+                    self.source.key_at(&format!("{path}.{model}")),
+                    format!("{path}: {}", error.problem),
+                ),
+            }
+        }
+        usable
+    }
+
+    fn upstreams(&mut self, prices: &Prices, previous: Option<&Plan>) -> Upstreams {
         let providers = self.providers(previous);
-        let pools = self.pools(&providers, previous, clock::now());
+        let pools = self.pools(&providers, prices, previous);
         Upstreams { providers, pools }
     }
 
@@ -152,9 +193,14 @@ impl Compiler<'_> {
     fn pools(
         &mut self,
         providers: &BTreeMap<Arc<str>, Arc<Provider>>,
+        prices: &Prices,
         previous: Option<&Plan>,
-        now: Instant,
     ) -> Vec<Arc<Pool>> {
+        // Strategy `least_cost` compares by a request of the usual shape: more prompt than answer.
+        let price = |provider: &str, model: &str| {
+            prices.price(provider, model).map(|price| price.cost_of(3000, 1000).0)
+        };
+        let now = clock::now();
         let file = Arc::clone(&self.source.file);
         let index = |name: &str| file.pools.keys().position(|pool| pool == name);
         let mut pools = Vec::with_capacity(file.pools.len());
@@ -163,7 +209,7 @@ impl Compiler<'_> {
             let environment = pool::Environment {
                 providers,
                 pool_index: &index,
-                price: &|_, _| None,
+                price: &price,
                 previous: before.map(AsRef::as_ref),
                 now,
             };

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use weir::config::{Diagnostic, render};
 use weir::plan::{self, Environment, Source};
 
@@ -79,4 +80,75 @@ fn the_default_configuration_is_valid_and_is_the_built_in_one() {
 fn the_schema_that_ships_is_the_one_that_is_derived() {
     let derived = serde_json::to_string_pretty(plan::schema()).expect("serialises") + "\n";
     same_as_kept(Path::new("conf/schema.json"), &derived).unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// What an example may lack on the machine that tests it: credentials, certificates, folders.
+const OF_THE_MACHINE: [&str; 3] = ["is not set", "cannot be read", "is not a directory"];
+
+#[test]
+fn every_example_is_valid_but_for_what_only_its_machine_has() {
+    let examples = files("conf/examples", "yaml");
+    assert!(examples.len() >= 4, "only {} examples", examples.len());
+    for example in examples {
+        let wrong: Vec<Diagnostic> = diagnostics(&example)
+            .into_iter()
+            .filter(|found| !OF_THE_MACHINE.iter().any(|part| found.message.contains(part)))
+            .collect();
+        assert!(wrong.is_empty(), "{}", render(&wrong));
+    }
+}
+
+/// The fuzz target: whatever the text, an answer and no panic, and every error has its place.
+fn fuzz(text: &str) {
+    let found = Source::parse("fuzz", text)
+        .and_then(|source| plan::compile(&source, &Environment::default(), None))
+        .err()
+        .unwrap_or_default();
+    let lines = text.lines().count() as u32;
+    for diagnostic in found {
+        assert!(diagnostic.at.line <= lines + 1, "line {} of {lines}", diagnostic.at.line);
+        assert!(!diagnostic.message.contains('\n'), "{diagnostic}");
+    }
+}
+
+#[test]
+fn the_corpus_of_the_fuzz_target_is_answered() {
+    let corpus = fs::read_dir("tests/fuzz/corpus/config").expect("the corpus");
+    for entry in corpus {
+        let bytes = fs::read(entry.expect("a readable entry").path()).expect("a readable file");
+        fuzz(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn every_beginning_of_the_default_configuration_is_answered() {
+    let text = fs::read_to_string("conf/weir.yaml").expect("the default configuration");
+    for (end, _) in text.char_indices().step_by(7) {
+        fuzz(&text[..end]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_text_is_answered(text in "\\PC{0,200}") {
+        fuzz(&text);
+    }
+
+    #[test]
+    fn anything_made_of_yaml_is_answered(text in r#"[a-c0-9:\-\[\]{}\n \t"'#&*!|>%@`,?~.]{0,120}"#) {
+        fuzz(&text);
+    }
+
+    #[test]
+    fn a_damaged_configuration_is_answered(at in 0.0..1.0f64, cut in 0usize..6, put in ".{0,3}") {
+        let text = include_str!("../../conf/weir.yaml");
+        let chars: Vec<char> = text.chars().collect();
+        let start = (at * chars.len() as f64) as usize;
+        let end = (start + cut).min(chars.len());
+        let damaged: String =
+            chars[..start].iter().copied().chain(put.chars()).chain(chars[end..].iter().copied()).collect();
+        fuzz(&damaged);
+    }
 }
