@@ -5,6 +5,7 @@
 //! hide what a load test must see: a cut after the last frame, a connection that was closed while
 //! idle, a stream that stops before its terminal event.
 
+pub mod blocking;
 mod connection;
 mod decoder;
 mod failure;
