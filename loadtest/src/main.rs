@@ -5,6 +5,8 @@ mod command;
 mod drive;
 mod process;
 mod report;
+mod scenario;
+mod stand;
 mod timer;
 mod units;
 

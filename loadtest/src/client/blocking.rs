@@ -146,7 +146,12 @@ impl Exchange {
                 buffer.extend_from_slice(&chunk[..count]);
                 Ok(count)
             }
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
                 Err(Failure::Timeout)
             }
             Err(_) => Err(Failure::Cut),
@@ -211,7 +216,8 @@ mod tests {
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(bytes);
         });
-        let reply = ask(address, b"POST / HTTP/1.1\r\n\r\n", Endpoint::Chat, Duration::from_secs(5));
+        let reply =
+            ask(address, b"POST / HTTP/1.1\r\n\r\n", Endpoint::Chat, Duration::from_secs(5));
         server.join().expect("the server ends");
         reply
     }

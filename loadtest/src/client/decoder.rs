@@ -163,10 +163,13 @@ impl Decoder {
                 self.keep_alive = false;
             }
         }
+        if status == 101 {
+            // What follows is another protocol, whatever the head says of a body.
+            (chunked, bytes) = (false, None);
+        }
         self.state = match (status, chunked, bytes) {
             (100..101 | 102..200, ..) => State::Head,
             (204 | 304, ..) => State::Done,
-            (101, ..) => State::UntilClose,
             (_, true, Some(_)) => return Err(Malformed("both content-length and chunked")),
             (_, true, None) => State::ChunkSize,
             (_, false, Some(bytes)) => State::Length(bytes),

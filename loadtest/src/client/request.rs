@@ -1,5 +1,7 @@
 //! Requests of every endpoint, as the bytes that go over the wire.
 
+use std::fmt::Write as _;
+
 use clap::ValueEnum;
 use serde::Deserialize;
 
@@ -184,7 +186,7 @@ impl Endpoint {
         let flag = if stream { ",\"stream\":true" } else { "" };
         let user = format!("[{{\"role\":\"user\",\"content\":\"{text}\"}}]");
         match self {
-            Endpoint::Chat => format!(
+            Endpoint::Chat | Endpoint::CohereChat => format!(
                 "{{\"model\":\"{model}\",\"messages\":{user},\"max_tokens\":{tokens}{flag}}}"
             ),
             Endpoint::Completions => format!(
@@ -195,9 +197,6 @@ impl Endpoint {
             ),
             Endpoint::Messages => format!(
                 "{{\"model\":\"{model}\",\"max_tokens\":{tokens},\"messages\":{user}{flag}}}"
-            ),
-            Endpoint::CohereChat => format!(
-                "{{\"model\":\"{model}\",\"messages\":{user},\"max_tokens\":{tokens}{flag}}}"
             ),
             Endpoint::CountTokens => format!("{{\"model\":\"{model}\",\"messages\":{user}}}"),
             Endpoint::Embeddings | Endpoint::Moderations | Endpoint::Speech => {
@@ -357,10 +356,10 @@ impl Shape {
         let parts = self.parts();
         let mut wire = format!("{} {} HTTP/1.1\r\nhost: {host}\r\n", parts.method, parts.path);
         for (name, value) in &parts.headers {
-            wire.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(wire, "{name}: {value}\r\n");
         }
         if parts.method == "POST" {
-            wire.push_str(&format!("content-length: {}\r\n", parts.body.len()));
+            let _ = write!(wire, "content-length: {}\r\n", parts.body.len());
         }
         wire.push_str("\r\n");
         let mut wire = wire.into_bytes();

@@ -12,6 +12,7 @@ use crate::drive::{Load, Mix, Pace};
 use crate::{report, units};
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Arguments {
     /// Host and port of the server.
     #[arg(long, default_value = "127.0.0.1:8080")]

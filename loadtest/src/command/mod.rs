@@ -1,6 +1,7 @@
 //! The command line.
 
 mod drive;
+mod faults;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,10 @@ struct Arguments {
 enum Command {
     /// Send load at a constant rate and measure what comes back.
     Drive(drive::Arguments),
+    /// Run a scenario of faults against weir.
+    Faults(faults::Arguments),
+    /// Serve as a simulated upstream until a signal.
+    Mock(weir_loadtest::mock::Settings),
 }
 
 /// Runs the command that the arguments name. Ends with 1 when a check failed, 2 when it could not
@@ -25,6 +30,10 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Drive(arguments) => arguments.run(),
+        Command::Faults(arguments) => arguments.run(),
+        Command::Mock(settings) => {
+            weir_loadtest::mock::run(settings).map(|()| true).map_err(|error| error.to_string())
+        }
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

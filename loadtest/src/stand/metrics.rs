@@ -32,7 +32,8 @@ impl Metrics {
         self.0
             .iter()
             .filter(|(key, _)| {
-                key.split('{').next() == Some(name) && labels.iter().all(|label| key.contains(label))
+                key.split('{').next() == Some(name)
+                    && labels.iter().all(|label| key.contains(label))
             })
             .map(|(_, value)| value)
             .sum()
@@ -61,7 +62,8 @@ mod tests {
 
     #[test]
     fn samples_are_found_summed_and_compared() {
-        let before = Metrics::parse("# TYPE a counter\na{x=\"1 }\",y=\"2\"} 3\na{x=\"2\"} 4\nb 1 17\n");
+        let before =
+            Metrics::parse("# TYPE a counter\na{x=\"1 }\",y=\"2\"} 3\na{x=\"2\"} 4\nb 1 17\n");
         let after = Metrics::parse("a{x=\"1 }\",y=\"2\"} 5\na{x=\"2\"} 4\nb 1\nab 9\n");
         assert!((before.sum("a", &[]) - 7.0).abs() < 1e-9);
         assert!((before.sum("a", &["x=\"2\""]) - 4.0).abs() < 1e-9);
