@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::report;
-use crate::scenario::{Check, table};
+use crate::scenario::{Check, kill, reload, table, upgrade};
 use crate::stand::Settings;
 
 #[derive(Debug, Args)]
@@ -19,6 +19,12 @@ pub struct Arguments {
 enum Scenario {
     /// Every fault alone and beside a healthy target, streaming and not.
     Table(table::Plan),
+    /// One of two upstreams is killed in the middle of the load.
+    Kill(kill::Plan),
+    /// The configuration is read again and again under load, a quarter of the time invalid.
+    Reload(reload::Plan),
+    /// A new process takes over while streams are open and requests keep coming.
+    Upgrade(upgrade::Plan),
 }
 
 impl Arguments {
@@ -28,6 +34,27 @@ impl Arguments {
             Scenario::Table(plan) => {
                 let findings = table::run(&self.settings, plan)?;
                 println!("{}", table::render(&findings));
+                self.close(&findings, &findings.checks)
+            }
+            Scenario::Kill(plan) => {
+                let findings = kill::run(&self.settings, plan)?;
+                println!("{}", report::summary(&findings.load));
+                self.close(&findings, &findings.checks)
+            }
+            Scenario::Reload(plan) => {
+                let findings = reload::run(&self.settings, plan)?;
+                for (name, arm) in
+                    [("without reloads", &findings.calm), ("with reloads", &findings.reloading)]
+                {
+                    println!("{name}\n\n{}", report::summary(&arm.plain));
+                    println!("{name}, streams\n\n{}", report::summary(&arm.streams));
+                }
+                self.close(&findings, &findings.checks)
+            }
+            Scenario::Upgrade(plan) => {
+                let findings = upgrade::run(&self.settings, plan)?;
+                println!("{}", report::summary(&findings.plain));
+                println!("streams\n\n{}", report::summary(&findings.streams));
                 self.close(&findings, &findings.checks)
             }
         }

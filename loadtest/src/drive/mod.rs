@@ -135,6 +135,12 @@ impl Running {
 
     /// Waits for the end, with a line every second if that was asked for.
     pub fn finish(self) -> Summary {
+        let load = self.load.clone();
+        Summary::new(&load, &self.finish_stats())
+    }
+
+    /// Waits for the end; the bare counters, to be added to those of other runs.
+    pub fn finish_stats(self) -> Stats {
         let mut printer = self.load.progress.then(progress::Printer::new);
         let mut next = self.started + Duration::from_secs(1);
         while !self.workers.iter().all(std::thread::JoinHandle::is_finished) {
@@ -158,7 +164,7 @@ impl Running {
         for stats in &self.shared {
             total.merge(&stats.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        Summary::new(&self.load, &total)
+        total
     }
 }
 
@@ -213,7 +219,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn new(load: &Load, stats: &Stats) -> Self {
+    /// From counters, which may be of several runs of the same load.
+    pub fn new(load: &Load, stats: &Stats) -> Self {
         let seconds = load.duration.saturating_sub(load.warmup).as_secs_f64();
         let per_second = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         let rate_asked = match load.pace {

@@ -2,7 +2,10 @@
 //!
 //! Each one starts its own upstreams and its own weir, and returns findings that serialise.
 
+pub mod kill;
+pub mod reload;
 pub mod table;
+pub mod upgrade;
 
 use serde::Serialize;
 

@@ -143,6 +143,7 @@ pub struct Weir {
     access_log: PathBuf,
     program: PathBuf,
     log: PathBuf,
+    threads: u16,
 }
 
 impl Weir {
@@ -168,7 +169,8 @@ impl Weir {
         let arguments = ["run".into(), "--config".into(), file.clone().into_os_string()];
         let child = Child::start("weir", &program, &arguments, &[], &log, core)
             .map_err(|error| format!("{}: {error}", program.display()))?;
-        let mut weir = Self { child, address, admin, file, access_log, program, log };
+        let threads = settings.weir_threads;
+        let mut weir = Self { child, address, admin, file, access_log, program, log, threads };
         weir.wait_ready().map_err(|error| {
             let said = std::fs::read_to_string(&weir.log).unwrap_or_default();
             format!("{error}\n{said}")
@@ -187,6 +189,19 @@ impl Weir {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Replaces its configuration file, in one step.
+    pub fn write(&self, config: &Config) -> Result<(), String> {
+        self.write_text(&config.text(self.address, self.admin, self.threads))
+    }
+
+    /// Replaces its configuration file with this text, in one step.
+    pub fn write_text(&self, text: &str) -> Result<(), String> {
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, text)
+            .and_then(|()| std::fs::rename(&new, &self.file))
+            .map_err(|error| format!("{}: {error}", self.file.display()))
     }
 
     /// Scrapes its metrics.
