@@ -10,9 +10,8 @@ use super::prompt::Reading;
 use super::reply::{Encode, Frames, Reply, Whole};
 use super::route::Dialect;
 use super::scene::Scene;
-use super::script::{Ask, Call, Finish, Script, Step, Usage, example};
+use super::script::{Ask, Call, Finish, Script, Step, Usage};
 
-const SCHEMA_DEPTH_MAX: u32 = 12;
 /// The signature of simulated thinking: opaque to clients, which send it back.
 const SIGNATURE: &str = "c2ltdWxhdGVkLXRoaW5raW5nLXNpZ25hdHVyZQ==";
 
@@ -164,9 +163,7 @@ fn calls(object: Object<'_>, count: usize) -> Result<Vec<Call>, Problem> {
         let name = tool.need_string("name")?;
         let Some(schema) = tool.value("input_schema") else { continue };
         if chosen.is_none_or(|chosen| chosen == name) {
-            let arguments = example(schema, SCHEMA_DEPTH_MAX);
-            let arguments = if arguments.is_object() { arguments } else { json!({}) };
-            calls.push(Call { name: name.to_owned(), arguments: arguments.to_string() });
+            calls.push(Call::of(name, Some(schema)));
         }
     }
     calls.truncate(if kind == Some("none") { 0 } else { count });
@@ -211,14 +208,12 @@ fn whole(scene: &Scene<'_>, ask: &Ask, script: Script) -> Whole {
     if !choice.text.is_empty() {
         blocks.push(format!("{{\"type\":\"text\",\"text\":\"{}\"}}", choice.text));
     }
-    for (index, (name, arguments)) in choice.calls.iter().enumerate() {
-        // Cut short by `max_tokens`, the arguments may be no document; the real API says `{}`.
-        let input = serde_json::from_str::<String>(&format!("\"{arguments}\"")).unwrap_or_default();
-        let input = serde_json::from_str::<Value>(&input).unwrap_or_else(|_| json!({}));
+    for (index, call) in choice.calls.iter().enumerate() {
         blocks.push(format!(
-            "{{\"type\":\"tool_use\",\"id\":\"{}\",\"name\":{},\"input\":{input}}}",
+            "{{\"type\":\"tool_use\",\"id\":\"{}\",\"name\":{},\"input\":{}}}",
             tool_id(scene.id, index as u32),
-            quoted(name)
+            quoted(&call.name),
+            call.document()
         ));
     }
     let mut body = format!(

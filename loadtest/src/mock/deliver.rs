@@ -9,9 +9,10 @@ use super::fault::{Broken, Fault, Point};
 use super::latency::Latency;
 use super::outbound::{Gone, Head, Outbound};
 use super::problem::Problem;
-use super::reply::{Frames, Reply, Stream, Whole};
+use super::reply::{Frames, Reply, Stream, Whole, break_json, stretch};
 use super::request::{Chunking, Knobs};
 use super::route::Dialect;
+use super::script::Step;
 use super::settings::Settings;
 use super::words::Rng;
 
@@ -34,6 +35,8 @@ pub(super) struct Delivery<'a> {
 const FRAMES_IN_A_ROW: u32 = 64;
 /// How much one write takes when frames are joined.
 const JOINED_BYTES: usize = 16 << 10;
+/// A character of private use; its bytes are found again in the frame and made invalid.
+const STAND_IN: &str = "\u{f8ff}";
 
 impl Delivery<'_> {
     pub(super) async fn run(mut self, reply: Reply, out: &mut Outbound<'_>) -> Fate {
@@ -237,7 +240,7 @@ impl Delivery<'_> {
                 self.send_frames(&frames, &mut cutter, out).await?;
                 frames.clear();
                 cutter.rest(self, out).await?;
-                if !self.break_stream(stream, at, out).await? {
+                if !self.break_stream(stream, out).await? {
                     return Ok(());
                 }
             }
@@ -290,7 +293,6 @@ impl Delivery<'_> {
     async fn break_stream(
         &mut self,
         stream: &mut Stream,
-        at: u64,
         out: &mut Outbound<'_>,
     ) -> Result<bool, Gone> {
         let mut frames = Frames::default();
@@ -310,8 +312,10 @@ impl Delivery<'_> {
                 out.reset();
             }
             _ => {
-                let Some((choice, step)) = stream.script.next() else { return Ok(true) };
-                let _ = at;
+                let Some((choice, mut step)) = stream.script.next() else { return Ok(true) };
+                if self.fault == Some(Fault::Malformed(Broken::Utf8)) {
+                    step = Step::Text(STAND_IN);
+                }
                 stream.encoder.step(choice, step, &mut frames);
                 return self.bad_frame(stream, frames.bytes, out).await;
             }
@@ -326,9 +330,15 @@ impl Delivery<'_> {
         mut frame: Vec<u8>,
         out: &mut Outbound<'_>,
     ) -> Result<bool, Gone> {
-        let middle = frame.len() / 2;
         match self.fault {
-            Some(Fault::Malformed(Broken::Utf8)) => frame[middle] = 0xff,
+            Some(Fault::Malformed(Broken::Utf8)) => {
+                let stand_in = STAND_IN.as_bytes();
+                let at = frame.windows(stand_in.len()).position(|window| window == stand_in);
+                if let Some(at) = at {
+                    frame[at] = 0xff;
+                }
+                stream.encoder.seal(&mut frame);
+            }
             Some(Fault::Malformed(Broken::Checksum)) => stream.encoder.corrupt(&mut frame),
             Some(Fault::Malformed(Broken::Chunk)) => {
                 out.raw(b"zz\r\n").await?;
@@ -336,15 +346,15 @@ impl Delivery<'_> {
                 return Ok(false);
             }
             Some(Fault::Malformed(_)) => {
-                if let Some(brace) = frame.iter().rposition(|byte| *byte == b'}') {
-                    frame[brace] = b'{';
-                }
+                break_json(&mut frame);
+                stream.encoder.seal(&mut frame);
             }
             Some(Fault::Oversized(bytes)) => {
-                stream.encoder.oversized(bytes, &mut frame);
+                stretch(&mut frame, bytes);
+                stream.encoder.seal(&mut frame);
             }
             _ => {
-                self.send(&frame[..middle], out).await?;
+                self.send(&frame[..frame.len() / 2], out).await?;
                 out.cut();
                 return Ok(false);
             }

@@ -65,20 +65,26 @@ pub(super) trait Encode: Send + Sync {
     fn close(&mut self, finish: Finish, usage: &Usage, frames: &mut Frames);
     /// An error in the middle of the stream.
     fn error(&mut self, problem: &Problem, frames: &mut Frames);
-    /// Makes a frame as long as this by filling it with something harmless.
-    fn oversized(&self, bytes: usize, frame: &mut Vec<u8>) {
-        // White space inside the JSON object.
-        if let Some(brace) = frame.iter().rposition(|byte| *byte == b'}') {
-            let missing = bytes.saturating_sub(frame.len());
-            frame.splice(brace..brace, std::iter::repeat_n(b' ', missing));
-        }
+    /// Puts checksums and lengths right after a frame was changed.
+    fn seal(&self, _: &mut Vec<u8>) {}
+    /// Breaks a checksum. Formats without any get broken JSON.
+    fn corrupt(&self, frame: &mut Vec<u8>) {
+        break_json(frame);
     }
-    /// Makes a complete frame wrong in a way that only a reader of its checksum sees.
-    fn corrupt(&self, frame: &mut [u8]) {
-        // Formats without checksums: the last byte of JSON.
-        if let Some(brace) = frame.iter().rposition(|byte| *byte == b'}') {
-            frame[brace] = b'!';
-        }
+}
+
+/// Breaks the JSON in a frame, at its end.
+pub(super) fn break_json(frame: &mut [u8]) {
+    if let Some(brace) = frame.iter().rposition(|byte| *byte == b'}') {
+        frame[brace] = b'{';
+    }
+}
+
+/// Makes a frame as long as this with white space inside its JSON object.
+pub(super) fn stretch(frame: &mut Vec<u8>, bytes: usize) {
+    if let Some(brace) = frame.iter().rposition(|byte| *byte == b'}') {
+        let missing = bytes.saturating_sub(frame.len());
+        frame.splice(brace..brace, std::iter::repeat_n(b' ', missing));
     }
 }
 

@@ -29,10 +29,6 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    pub(super) fn dialect(&self) -> Dialect {
-        self.route.endpoint.dialect()
-    }
-
     pub(super) fn prompt(&self, reading: Reading) -> Prompt {
         reading.finish(&self.world.cache)
     }

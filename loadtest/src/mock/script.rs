@@ -43,6 +43,26 @@ pub(super) struct Call {
     pub(super) arguments: String,
 }
 
+impl Call {
+    /// A call of a tool with arguments that fit its schema.
+    pub(super) fn of(name: &str, schema: Option<&Value>) -> Self {
+        let arguments = schema.map_or(Value::Null, |schema| example(schema, SCHEMA_DEPTH_MAX));
+        let arguments = if arguments.is_object() { arguments.to_string() } else { "{}".into() };
+        Self { name: name.to_owned(), arguments }
+    }
+}
+
+/// How deep an example of a schema goes.
+const SCHEMA_DEPTH_MAX: u32 = 12;
+
+/// A document that fits a schema, or any when there is none.
+pub(super) fn document(schema: Option<&Value>) -> String {
+    match schema {
+        Some(schema) => example(schema, SCHEMA_DEPTH_MAX).to_string(),
+        None => serde_json::json!({ "answer": "river" }).to_string(),
+    }
+}
+
 /// Token usage as the answer reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
@@ -218,8 +238,25 @@ impl Script {
 pub(super) struct Choice {
     pub(super) reasoning: String,
     pub(super) text: String,
-    /// Names and arguments of the tool calls.
-    pub(super) calls: Vec<(String, String)>,
+    /// Their arguments are escaped for a JSON string.
+    pub(super) calls: Vec<Call>,
+}
+
+impl Call {
+    /// The arguments of a collected call as a JSON document. Cut short by a limit they may be none;
+    /// providers that send documents say `{}` then.
+    pub(super) fn document(&self) -> String {
+        unquote(&self.arguments)
+    }
+}
+
+/// The JSON document in a text that is escaped for a JSON string; `{}` when it is none.
+pub(super) fn unquote(escaped: &str) -> String {
+    let text = serde_json::from_str::<String>(&format!("\"{escaped}\"")).unwrap_or_default();
+    match serde_json::from_str::<Value>(&text) {
+        Ok(_) => text,
+        Err(_) => "{}".into(),
+    }
 }
 
 impl Script {
@@ -231,10 +268,12 @@ impl Script {
             match step {
                 Step::Reasoning(text) => choice.reasoning.push_str(text),
                 Step::Text(text) => choice.text.push_str(text),
-                Step::Call { name, .. } => choice.calls.push((name.to_owned(), String::new())),
+                Step::Call { name, .. } => {
+                    choice.calls.push(Call { name: name.to_owned(), arguments: String::new() });
+                }
                 Step::Arguments { piece, .. } => {
-                    if let Some((_, arguments)) = choice.calls.last_mut() {
-                        arguments.push_str(piece);
+                    if let Some(call) = choice.calls.last_mut() {
+                        call.arguments.push_str(piece);
                     }
                 }
             }
@@ -293,7 +332,7 @@ impl Lane {
 }
 
 /// A value that satisfies a JSON schema, as far as the common keywords go.
-pub(super) fn example(schema: &Value, depth: u32) -> Value {
+fn example(schema: &Value, depth: u32) -> Value {
     if depth == 0 {
         return Value::Null;
     }

@@ -136,13 +136,14 @@ fn whole(scene: &Scene<'_>, ask: &Ask, script: Script, refusal: bool) -> Whole {
         if !choice.reasoning.is_empty() {
             let _ = write!(body, ",\"reasoning_content\":\"{}\"", choice.reasoning);
         }
-        for (call, (name, arguments)) in choice.calls.iter().enumerate() {
-            let open = if call == 0 { ",\"tool_calls\":[" } else { "," };
+        for (number, call) in choice.calls.iter().enumerate() {
+            let open = if number == 0 { ",\"tool_calls\":[" } else { "," };
             let _ = write!(
                 body,
-                "{open}{{\"id\":\"{}\",\"type\":\"function\",\"function\":{{\"name\":{},\"arguments\":\"{arguments}\"}}}}",
-                call_id(scene.id, index as u32, call as u32),
-                quoted(name)
+                "{open}{{\"id\":\"{}\",\"type\":\"function\",\"function\":{{\"name\":{},\"arguments\":\"{}\"}}}}",
+                call_id(scene.id, index as u32, number as u32),
+                quoted(&call.name),
+                call.arguments
             );
         }
         let close = if choice.calls.is_empty() { "" } else { "]" };

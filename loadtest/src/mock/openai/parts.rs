@@ -1,14 +1,11 @@
 //! Pieces of requests that several endpoints share: content parts, tools, formats, usage.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::mock::json::Object;
 use crate::mock::problem::Problem;
 use crate::mock::prompt::Reading;
-use crate::mock::script::{Call, Usage, example};
-
-/// How deep an example of a schema goes.
-pub(super) const SCHEMA_DEPTH_MAX: u32 = 12;
+use crate::mock::script::{self, Call, Usage};
 
 /// Reads a message's `content`: text, or a list of parts.
 pub(super) fn content(
@@ -92,28 +89,20 @@ pub(super) fn calls(object: Object<'_>, count: usize) -> Result<Vec<Call>, Probl
         let function = tool.object("function")?.unwrap_or(tool);
         let name = function.need_string("name")?;
         if chosen.is_none_or(|chosen| chosen == name) {
-            calls.push(call(name, function.value("parameters")));
+            calls.push(Call::of(name, function.value("parameters")));
         }
     }
     calls.truncate(count);
     Ok(calls)
 }
 
-/// A call of a tool with arguments that fit its schema.
-pub(super) fn call(name: &str, schema: Option<&Value>) -> Call {
-    let arguments = schema.map_or_else(|| json!({}), |schema| example(schema, SCHEMA_DEPTH_MAX));
-    let arguments = if arguments.is_object() { arguments } else { json!({}) };
-    Call { name: name.to_owned(), arguments: arguments.to_string() }
-}
-
 /// The document that `response_format` (or `text.format`) asks for.
 pub(super) fn document(format: Option<Object<'_>>) -> Result<Option<String>, Problem> {
     let Some(format) = format else { return Ok(None) };
     Ok(match format.string("type")? {
-        Some("json_object") => Some(json!({ "answer": "river" }).to_string()),
+        Some("json_object") => Some(script::document(None)),
         Some("json_schema") => {
-            let schema = format.object("json_schema")?.unwrap_or(format).value("schema");
-            schema.map(|schema| example(schema, SCHEMA_DEPTH_MAX).to_string())
+            Some(script::document(format.object("json_schema")?.unwrap_or(format).value("schema")))
         }
         _ => None,
     })
