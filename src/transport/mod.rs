@@ -5,6 +5,8 @@
 pub mod handover;
 pub mod listen;
 mod settings;
+pub mod tls;
+pub mod upstream;
 
 pub use settings::{
     ClientAuth, FileRef, Io, ListenerSettings, ListenerTls, RuntimeSettings, Threads,
