@@ -1,1 +1,192 @@
 //! One request's life, as Pingora's `ProxyHttp` phases.
+//!
+//! A request walks through the files of this room in one direction:
+//!
+//! [`head`] (endpoint, dialect, caller) → [`body`] (bounded) → [`admit`] (peek, reserve, route) →
+//! [`race`] (candidates, failover, hedge) over [`attempt`] (send, probe until the first good event)
+//! → [`relay`] (frames to meter and client) → [`settle`] (usage, cost, metrics, record).
+//! [`respond`] writes what weir itself has to say, [`realtime`] carries upgraded connections.
+//!
+//! # Which seam of Pingora carries it
+//!
+//! The upstream call is made from `request_filter`, which answers the client itself and returns
+//! `Ok(true)`; Pingora's own upstream half is not used. The other candidates were the stock path and
+//! a custom upstream session below it. Reasons, in this order:
+//!
+//! - Pingora's replay buffer is 64 KiB, and a retry of a larger body hangs until a timeout. Here the
+//!   body is ours, read once, bounded, and sent to as many candidates as it takes.
+//! - Choosing a candidate, probing a stream before committing to it and racing a hedge need several
+//!   upstream sessions at a time under one downstream session. The stock path has one, chosen before
+//!   the body filters run, and its `response_body_filter` cannot wait.
+//! - It is the leanest. CPU time per request of a bare proxy, 615-byte requests and 1 KB answers, 64
+//!   keep-alive connections, one core (AMD EPYC, Linux 6.18), medians of three interleaved rounds:
+//!   stock 39.4 µs; the same write-coalescing transport with the proxy task 28.3 µs, with the call
+//!   made from `request_filter` 25.3 µs.
+
+mod admit;
+mod attempt;
+mod body;
+mod gaps;
+mod head;
+mod local;
+mod race;
+mod realtime;
+mod relay;
+mod respond;
+mod settle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::clock::Instant;
+use crate::error::{Error, Kind};
+use crate::ledger::Ledger;
+use crate::limit::Limits;
+use crate::plan::Plan;
+use crate::telemetry::Metrics;
+use crate::transport::upstream::Upstreams;
+
+use head::Head;
+use settle::Settlement;
+
+/// What all exchanges of one worker share.
+pub struct Gateway {
+    /// The live plan. Loaded once per request.
+    pub plan: Arc<ArcSwap<Plan>>,
+    /// This worker's upstream connections.
+    pub upstreams: Arc<Upstreams>,
+    /// Admission.
+    pub limits: Arc<Limits>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where records go.
+    pub ledger: Arc<Ledger>,
+    /// Set once weir drains: connections are closed after their current answer.
+    pub draining: Arc<AtomicBool>,
+}
+
+/// How an exchange left the downstream connection.
+enum End {
+    /// A complete answer was written.
+    Answered,
+    /// The connection is of no more use: the client is gone, or the answer had to be broken off.
+    Aborted,
+}
+
+impl Gateway {
+    async fn exchange(&self, session: &mut Session) -> End {
+        let plan = self.plan.load_full();
+        let mut settlement = Settlement::open(self, &plan);
+        settlement.client(session);
+        let head = match Head::read(session, &plan) {
+            Ok(head) => head,
+            Err(refusal) => {
+                settlement.refused(session, &refusal);
+                let end = respond::refusal(session, &refusal, &mut settlement).await;
+                settlement.close();
+                return end;
+            }
+        };
+        settlement.head(&head);
+        let end = match self.serve(session, &plan, &head, &mut settlement).await {
+            Ok(end) => end,
+            Err(error) => respond::error(session, &head, &error, &mut settlement).await,
+        };
+        settlement.count(&head).await;
+        settlement.close();
+        end
+    }
+
+    /// Everything that can still be answered with an error in the client's dialect.
+    async fn serve(
+        &self,
+        session: &mut Session,
+        plan: &Arc<Plan>,
+        head: &Head,
+        settlement: &mut Settlement,
+    ) -> Result<End, Error> {
+        let caller = head.authenticate(plan)?;
+        settlement.caller(&caller);
+        if let Some(answer) = local::answer(plan, head, &caller) {
+            return Ok(respond::local(session, head, answer, settlement).await);
+        }
+        let body = body::read(session, &plan.bounds).await?;
+        let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement)?;
+        if head.upgrade() {
+            return realtime::run(self, session, head, &admitted, settlement).await;
+        }
+        match race::run(self, session, head, &admitted, settlement).await? {
+            race::Won::Answer(ready) => {
+                Ok(relay::run(session, head, &admitted, *ready, settlement).await)
+            }
+            race::Won::UpstreamError(answer) => {
+                Ok(respond::upstream_error(session, head, *answer, settlement).await)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = ();
+
+    fn new_ctx(&self) -> Self::CTX {}
+
+    async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> pingora_core::Result<bool> {
+        if self.draining.load(Ordering::Relaxed) {
+            session.set_keepalive(None);
+        }
+        match self.exchange(session).await {
+            End::Answered => Ok(true),
+            End::Aborted => {
+                session.set_keepalive(None);
+                Err(pingora_core::Error::explain(
+                    pingora_core::ErrorType::ConnectionClosed,
+                    "the exchange was broken off",
+                ))
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        _ctx: &mut (),
+    ) -> pingora_core::Result<Box<HttpPeer>> {
+        // `request_filter` always answers or fails.
+        Err(pingora_core::Error::new(pingora_core::ErrorType::InternalError))
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        _session: &mut Session,
+        _error: &pingora_core::Error,
+        _ctx: &mut (),
+    ) -> FailToProxy {
+        // Whatever could be said to the client has been said.
+        FailToProxy { error_code: 0, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(
+        &self,
+        _session: &Session,
+        _ctx: &(),
+        _error: &pingora_core::Error,
+    ) -> bool {
+        // The record says it, with more to it.
+        true
+    }
+}
+
+/// Time left until the deadline, or the error that it has passed.
+fn left(deadline: Instant) -> Result<std::time::Duration, Error> {
+    deadline
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
+        .ok_or_else(|| Error::new(Kind::TotalTimeout, "The request took longer than its total timeout."))
+}

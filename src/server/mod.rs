@@ -1,1 +1,241 @@
 //! Assembles listeners, workers, signals and upgrade; owns the live plan.
+//!
+//! One control thread (the process's first) runs what is not a request: signals, the operators'
+//! listener, health checks, reloads. Every worker is a thread of its own ([`worker`]).
+
+mod health;
+mod live;
+mod reload;
+mod signals;
+mod simulated;
+mod sockets;
+mod watch;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch as channel;
+
+use crate::clock::Instant;
+use crate::config::Diagnostic;
+use crate::exchange::Gateway;
+use crate::ledger::{Ledger, Writer};
+use crate::limit::Limits;
+use crate::plan::{Plan, Source};
+use crate::telemetry::{Level, Metrics, ProcessLog};
+use crate::transport::upstream::Upstreams;
+use crate::transport::{Io, RuntimeSettings};
+
+use live::Live;
+use signals::{Ending, Signals};
+use worker::{Phase, Worker};
+
+/// Idle upstream connections that one worker keeps.
+const IDLE_CONNECTIONS_MAX: usize = 1024;
+/// How long the access log's last lines may take.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How to run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// The configuration file; the built-in default without one.
+    pub config: Option<PathBuf>,
+    /// Take the listening sockets over from a running process.
+    pub upgrade: bool,
+}
+
+/// Runs the proxy until a signal ends it.
+pub fn run(options: &RunOptions) -> ExitCode {
+    match start(options) {
+        Ok(server) => server.serve(),
+        Err(Failed::Config(diagnostics)) => {
+            for diagnostic in diagnostics {
+                eprintln!("{diagnostic}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(Failed::Start(message)) => {
+            eprintln!("weir: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why weir did not start.
+enum Failed {
+    Config(Vec<Diagnostic>),
+    Start(String),
+}
+
+/// A weir that listens.
+struct Server {
+    live: Arc<Live>,
+    workers: Vec<JoinHandle<()>>,
+    phase: channel::Sender<Phase>,
+    sockets: sockets::Kept,
+    writer: Writer,
+    runtime: RuntimeSettings,
+}
+
+fn start(options: &RunOptions) -> Result<Server, Failed> {
+    let source = Source::open(options.config.as_deref()).map_err(Failed::Config)?;
+    let file = Arc::clone(&source.file);
+    let metrics = Metrics::new();
+    ProcessLog::install(level(&file.log.level), Arc::clone(&metrics));
+    raise_descriptor_limit();
+    let mut simulated = simulated::Simulated::default();
+    let addresses = simulated.start(&file).map_err(Failed::Start)?;
+    let plan = reload::compile(&source, addresses, None).map_err(Failed::Config)?;
+    let bound = sockets::open(&plan, options.upgrade).map_err(Failed::Start)?;
+    let (ledger, writer) = Ledger::start(Arc::clone(&metrics), &file.log.access)
+        .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
+    announce(&plan, options.config.as_deref());
+    let plan = Arc::new(ArcSwap::from_pointee(plan));
+    let draining = Arc::new(AtomicBool::new(false));
+    let gateway = Gateway {
+        plan: Arc::clone(&plan),
+        upstreams: Arc::new(Upstreams::new(IDLE_CONNECTIONS_MAX)),
+        limits: Arc::new(Limits::new(Arc::clone(&metrics))),
+        metrics: Arc::clone(&metrics),
+        ledger: Arc::clone(&ledger),
+        draining: Arc::clone(&draining),
+    };
+    let (phase, phases) = channel::channel(Phase::Serving);
+    let (kept, per_worker) = bound.split().map_err(Failed::Start)?;
+    let mut workers = Vec::new();
+    for (index, sockets) in per_worker.into_iter().enumerate() {
+        let worker = Worker {
+            index,
+            sockets,
+            gateway: Gateway {
+                upstreams: Arc::new(Upstreams::new(IDLE_CONNECTIONS_MAX)),
+                ..gateway.clone()
+            },
+            metrics: Arc::clone(&metrics),
+            phase: phases.clone(),
+            pin: file.runtime.pin,
+        };
+        let thread = worker
+            .spawn()
+            .map_err(|error| Failed::Start(format!("worker {index} cannot be started: {error}")))?;
+        workers.push(thread);
+    }
+    let live = Live::new(plan, metrics, ledger, draining, options.config.clone(), simulated, kept.acceptors());
+    Ok(Server {
+        live: Arc::new(live),
+        workers,
+        phase,
+        sockets: kept,
+        writer,
+        runtime: file.runtime,
+    })
+}
+
+impl Server {
+    /// Runs the control thread until the process is to end.
+    fn serve(self) -> ExitCode {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("weir: no runtime: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let ending = match runtime.block_on(control(&self)) {
+            Ok(ending) => ending,
+            Err(message) => {
+                eprintln!("weir: {message}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let Self { live, workers, phase, sockets, writer, runtime: settings } = self;
+        let drain = match ending {
+            Ending::Drain => settings.drain.0,
+            Ending::Fast => Duration::ZERO,
+        };
+        live.drain();
+        log::info!("draining for at most {}", crate::config::Time(drain));
+        let _ = phase.send(Phase::Draining(Instant::now() + drain));
+        drop(sockets);
+        // The admin listener stays up while streams end, so that the drain can be watched.
+        runtime.block_on(async {
+            while workers.iter().any(|worker| !worker.is_finished()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let clean = workers.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
+        runtime.shutdown_background();
+        let logged = writer.stop(LOG_PATIENCE);
+        log::info!("done");
+        if clean && logged { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Signals, the operators' listener and health checks, until a signal ends the process.
+async fn control(server: &Server) -> Result<Ending, String> {
+    let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
+    live::serve_admin(Arc::clone(&server.live))?;
+    server.live.start_checks();
+    let mut changes = watch::Changes::new(&server.live);
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                signals::Signal::Reload => server.live.reload().await,
+                signals::Signal::Upgrade => match server.sockets.hand_over() {
+                    Ok(()) => return Ok(Ending::Drain),
+                    Err(message) => log::error!("upgrade: {message}; this process goes on"),
+                },
+                signals::Signal::Drain => return Ok(Ending::Drain),
+                signals::Signal::Fast => return Ok(Ending::Fast),
+            },
+            () = changes.next() => server.live.reload().await,
+        }
+    }
+}
+
+fn level(word: &str) -> Level {
+    word.parse().unwrap_or_default()
+}
+
+fn announce(plan: &Plan, config: Option<&Path>) {
+    let from = config.map_or_else(
+        || "the built-in configuration".to_owned(),
+        |path| path.display().to_string(),
+    );
+    log::info!(
+        "weir {} with {from}: {} providers, {} pools, {} routes, {} keys",
+        env!("CARGO_PKG_VERSION"),
+        plan.providers.len(),
+        plan.pools.len(),
+        plan.routes.len(),
+        plan.callers.len(),
+    );
+    for skipped in &plan.skipped {
+        log::info!("{skipped}");
+    }
+    for listener in &plan.file.listeners {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        log::info!("listening on {scheme}://{}", listener.address);
+    }
+    log::info!("operators' listener on http://{}", plan.file.admin.address);
+    if plan.file.runtime.io == Io::IoUring {
+        log::warn!("runtime.io: io_uring is not in this build; epoll drives the sockets");
+    }
+}
+
+/// A proxy needs two descriptors a request: as many as the system allows.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        log::warn!("the limit of open files stays at {soft}: {error}");
+    }
+}

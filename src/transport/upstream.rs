@@ -100,6 +100,12 @@ impl Upstreams {
         }
     }
 
+    /// The same over HTTP/1.1 whatever the address says: for requests that upgrade.
+    pub async fn connect_http1(&self, to: &Address, timeout: Duration) -> Result<Session, Error> {
+        let to = Address { version: Version::Http1, ..to.clone() };
+        self.connect(&to, timeout).await
+    }
+
     async fn connect_any(&self, to: &Address) -> Result<Session, Error> {
         let connector = self.connector(to.tls.as_ref())?;
         let (addresses, start) = self.resolve(&to.host, to.port).await?;
@@ -223,6 +229,9 @@ impl Session {
 
     /// Sends more of an upgraded connection.
     pub async fn send_upgraded(&mut self, data: Bytes) -> Result<(), Error> {
+        if let HttpSession::H1(session) = &mut self.inner {
+            session.maybe_upgrade_body_writer();
+        }
         self.inner.write_request_body(data, false).await.map_err(|error| io_error(&error))
     }
 

@@ -1,0 +1,44 @@
+# What the README and CI call. `just` alone lists it.
+
+_default:
+    @just --list
+
+# Build and run with conf/weir.yaml
+run:
+    cargo run --release -- run --config conf/weir.yaml
+
+# Everything that must pass: format, lints, licences and advisories, spelling, tests
+ci: fmt-check lint deny typos test sdk
+
+# All Rust tests
+test:
+    cargo nextest run --workspace --profile ci
+    cargo test --doc --workspace
+
+# Real client libraries against weir and its simulated upstreams
+sdk:
+    tests/sdk/run
+
+fmt-check:
+    cargo fmt --all --check
+
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+deny:
+    cargo deny --workspace check
+
+typos:
+    typos
+
+# Rewrite the generated and golden files that tests compare with
+golden:
+    UPDATE_GOLDEN=1 INSTA_UPDATE=always cargo nextest run --workspace
+
+# Micro-benchmarks
+bench:
+    cargo bench --workspace
+
+# The release binary: fat LTO, one codegen unit
+dist:
+    cargo build --profile dist --workspace

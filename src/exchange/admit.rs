@@ -1,0 +1,186 @@
+//! Admission: what the request asks for, whether its caller may, what it may cost, and which pool
+//! answers it.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::head::Head;
+use super::settle::Settlement;
+use crate::clock::Instant;
+use crate::dialect::{self, Peeked};
+use crate::error::{Error, Kind};
+use crate::limit::{Estimate, Limits};
+use crate::meter;
+use crate::plan::Plan;
+use crate::pool::{HashOn, Pool};
+use crate::route::Query;
+use crate::tenant::Caller;
+
+/// Output tokens reserved for a request that names no bound of its own.
+const OUTPUT_TOKENS_ASSUMED: u64 = 1024;
+
+/// A request that may go on.
+pub(super) struct Admitted {
+    pub(super) plan: Arc<Plan>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) body: Bytes,
+    pub(super) peeked: Peeked,
+    /// The model that the client named.
+    pub(super) model: Option<Arc<str>>,
+    /// The model that the route put in its place.
+    pub(super) alias: Option<Arc<str>>,
+    /// The pool that answers, and those to go on to.
+    pub(super) pools: Vec<Arc<Pool>>,
+    /// When the whole exchange must be over.
+    pub(super) deadline: Instant,
+}
+
+/// Admits a request, or says why not.
+pub(super) fn admit(
+    plan: &Arc<Plan>,
+    head: &Head,
+    caller: Arc<Caller>,
+    body: Bytes,
+    limits: &Limits,
+    settlement: &mut Settlement,
+) -> Result<Admitted, Error> {
+    settlement.body_in(&body);
+    let call = head.call()?;
+    let peeked = dialect::peek(&call, &body, plan.bounds.json_depth)?;
+    let named = peeked.model.as_ref().map(|(_, name)| name.as_str());
+    let model: Option<Arc<str>> = named.or(call.model.as_deref()).map(Into::into);
+    settlement.asked(model.as_deref(), peeked.stream, peeked.user.as_deref());
+    if let Some(model) = &model
+        && !caller.may_use(model)
+    {
+        return Err(Error::new(
+            Kind::Forbidden,
+            format!("This key may not use the model `{model}`."),
+        )
+        .param("model"));
+    }
+    let chosen = match call.provider {
+        Some(provider) => passthrough(plan, provider)?,
+        None => route(plan, head, &caller, &peeked, model.as_deref(), body.len())?,
+    };
+    settlement.chosen(&chosen.route, &chosen.pools[0].name);
+    settlement.hold(limits.reserve(estimate(&peeked, &body))?);
+    let deadline = settlement.started() + chosen.pools[0].timeouts.total.0;
+    Ok(Admitted {
+        plan: Arc::clone(plan),
+        caller,
+        body,
+        peeked,
+        model,
+        alias: chosen.alias,
+        pools: chosen.pools,
+        deadline,
+    })
+}
+
+struct Chosen {
+    route: Arc<str>,
+    pools: Vec<Arc<Pool>>,
+    alias: Option<Arc<str>>,
+}
+
+fn route(
+    plan: &Plan,
+    head: &Head,
+    caller: &Caller,
+    peeked: &Peeked,
+    model: Option<&str>,
+    body_bytes: usize,
+) -> Result<Chosen, Error> {
+    let query = Query {
+        model: model.unwrap_or_default(),
+        endpoint: head.endpoint,
+        dialect: head.dialect,
+        headers: &head.headers,
+        caller: &caller.id,
+        labels: &caller.labels,
+        user: peeked.user.as_deref(),
+        stream: peeked.stream,
+        max_tokens: peeked.max_output_tokens,
+        body_bytes: body_bytes as u64,
+    };
+    let Some(selected) = plan.routes.select(&query) else {
+        return Err(match model {
+            Some(model) => Error::new(
+                Kind::NotFound,
+                format!("The model `{model}` does not exist here, or no route leads to it."),
+            )
+            .param("model"),
+            None => Error::new(Kind::NotFound, "No route leads to an upstream for this request."),
+        });
+    };
+    let first = &plan.pools[selected.pool];
+    let mut pools = vec![Arc::clone(first)];
+    pools.extend(first.fallback.iter().map(|index| Arc::clone(&plan.pools[*index])));
+    Ok(Chosen { route: selected.route, pools, alias: selected.model })
+}
+
+fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {
+    match plan.passthrough.get(provider) {
+        Some(pool) => Ok(Chosen {
+            route: "passthrough".into(),
+            pools: vec![Arc::clone(pool)],
+            alias: None,
+        }),
+        None => Err(Error::new(
+            Kind::NotFound,
+            format!("There is no provider `{provider}` here that could be passed through to."),
+        )
+        .param("provider")),
+    }
+}
+
+impl Admitted {
+    /// A guess at the request's cost at one target, for the decision to hedge.
+    pub(super) fn estimated_cost_nano_usd(&self, provider: &str, model: Option<&str>) -> Option<u64> {
+        let model = model.or(self.alias.as_deref()).or(self.model.as_deref())?;
+        let price = self.plan.prices.price(provider, model)?;
+        let usage = crate::dialect::Usage {
+            input: meter::estimate::tokens_of(&self.body),
+            output: self.peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED),
+            ..Default::default()
+        };
+        Some(price.cost(&usage).0)
+    }
+}
+
+/// What to hold: the prompt by its bytes and the most that the answer may have. Settling corrects it.
+fn estimate(peeked: &Peeked, body: &Bytes) -> Estimate {
+    let output = peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+    let choices = u64::from(peeked.choices.max(1));
+    let tokens =
+        meter::estimate::tokens_of(body).saturating_add(output.saturating_mul(choices));
+    Estimate { tokens, cost_nano_usd: 0 }
+}
+
+/// What consistent hashing keeps the request together by.
+pub(super) fn hash(pool: &Pool, head: &Head, admitted: &Admitted) -> u64 {
+    let mut hasher = crate::hash::stable();
+    let caller = &admitted.caller.id;
+    match &pool.hash_on {
+        HashOn::Caller => caller.hash(&mut hasher),
+        HashOn::User => match &admitted.peeked.user {
+            Some(user) => user.hash(&mut hasher),
+            None => caller.hash(&mut hasher),
+        },
+        HashOn::Header(name) => match head.header(name) {
+            Some(value) => value.hash(&mut hasher),
+            None => caller.hash(&mut hasher),
+        },
+        HashOn::PromptPrefix(size) => match &admitted.peeked.prompt_prefix {
+            Some(span) => {
+                let end = span.end.min(span.start + size.as_usize());
+                admitted.body[span.start..end].hash(&mut hasher);
+            }
+            None => caller.hash(&mut hasher),
+        },
+    }
+    hasher.finish()
+}

@@ -1,0 +1,507 @@
+//! One attempt: send the request to one target and look at its answer until it is certain that there
+//! is one. Nothing reaches the client before that, so that any failure up to here can be made good by
+//! the next candidate.
+//!
+//! An answer is certain with the first good event of a stream (text, a tool call, a finish reason:
+//! not an envelope, a ping or a comment) or with the whole body of an answer that is not streamed.
+//! An error event inside a 200, a stream that ends empty and a body that breaks off are failures of
+//! this attempt, like a refused connection or a 500.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::time::timeout_at;
+
+use super::admit::Admitted;
+use super::head::Head;
+use super::respond;
+use crate::clock::{Duration, Instant};
+use crate::dialect::{self, Endpoint, StreamObserver};
+use crate::error::{Error, Kind};
+use crate::meter::{self, Counters};
+use crate::pool::{Lease, Outcome, Pool, Target};
+use crate::provider::KeyChoice;
+use crate::transport::upstream::{Session, Upstreams};
+use crate::wire::frame::{Framer, Framing};
+
+/// Events held back while a stream is probed. Beyond it the stream is taken for good.
+const PROBE_BYTES_MAX: usize = 1 << 20;
+/// The part of an upstream's error answer that is kept and forwarded.
+const ERROR_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Longest wait for an error answer's body.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
+/// An answer that is not streamed is held up to this size before the client gets its first byte.
+const HELD_BODY_BYTES_MAX: usize = 4 << 20;
+
+/// An answer that is certain.
+pub(super) struct Ready {
+    pub(super) pool: Arc<Pool>,
+    pub(super) lease: Lease,
+    pub(super) session: Session,
+    pub(super) answer: Answer,
+    /// When the first good event arrived.
+    pub(super) first_token: Instant,
+    /// The model that the upstream was asked for.
+    pub(super) model: Option<Arc<str>>,
+    pub(super) counters: Counters,
+}
+
+/// What the upstream answers with.
+pub(super) enum Answer {
+    /// A body that is complete.
+    Whole(Bytes),
+    /// A stream of frames, or a body too large to hold.
+    Stream(Box<Stream>),
+}
+
+/// A stream on its way.
+pub(super) struct Stream {
+    pub(super) framer: Framer,
+    pub(super) observer: StreamObserver,
+    /// What arrived while it was probed, as the client gets it.
+    pub(super) held: Vec<Bytes>,
+    /// The upstream has sent everything.
+    pub(super) ended: bool,
+    pub(super) last_frame: Instant,
+}
+
+/// An attempt that came to nothing.
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// The upstream's status, where there was one.
+    pub(super) status: Option<u16>,
+    /// The upstream's own error answer.
+    pub(super) answer: Option<Box<UpstreamAnswer>>,
+    /// Another key of the same provider is worth a try.
+    pub(super) another_key: bool,
+}
+
+/// An upstream's own error answer, kept to be forwarded.
+pub(super) struct UpstreamAnswer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) error: Error,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, status: None, answer: None, another_key: false }
+    }
+}
+
+/// What an attempt is made with.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) upstreams: &'a Upstreams,
+    pub(super) head: &'a Head,
+    pub(super) admitted: &'a Admitted,
+}
+
+/// Makes one attempt. Dropped before its end, it closes the upstream connection and gives the lease
+/// back without blame.
+pub(super) async fn run(
+    order: Order<'_>,
+    pool: Arc<Pool>,
+    lease: Lease,
+) -> Result<Box<Ready>, Box<Failure>> {
+    let mut key = None;
+    let result = send_and_probe(order, &pool, &lease, &mut key).await;
+    match result {
+        Ok(probed) => {
+            if let Some(index) = key {
+                lease.target().provider.keys.accepted(index);
+            }
+            let Probed { session, answer, sent, model, counters } = probed;
+            let first_token = Instant::now();
+            lease.first_token(first_token.saturating_duration_since(sent));
+            Ok(Box::new(Ready { pool, lease, session, answer, first_token, model, counters }))
+        }
+        Err(mut failure) => {
+            failure.another_key = settle_key(&lease, key, &failure);
+            lease.finish(match failure.error.kind {
+                Kind::UpstreamRateLimited if failure.another_key => Outcome::Cancelled,
+                Kind::UpstreamRateLimited => {
+                    Outcome::RateLimited { retry_after: failure.error.retry_after }
+                }
+                kind => Outcome::Failure(kind),
+            });
+            Err(failure)
+        }
+    }
+}
+
+struct Probed {
+    session: Session,
+    answer: Answer,
+    sent: Instant,
+    model: Option<Arc<str>>,
+    counters: Counters,
+}
+
+/// Tells the key ring what the upstream said of the key. True when another key may do better.
+fn settle_key(lease: &Lease, key: Option<usize>, failure: &Failure) -> bool {
+    let Some(index) = key else { return false };
+    let (keys, now) = (&lease.target().provider.keys, Instant::now());
+    match failure.error.kind {
+        Kind::UpstreamAuth => keys.refused(index, now),
+        Kind::UpstreamRateLimited => {
+            let rest = failure.error.retry_after.unwrap_or(Duration::from_secs(1));
+            keys.limited(index, now + rest, now);
+        }
+        _ => return false,
+    }
+    matches!(keys.pick(now), KeyChoice::Key(other, _) if other != index)
+}
+
+async fn send_and_probe(
+    order: Order<'_>,
+    pool: &Pool,
+    lease: &Lease,
+    key: &mut Option<usize>,
+) -> Result<Probed, Box<Failure>> {
+    let target = Arc::clone(lease.target());
+    let model = target.model.clone().or_else(|| order.admitted.alias.clone());
+    let request = build(order, &target, model.as_deref(), key)?;
+    let mut stale = true;
+    loop {
+        let left = super::left(order.admitted.deadline)?;
+        let connect = pool.timeouts.connect.0.min(left);
+        let mut session = order.upstreams.connect(&target.provider.address, connect).await?;
+        let started = Instant::now();
+        let first_token = started + pool.timeouts.first_token.0;
+        let until = first_token.min(order.admitted.deadline);
+        let probe = probe(order, &target, &request, &mut session, model.as_deref());
+        match timeout_at(until.into(), probe).await {
+            Ok(Ok((answer, counters))) => {
+                let model = model.or_else(|| order.admitted.model.clone());
+                return Ok(Probed { session, answer, sent: started, model, counters });
+            }
+            // A connection that idled may have been closed in the meantime: once more on another.
+            Ok(Err(failure))
+                if stale
+                    && session.reused()
+                    && failure.error.kind == Kind::UpstreamCut
+                    && failure.status.is_none()
+                    && order.head.endpoint.replayable() =>
+            {
+                stale = false;
+            }
+            Ok(Err(failure)) => return Err(failure),
+            Err(_) if first_token < order.admitted.deadline => {
+                return Err(Box::new(timed_out(pool).into()));
+            }
+            Err(_) => {
+                super::left(order.admitted.deadline)?;
+                return Err(Box::new(timed_out(pool).into()));
+            }
+        }
+    }
+}
+
+fn timed_out(pool: &Pool) -> Error {
+    Error::new(
+        Kind::FirstTokenTimeout,
+        format!("The upstream sent no token within {}.", pool.timeouts.first_token),
+    )
+}
+
+struct Request {
+    header: RequestHeader,
+    body: Vec<Bytes>,
+    usage_injected: bool,
+}
+
+fn build(
+    order: Order<'_>,
+    target: &Target,
+    model: Option<&str>,
+    key: &mut Option<usize>,
+) -> Result<Request, Error> {
+    let Order { head, admitted, .. } = order;
+    let call = head.call()?;
+    let provider = &target.provider;
+    let credential = match provider.pick_key(Instant::now()) {
+        KeyChoice::Anonymous => None,
+        KeyChoice::Key(index, _) => {
+            *key = Some(index);
+            provider.credential(index)
+        }
+        KeyChoice::Resting(until) => {
+            return Err(Error::new(
+                Kind::UpstreamRateLimited,
+                "Every credential of the upstream is resting after it was limited or refused.",
+            )
+            .retry_after(Some(until.saturating_duration_since(Instant::now()))));
+        }
+    };
+    let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
+    let path = dialect::upstream_path(&call, &provider.base_path, head.query.as_deref(), model);
+    let mut header = RequestHeader::build(head.method.clone(), path.as_bytes(), Some(24))
+        .map_err(|error| Error::new(Kind::Internal, "The upstream path is malformed.").cause(error))?;
+    copy_headers(head, &mut header, provider.headers.as_slice());
+    let mut set = |name: HeaderName, value: HeaderValue| {
+        // Only an invalid name or value could fail, and both are typed.
+        let _ = header.insert_header(name, value);
+    };
+    set(HOST, provider.authority.clone());
+    if let Some((name, value)) = credential {
+        set(name, value);
+    }
+    if let Ok(id) = HeaderValue::from_str(&head.request_id) {
+        set(respond::REQUEST_ID, id);
+    }
+    let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
+    let body_bytes = rewritten.body.len_bytes();
+    if head.upgrade() {
+        set(CONNECTION, HeaderValue::from_static("Upgrade"));
+        set(UPGRADE, HeaderValue::from_static("websocket"));
+    } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
+        set(CONTENT_LENGTH, HeaderValue::from(body_bytes));
+    }
+    Ok(Request { header, body, usage_injected: rewritten.usage_injected })
+}
+
+/// Copies what the client sent, without what is between it and weir alone.
+fn copy_headers(head: &Head, to: &mut RequestHeader, fixed: &[(HeaderName, HeaderValue)]) {
+    let nominated = respond::connection_options(&head.headers);
+    for (name, value) in &head.headers {
+        let theirs = respond::is_hop_by_hop(name)
+            || dialect::is_client_credential(name)
+            || is_for_weir(name)
+            || nominated.iter().any(|option| name.as_str().eq_ignore_ascii_case(option));
+        if !theirs {
+            // Names and values were parsed from a request, so they are valid.
+            let _ = to.append_header(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in fixed {
+        let _ = to.insert_header(name.clone(), value.clone());
+    }
+}
+
+/// Headers that say something to weir or about the network in front of it.
+fn is_for_weir(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // Compression would hide from the meter what it is to count.
+    matches!(
+        name,
+        "host" | "content-length" | "expect" | "accept-encoding" | "forwarded" | "via" | "x-real-ip"
+            | "x-request-id" | "x-client-ip" | "true-client-ip" | "cf-connecting-ip"
+    ) || name.starts_with("x-forwarded-")
+        || name.starts_with("x-weir-")
+}
+
+/// Sends the request and reads until the answer is certain.
+async fn probe(
+    order: Order<'_>,
+    target: &Target,
+    request: &Request,
+    session: &mut Session,
+    model: Option<&str>,
+) -> Result<(Answer, Counters), Box<Failure>> {
+    let sent = session.send(request.header.clone(), &request.body).await;
+    let head = match (session.head().await, sent) {
+        (Ok(head), _) => head,
+        // What broke first says more.
+        (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(Box::new(error.into())),
+    };
+    let status = head.status.as_u16();
+    if !(200..300).contains(&status) {
+        return Err(Box::new(refused(order, target, session, status).await));
+    }
+    let framing = framing(head, order);
+    let encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    let framing = if encoded { Some(Framing::Opaque) } else { framing };
+    let dialect = target.provider.dialect;
+    let name = model.or(order.admitted.model.as_deref()).unwrap_or_default();
+    let counters = Counters::new(meter::tokenizer_for(name).vocabulary);
+    let observer = |framing| {
+        StreamObserver::new(order.head.endpoint, dialect, framing, request.usage_injected)
+    };
+    let frame_max = order.admitted.plan.bounds.frame.as_usize();
+    let probed = match framing {
+        None => whole(order, session, counters, observer(Framing::Opaque)).await,
+        Some(framing) => {
+            let stream = Stream {
+                framer: Framer::new(framing, frame_max),
+                observer: observer(framing),
+                held: Vec::new(),
+                ended: false,
+                last_frame: Instant::now(),
+            };
+            first_event(session, stream, counters).await
+        }
+    };
+    probed.map_err(|error| {
+        let mut failure = Failure::from(error);
+        failure.status = Some(status);
+        Box::new(failure)
+    })
+}
+
+/// How the answer is framed; `None` when it is one body.
+fn framing(head: &ResponseHeader, order: Order<'_>) -> Option<Framing> {
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.map_or("", |text| text.split(';').next().unwrap_or_default().trim());
+    match essence {
+        "text/event-stream" => Some(Framing::Sse),
+        "application/vnd.amazon.eventstream" => Some(Framing::AwsEventStream),
+        "application/json" if order.head.endpoint == Endpoint::StreamGenerateContent => {
+            Some(Framing::JsonArray)
+        }
+        "application/json" if order.head.endpoint != Endpoint::Passthrough => None,
+        _ => Some(Framing::Opaque),
+    }
+}
+
+/// Reads a stream up to its first good event.
+async fn first_event(
+    session: &mut Session,
+    mut stream: Stream,
+    mut counters: Counters,
+) -> Result<(Answer, Counters), Error> {
+    let mut held_bytes = 0;
+    loop {
+        let Some(chunk) = session.body().await? else {
+            stream.ended = true;
+            let rest = stream.framer.finish();
+            if stream.framer.framing() == Framing::Opaque || stream.observer.finished() {
+                stream.held.extend(rest);
+                return Ok((Answer::Stream(Box::new(stream)), counters));
+            }
+            return Err(Error::new(
+                Kind::UpstreamEmpty,
+                "The upstream ended its stream without an answer.",
+            ));
+        };
+        let Some(frames) = stream.framer.push(chunk).map_err(|error| frame_error(&error))? else {
+            continue;
+        };
+        let observed = stream.observer.observe(&frames, &mut counters);
+        if let Some(error) = observed.error {
+            return Err(Error::new(error.kind, error.message));
+        }
+        held_bytes += frames.len();
+        stream.last_frame = Instant::now();
+        hold(&mut stream.held, &frames, observed.forward);
+        if observed.content || held_bytes > PROBE_BYTES_MAX {
+            return Ok((Answer::Stream(Box::new(stream)), counters));
+        }
+        if observed.terminal && !stream.observer.finished() {
+            return Err(Error::new(
+                Kind::UpstreamEmpty,
+                "The upstream ended its stream without an answer.",
+            ));
+        }
+    }
+}
+
+/// Keeps what is for the client.
+fn hold(held: &mut Vec<Bytes>, frames: &Bytes, forward: dialect::Forward) {
+    match forward {
+        dialect::Forward::All => held.push(frames.clone()),
+        dialect::Forward::Spans(spans) => {
+            held.extend(spans.into_iter().map(|span| frames.slice(span)));
+        }
+    }
+}
+
+/// What an oversized or broken frame means.
+pub(super) fn frame_error(error: &impl std::fmt::Display) -> Error {
+    Error::new(Kind::UpstreamProtocol, "The upstream sent a frame that is too large or malformed.")
+        .cause(error)
+}
+
+/// Reads an answer that is one body.
+async fn whole(
+    order: Order<'_>,
+    session: &mut Session,
+    counters: Counters,
+    observer: StreamObserver,
+) -> Result<(Answer, Counters), Error> {
+    let mut body = BytesMut::new();
+    let mut first = Bytes::new();
+    while let Some(chunk) = session.body().await? {
+        if first.is_empty() && body.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if body.is_empty() {
+            body.extend_from_slice(&std::mem::take(&mut first));
+        }
+        body.extend_from_slice(&chunk);
+        if body.len() > HELD_BODY_BYTES_MAX {
+            // Too large to hold: from here on it is forwarded as it comes.
+            let stream = Stream {
+                framer: Framer::new(Framing::Opaque, usize::MAX),
+                observer,
+                held: vec![body.freeze()],
+                ended: false,
+                last_frame: Instant::now(),
+            };
+            return Ok((Answer::Stream(Box::new(stream)), counters));
+        }
+    }
+    let body = if body.is_empty() { first } else { body.freeze() };
+    if body.iter().all(u8::is_ascii_whitespace) && order.head.endpoint.metered() {
+        return Err(Error::new(Kind::UpstreamEmpty, "The upstream sent an empty answer."));
+    }
+    Ok((Answer::Whole(body), counters))
+}
+
+/// What an answer other than 2xx means, with its body.
+async fn refused(
+    order: Order<'_>,
+    target: &Target,
+    session: &mut Session,
+    status: u16,
+) -> Failure {
+    let headers = session.response().map(|head| head.headers.clone()).unwrap_or_default();
+    let body = tokio::time::timeout(ERROR_BODY_WAIT, error_body(session)).await.unwrap_or_default();
+    let retry_after =
+        dialect::retry_after(&headers, target.provider.dialect, crate::clock::unix_ms());
+    let kind = match status {
+        401 | 403 => Kind::UpstreamAuth,
+        429 => Kind::UpstreamRateLimited,
+        408 | 500.. => Kind::UpstreamStatus,
+        300..400 => Kind::UpstreamProtocol,
+        _ => Kind::UpstreamRejected,
+    };
+    let public = match kind {
+        Kind::UpstreamAuth => "The upstream refused the credential that weir holds for it.",
+        Kind::UpstreamRateLimited => "The upstream's rate limit is reached.",
+        Kind::UpstreamRejected => "The upstream rejected the request.",
+        Kind::UpstreamProtocol => "The upstream redirected the request elsewhere.",
+        _ => "The upstream failed.",
+    };
+    let error = || {
+        Error::new(kind, public)
+            .retry_after(retry_after)
+            .cause(format!("upstream {} answered {status}", order.head.endpoint.as_str()))
+    };
+    // A refused credential and a redirect are between weir and the upstream.
+    let forwardable = !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
+        && target.provider.dialect == order.head.dialect
+        || order.head.endpoint == Endpoint::Passthrough;
+    let answer = forwardable
+        .then(|| Box::new(UpstreamAnswer { status, headers, body, error: error() }));
+    Failure { error: error(), status: Some(status), answer, another_key: false }
+}
+
+async fn error_body(session: &mut Session) -> Bytes {
+    let mut body = BytesMut::new();
+    while let Ok(Some(chunk)) = session.body().await {
+        let room = ERROR_BODY_BYTES_MAX - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if room <= chunk.len() {
+            break;
+        }
+    }
+    body.freeze()
+}

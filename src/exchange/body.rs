@@ -1,0 +1,111 @@
+//! Reading the request's body, once and bounded. It is kept whole so that it can be sent to as many
+//! candidates as it takes.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use pingora_proxy::Session;
+
+use crate::error::{Error, Kind};
+use crate::plan::Bounds;
+
+/// Memory reserved ahead for a body whose length the client announced. A longer one grows as it
+/// arrives, so that an announcement alone costs nothing.
+const RESERVE_BYTES_MAX: usize = 1 << 20;
+
+/// Reads the whole body.
+pub(super) async fn read(session: &mut Session, bounds: &Bounds) -> Result<Bytes, Error> {
+    let announced = announced(session)?;
+    if announced.is_some_and(|bytes| bytes > bounds.body.0) {
+        return Err(too_large(bounds));
+    }
+    if session.as_downstream_mut().is_body_empty() {
+        return Ok(Bytes::new());
+    }
+    if expects_continue(session) {
+        session.as_downstream_mut().write_continue_response().await.map_err(|error| gone(&error))?;
+    }
+    match tokio::time::timeout(bounds.body_time.0, collect(session, announced, bounds)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            Kind::RequestTimeout,
+            format!("The request body did not arrive within {}.", bounds.body_time),
+        )),
+    }
+}
+
+async fn collect(
+    session: &mut Session,
+    announced: Option<u64>,
+    bounds: &Bounds,
+) -> Result<Bytes, Error> {
+    let Some(first) = next(session, bounds).await? else { return Ok(Bytes::new()) };
+    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    if announced == Some(first.len()) {
+        // The usual case: one read, no copy.
+        if next(session, bounds).await?.is_none() {
+            return Ok(first);
+        }
+        return Err(Error::new(Kind::BadRequest, "The request body is longer than announced."));
+    }
+    let reserve = announced.unwrap_or(2 * first.len()).clamp(first.len(), RESERVE_BYTES_MAX);
+    let mut body = BytesMut::with_capacity(reserve);
+    body.extend_from_slice(&first);
+    while let Some(part) = next(session, bounds).await? {
+        if body.len() + part.len() > bounds.body.as_usize() {
+            return Err(too_large(bounds));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body.freeze())
+}
+
+async fn next(session: &mut Session, bounds: &Bounds) -> Result<Option<Bytes>, Error> {
+    let read = session.as_downstream_mut().read_request_body();
+    match tokio::time::timeout(bounds.read.0, read).await {
+        Ok(Ok(part)) => Ok(part),
+        Ok(Err(error)) => Err(gone(&error)),
+        Err(_) => Err(Error::new(
+            Kind::RequestTimeout,
+            format!("No part of the request body arrived for {}.", bounds.read),
+        )),
+    }
+}
+
+fn announced(session: &Session) -> Result<Option<u64>, Error> {
+    let Some(value) = session.as_downstream().req_header().headers.get(CONTENT_LENGTH) else {
+        return Ok(None);
+    };
+    let number = value.to_str().ok().and_then(|text| text.split(',').next()?.trim().parse().ok());
+    number.map(Some).ok_or_else(|| {
+        Error::new(Kind::BadRequest, "The Content-Length header is not a number.")
+            .param("content-length")
+    })
+}
+
+fn expects_continue(session: &Session) -> bool {
+    session
+        .as_downstream()
+        .req_header()
+        .headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn too_large(bounds: &Bounds) -> Error {
+    Error::new(
+        Kind::BodyTooLarge,
+        format!("The request body is larger than the {} that are accepted.", bounds.body),
+    )
+}
+
+/// A failed read: broken framing is the client's mistake and can still be answered; everything
+/// else means that nobody is there.
+fn gone(error: &pingora_core::Error) -> Error {
+    match error.etype() {
+        pingora_core::ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd") => {
+            Error::new(Kind::BadRequest, "The request body's chunked encoding is malformed.")
+                .cause(error)
+        }
+        _ => Error::new(Kind::ClientGone, "The client went away.").cause(error),
+    }
+}

@@ -1,0 +1,146 @@
+//! The head of a request: which endpoint it is for, who asks, what it is called.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use pingora_proxy::Session;
+
+use crate::dialect::{self, BodyKind, Call, Dialect, Endpoint};
+use crate::error::{Error, Kind};
+use crate::plan::Plan;
+use crate::tenant::Caller;
+
+/// Longest request id taken from a client.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Longest request target.
+const TARGET_BYTES_MAX: usize = 16 * 1024;
+
+/// What the request line and the headers said.
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) path: Box<str>,
+    pub(super) query: Option<Box<str>>,
+    pub(super) headers: HeaderMap,
+    /// The client's, or ours.
+    pub(super) request_id: Arc<str>,
+    pub(super) endpoint: Endpoint,
+    pub(super) dialect: Dialect,
+    upgrade: bool,
+}
+
+/// A request that was refused before its endpoint was understood.
+pub(super) struct Refusal {
+    pub(super) error: Error,
+    pub(super) request_id: Arc<str>,
+    /// The dialect that the path looks like.
+    pub(super) dialect: Dialect,
+}
+
+impl Head {
+    /// Reads the head and checks it against the bounds.
+    pub(super) fn read(session: &Session, plan: &Plan) -> Result<Self, Box<Refusal>> {
+        let header = session.as_downstream().req_header();
+        let request_id = request_id(&header.headers);
+        let refuse = |error, dialect| {
+            Box::new(Refusal { error, request_id: Arc::clone(&request_id), dialect })
+        };
+        let path = header.uri.path();
+        let query = header.uri.query();
+        let looks_like = dialect::guess(path, &header.headers);
+        check_bounds(header, plan).map_err(|error| refuse(error, looks_like))?;
+        let upgrade = session.as_downstream().is_upgrade_req();
+        let call = dialect::classify(&header.method, path, query, &header.headers)
+            .map_err(|error| refuse(error, looks_like))?;
+        let (endpoint, dialect) = (call.endpoint, call.dialect);
+        Ok(Self {
+            method: header.method.clone(),
+            path: path.into(),
+            query: query.map(Into::into),
+            headers: header.headers.clone(),
+            endpoint,
+            dialect,
+            upgrade: upgrade && endpoint == Endpoint::Realtime,
+            request_id,
+        })
+    }
+
+    /// The call, as its dialect reads it.
+    pub(super) fn call(&self) -> Result<Call<'_>, Error> {
+        dialect::classify(&self.method, &self.path, self.query.as_deref(), &self.headers)
+    }
+
+    /// Whether the connection is to be upgraded to a WebSocket.
+    pub(super) fn upgrade(&self) -> bool {
+        self.upgrade
+    }
+
+    /// Who asks.
+    pub(super) fn authenticate(&self, plan: &Plan) -> Result<Arc<Caller>, Error> {
+        let credential = dialect::credential(&self.headers, self.query.as_deref());
+        plan.callers.authenticate(credential.as_ref().map(|found| found.secret.as_bytes()))
+    }
+
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+fn check_bounds(header: &pingora_http::RequestHeader, plan: &Plan) -> Result<(), Error> {
+    let bounds = &plan.bounds;
+    let target = header.raw_path().len();
+    if target > TARGET_BYTES_MAX {
+        return Err(Error::new(
+            Kind::HeadTooLarge,
+            format!("The request target is longer than {TARGET_BYTES_MAX} bytes."),
+        ));
+    }
+    let count = header.headers.len();
+    if count > bounds.headers as usize {
+        return Err(Error::new(
+            Kind::HeadTooLarge,
+            format!("The request has {count} headers; at most {} are accepted.", bounds.headers),
+        ));
+    }
+    let bytes: usize = header
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum::<usize>()
+        + target;
+    if bytes as u64 > bounds.head.0 {
+        return Err(Error::new(
+            Kind::HeadTooLarge,
+            format!("The request's headers are larger than the {} that are accepted.", bounds.head),
+        ));
+    }
+    if std::str::from_utf8(header.raw_path()).is_err() {
+        return Err(Error::new(Kind::BadRequest, "The request target is not valid UTF-8."));
+    }
+    Ok(())
+}
+
+/// The client's `x-request-id` where it is a sane one, else a random UUID (RFC 9562, version 4).
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let sane = |text: &&str| {
+        !text.is_empty()
+            && text.len() <= REQUEST_ID_BYTES_MAX
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if let Some(theirs) = headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane)
+    {
+        return theirs.into();
+    }
+    use rand::Rng;
+    let bits: u128 = rand::rng().random();
+    let bits = bits & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        bits >> 96,
+        (bits >> 80) & 0xffff,
+        (bits >> 64) & 0xffff,
+        (bits >> 48) & 0xffff,
+        bits & 0xffff_ffff_ffff
+    )
+    .into()
+}

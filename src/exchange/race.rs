@@ -1,0 +1,239 @@
+//! From candidates to one certain answer: failover, and a hedge where the pool wants one.
+//!
+//! The client is watched all the while. When it leaves, the future that holds the attempts is
+//! dropped, which closes every upstream connection at once.
+
+use std::sync::Arc;
+
+use pingora_proxy::Session;
+
+use super::admit::{self, Admitted};
+use super::attempt::{self, Failure, Order, Ready, UpstreamAnswer};
+use super::head::Head;
+use super::settle::{AttemptEnd, Settlement};
+use super::{Gateway, relay};
+use crate::clock::Instant;
+use crate::error::{Error, Kind};
+use crate::pool::{Lease, Pick, Pool, SelectError};
+use crate::telemetry::HedgeResult;
+
+/// What the race ended with.
+pub(super) enum Won {
+    /// An answer that is certain.
+    Answer(Box<Ready>),
+    /// No candidate is left; this is the last upstream's own word.
+    UpstreamError(Box<UpstreamAnswer>),
+}
+
+/// Runs candidates until one has a certain answer.
+pub(super) async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    head: &Head,
+    admitted: &Admitted,
+    settlement: &mut Settlement,
+) -> Result<Won, Error> {
+    let candidates = candidates(gateway, head, admitted, settlement);
+    tokio::select! {
+        biased;
+        won = candidates => won,
+        () = relay::client_gone(session) => {
+            Err(Error::new(Kind::ClientGone, "The client went away before the answer began."))
+        }
+    }
+}
+
+async fn candidates(
+    gateway: &Gateway,
+    head: &Head,
+    admitted: &Admitted,
+    settlement: &mut Settlement,
+) -> Result<Won, Error> {
+    let order = Order { upstreams: &gateway.upstreams, head, admitted };
+    let mut last: Option<Box<Failure>> = None;
+    let mut refused: Option<Error> = None;
+    for pool in &admitted.pools {
+        pool.note_request();
+        let mut pick = Pick::new(Some(admit::hash(pool, head, admitted)));
+        if !skip_other_dialects(pool, head, &mut pick) {
+            refused = refused.or_else(|| Some(other_dialect(pool, head)));
+            continue;
+        }
+        let mut attempts = 0;
+        while attempts < pool.retry.attempts.max(1) {
+            // The first attempt in a fallback pool is a retry as well.
+            if (attempts > 0 || last.is_some()) && !pool.retry_allowed() {
+                settlement.retry_budget_spent(pool);
+                break;
+            }
+            let lease = match pool.select(&mut pick, admitted.deadline).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    refused = Some(not_selected(pool, error));
+                    break;
+                }
+            };
+            attempts += 1;
+            match one(order, pool, lease, &mut pick, settlement).await {
+                Ok(ready) => return Ok(Won::Answer(ready)),
+                Err(failure) if !failure.error.kind.retryable() => return lost(failure),
+                Err(failure) => last = Some(failure),
+            }
+        }
+    }
+    match (last, refused) {
+        (Some(failure), _) => lost(failure),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(Error::new(Kind::NoTarget, "No upstream is available.")),
+    }
+}
+
+/// One attempt, hedged where the pool wants it.
+async fn one(
+    order: Order<'_>,
+    pool: &Arc<Pool>,
+    lease: Lease,
+    pick: &mut Pick,
+    settlement: &mut Settlement,
+) -> Result<Box<Ready>, Box<Failure>> {
+    let target = lease.index();
+    let started = settlement.attempt_started(pool, &lease, false);
+    let first = attempt::run(order, Arc::clone(pool), lease);
+    tokio::pin!(first);
+    let delay = pool.hedge_delay().filter(|_| order.head.endpoint.replayable());
+    let Some(delay) = delay else {
+        let result = first.await;
+        settlement.attempt_ended(started, AttemptEnd::of(&result));
+        return again(result, target, pick);
+    };
+    let deadline = Instant::now() + delay;
+    let early = tokio::time::timeout_at(deadline.into(), &mut first).await;
+    if let Ok(result) = early {
+        settlement.attempt_ended(started, AttemptEnd::of(&result));
+        return again(result, target, pick);
+    }
+    let Some(second_lease) = hedge_lease(order, pool, pick).await else {
+        let result = first.await;
+        settlement.attempt_ended(started, AttemptEnd::of(&result));
+        return again(result, target, pick);
+    };
+    let second_started = settlement.attempt_started(pool, &second_lease, true);
+    let second = attempt::run(order, Arc::clone(pool), second_lease);
+    tokio::pin!(second);
+    let (mut first_failed, mut second_failed) = (None, None);
+    loop {
+        tokio::select! {
+            result = &mut first, if first_failed.is_none() => {
+                settlement.attempt_ended(started, AttemptEnd::of(&result));
+                match result {
+                    Ok(ready) => {
+                        settlement.attempt_ended(second_started, AttemptEnd::Cancelled);
+                        settlement.hedged(pool, HedgeResult::Lost);
+                        return Ok(ready);
+                    }
+                    Err(failure) => first_failed = Some(failure),
+                }
+            }
+            result = &mut second, if second_failed.is_none() => {
+                settlement.attempt_ended(second_started, AttemptEnd::of(&result));
+                match result {
+                    Ok(ready) => {
+                        settlement.attempt_ended(started, AttemptEnd::Cancelled);
+                        settlement.hedged(pool, HedgeResult::Won);
+                        return Ok(ready);
+                    }
+                    Err(failure) => second_failed = Some(failure),
+                }
+            }
+        }
+        if first_failed.is_some() && second_failed.is_some() {
+            settlement.hedged(pool, HedgeResult::Failed);
+            break;
+        }
+    }
+    match first_failed {
+        Some(failure) => again(Err(failure), target, pick),
+        // Unreachable by the loop above; said as an error rather than a panic.
+        None => Err(Box::new(Error::new(Kind::Internal, "A hedge ended without a result.").into())),
+    }
+}
+
+/// A lease for the hedge: only if it is allowed and another target is free right now.
+async fn hedge_lease(order: Order<'_>, pool: &Arc<Pool>, pick: &mut Pick) -> Option<Lease> {
+    let estimate = order.admitted.estimated_cost_nano_usd();
+    if !pool.hedge_allowed(estimate) {
+        return None;
+    }
+    pool.try_select(pick).ok()
+}
+
+/// Lets the same target be tried again where only its key failed.
+fn again(
+    result: Result<Box<Ready>, Box<Failure>>,
+    target: usize,
+    pick: &mut Pick,
+) -> Result<Box<Ready>, Box<Failure>> {
+    if let Err(failure) = &result
+        && failure.another_key
+    {
+        pick.again(target);
+    }
+    result
+}
+
+/// Leaves out targets that speak another wire format. False when none is left.
+fn skip_other_dialects(pool: &Pool, head: &Head, pick: &mut Pick) -> bool {
+    let mut any = false;
+    for (index, target) in pool.targets.iter().enumerate() {
+        let same = target.provider.dialect == head.dialect
+            || head.endpoint == crate::dialect::Endpoint::Passthrough;
+        if same {
+            any = true;
+        } else {
+            pick.skip(index);
+        }
+    }
+    any
+}
+
+fn other_dialect(pool: &Pool, head: &Head) -> Error {
+    let speaks = pool.targets.first().map_or("another format", |t| t.provider.dialect.as_str());
+    Error::new(
+        Kind::BadRequest,
+        format!(
+            "This model is served in the {speaks} format, and this endpoint is of the {} format. Ask at an endpoint of the {speaks} format.",
+            head.dialect
+        ),
+    )
+    .param("model")
+}
+
+fn not_selected(pool: &Pool, error: SelectError) -> Error {
+    match error {
+        SelectError::Exhausted { retry_after } => {
+            Error::new(Kind::NoTarget, "No upstream for this model is available at the moment.")
+                .retry_after(retry_after)
+                .cause(format!("pool {} has no target left", pool.name))
+        }
+        SelectError::QueueFull => Error::new(
+            Kind::Overloaded,
+            "Every upstream for this model is busy and the queue is full.",
+        )
+        .retry_after(Some(std::time::Duration::from_secs(1)))
+        .cause(format!("queue of pool {} is full", pool.name)),
+        SelectError::QueueTimeout => Error::new(
+            Kind::Overloaded,
+            "Every upstream for this model was busy for too long.",
+        )
+        .retry_after(Some(std::time::Duration::from_secs(1)))
+        .cause(format!("waited too long in the queue of pool {}", pool.name)),
+    }
+}
+
+fn lost(failure: Box<Failure>) -> Result<Won, Error> {
+    let Failure { error, answer, .. } = *failure;
+    match answer {
+        Some(answer) => Ok(Won::UpstreamError(answer)),
+        None => Err(error),
+    }
+}

@@ -1,0 +1,257 @@
+//! Upgraded connections: a WebSocket to an upstream (`OpenAI`'s realtime API), carried byte for byte
+//! in both directions while the meter reads the messages that come back.
+//!
+//! Compression is not offered to the upstream (RFC 7692 is an extension and may be declined), since
+//! the meter could not read a compressed message.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderValue, header};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::admit::{self, Admitted};
+use super::attempt::{self, Order};
+use super::head::Head;
+use super::settle::{AttemptEnd, Settlement};
+use super::{End, Gateway, race, relay, respond};
+use crate::clock::Instant;
+use crate::dialect::{self, StreamObserver};
+use crate::error::{Error, Kind};
+use crate::meter::{self, Counters};
+use crate::pool::{Lease, Outcome, Pick, Pool};
+use crate::transport::upstream;
+use crate::wire::frame::Framing;
+use crate::wire::websocket::{self, Message};
+
+/// An upstream that has switched protocols.
+struct Open {
+    pool: Arc<Pool>,
+    lease: Lease,
+    upstream: upstream::Session,
+}
+
+/// Opens the upstream's side, then carries both directions until one of them ends.
+pub(super) async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    head: &Head,
+    admitted: &Admitted,
+    settlement: &mut Settlement,
+) -> Result<End, Error> {
+    let open = tokio::select! {
+        biased;
+        open = open(gateway, head, admitted, settlement) => open?,
+        () = relay::client_gone(session) => {
+            return Err(Error::new(Kind::ClientGone, "The client went away before the answer began."));
+        }
+    };
+    let Open { pool, lease, mut upstream } = open;
+    settlement.answering(&pool, &lease, admitted.model.as_ref(), Instant::now());
+    let Some(response) = upstream.response() else {
+        return Err(Error::new(Kind::Internal, "An upgraded connection has no response."));
+    };
+    let header = switching(response, head)?;
+    settlement.status(101);
+    if session.as_downstream_mut().write_response_header(Box::new(header)).await.is_err() {
+        return Ok(settlement.gone());
+    }
+    let mut tap = Tap::new(head, admitted, lease.target().provider.dialect);
+    let end = carry(session, &mut upstream, &mut tap, admitted, settlement).await;
+    settlement.observed(&tap.observer);
+    settlement.counted(tap.counters);
+    lease.finish(match &end {
+        Ok(()) => Outcome::Success,
+        Err(error) if error.kind == Kind::ClientGone => Outcome::Cancelled,
+        Err(error) => Outcome::Failure(error.kind),
+    });
+    if let Err(error) = end {
+        settlement.broken(&error);
+    }
+    // A WebSocket's connection is never used again.
+    let _ = respond::finish(session).await;
+    Ok(End::Aborted)
+}
+
+/// Tries targets until one switches protocols.
+async fn open(
+    gateway: &Gateway,
+    head: &Head,
+    admitted: &Admitted,
+    settlement: &mut Settlement,
+) -> Result<Open, Error> {
+    let order = Order { upstreams: &gateway.upstreams, head, admitted };
+    let mut last = None;
+    for pool in &admitted.pools {
+        pool.note_request();
+        let mut pick = Pick::new(Some(admit::hash(pool, head, admitted)));
+        if !race::skip_other_dialects(pool, head, &mut pick) {
+            continue;
+        }
+        for attempt in 0..pool.retry.attempts.max(1) {
+            if (attempt > 0 || last.is_some()) && !pool.retry_allowed() {
+                break;
+            }
+            let lease = match pool.select(&mut pick, admitted.deadline).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    last = last.or_else(|| Some(race::not_selected(pool, error)));
+                    break;
+                }
+            };
+            let started = settlement.attempt_started(pool, &lease, false);
+            match switch(order, pool, &lease).await {
+                Ok(upstream) => {
+                    settlement.attempt_ended(started, AttemptEnd::Ok);
+                    return Ok(Open { pool: Arc::clone(pool), lease, upstream });
+                }
+                Err(error) => {
+                    settlement.attempt_ended(started, AttemptEnd::Failed(error.kind, None));
+                    lease.finish(Outcome::Failure(error.kind));
+                    if !error.kind.retryable() {
+                        return Err(error);
+                    }
+                    last = Some(error);
+                }
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::new(Kind::NoTarget, "No upstream is available.")))
+}
+
+async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream::Session, Error> {
+    let target = lease.target();
+    let model = target.model.as_deref().or(order.admitted.alias.as_deref());
+    let mut request = attempt::build(order, target, model, &mut None)?;
+    request.header.remove_header(&SEC_WEBSOCKET_EXTENSIONS);
+    if let Some(offered) = order.head.header(SEC_WEBSOCKET_PROTOCOL.as_str()) {
+        request.header.remove_header(&SEC_WEBSOCKET_PROTOCOL);
+        let kept = dialect::websocket_protocols(offered)
+            .and_then(|kept| HeaderValue::from_str(&kept).ok());
+        if let Some(kept) = kept {
+            let _ = request.header.insert_header(SEC_WEBSOCKET_PROTOCOL, kept);
+        }
+    }
+    let connect = pool.timeouts.connect.0.min(super::left(order.admitted.deadline)?);
+    let mut upstream =
+        order.upstreams.connect_http1(&target.provider.address, connect).await?;
+    let opening = async {
+        upstream.send_header(request.header).await?;
+        upstream.head().await.map(|head| head.status.as_u16())
+    };
+    let status = match tokio::time::timeout(pool.timeouts.first_token.0, opening).await {
+        Ok(status) => status?,
+        Err(_) => {
+            return Err(Error::new(
+                Kind::FirstTokenTimeout,
+                "The upstream did not open the WebSocket in time.",
+            ));
+        }
+    };
+    let kind = match status {
+        101 => return Ok(upstream),
+        401 | 403 => Kind::UpstreamAuth,
+        429 => Kind::UpstreamRateLimited,
+        500.. => Kind::UpstreamStatus,
+        400.. => Kind::UpstreamRejected,
+        _ => Kind::UpstreamProtocol,
+    };
+    Err(Error::new(kind, format!("The upstream answered the WebSocket handshake with {status}.")))
+}
+
+/// The head that tells the client of the switch.
+fn switching(response: &ResponseHeader, head: &Head) -> Result<ResponseHeader, Error> {
+    let internal =
+        |error| Error::new(Kind::Internal, "The response head is malformed.").cause(error);
+    let mut header = ResponseHeader::build(101, Some(8)).map_err(internal)?;
+    for (name, value) in &response.headers {
+        if name.as_str().starts_with("sec-websocket-") || name.as_str().starts_with("openai-") {
+            header.append_header(name.clone(), value.clone()).map_err(internal)?;
+        }
+    }
+    let fixed = [
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+    ];
+    for (name, value) in fixed {
+        header.insert_header(name, value).map_err(internal)?;
+    }
+    if let Ok(id) = HeaderValue::from_str(&head.request_id) {
+        header.insert_header(respond::REQUEST_ID, id).map_err(internal)?;
+    }
+    Ok(header)
+}
+
+async fn carry(
+    session: &mut Session,
+    upstream: &mut upstream::Session,
+    tap: &mut Tap,
+    admitted: &Admitted,
+    settlement: &mut Settlement,
+) -> Result<(), Error> {
+    enum Step {
+        FromClient(pingora_core::Result<Option<Bytes>>),
+        FromUpstream(Result<Option<Bytes>, Error>),
+    }
+    let deadline = tokio::time::sleep_until(admitted.deadline.into());
+    tokio::pin!(deadline);
+    loop {
+        let step = tokio::select! {
+            biased;
+            data = upstream.body() => Step::FromUpstream(data),
+            data = session.as_downstream_mut().read_request_body() => Step::FromClient(data),
+            () = &mut deadline => {
+                return Err(Error::new(Kind::TotalTimeout, "The session took longer than its total timeout."));
+            }
+        };
+        match step {
+            Step::FromUpstream(data) => {
+                let Some(data) = data? else { return Ok(()) };
+                tap.observe(&data);
+                settlement.body_out(data.len());
+                let written = session.as_downstream_mut().write_response_body(data, false).await;
+                written.map_err(|error| Error::new(Kind::ClientGone, "The client went away.").cause(error))?;
+            }
+            Step::FromClient(Ok(Some(data))) => upstream.send_upgraded(data).await?,
+            // A client that closed its side after the closing handshake is no fault.
+            Step::FromClient(Ok(None)) => return Ok(()),
+            Step::FromClient(Err(error)) => {
+                return Err(Error::new(Kind::ClientGone, "The client went away.").cause(error));
+            }
+        }
+    }
+}
+
+/// Reads the upstream's messages as they pass.
+struct Tap {
+    reader: Option<websocket::Reader>,
+    observer: StreamObserver,
+    counters: Counters,
+}
+
+impl Tap {
+    fn new(head: &Head, admitted: &Admitted, dialect: dialect::Dialect) -> Self {
+        let model = admitted.model.as_deref().unwrap_or_default();
+        Self {
+            reader: Some(websocket::Reader::new(admitted.plan.bounds.frame.as_usize())),
+            observer: StreamObserver::new(head.endpoint, dialect, Framing::Opaque, false),
+            counters: Counters::new(meter::tokenizer_for(model).vocabulary),
+        }
+    }
+
+    /// What cannot be read (a frame too large, a broken one) ends the reading, not the session.
+    fn observe(&mut self, data: &Bytes) {
+        let Some(reader) = &mut self.reader else { return };
+        let (observer, counters) = (&mut self.observer, &mut self.counters);
+        let read = reader.push(data, |message| {
+            if let Message::Text(text) = message {
+                observer.observe_message(text, counters);
+            }
+        });
+        if read.is_err() {
+            self.reader = None;
+        }
+    }
+}

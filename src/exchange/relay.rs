@@ -1,0 +1,266 @@
+//! From an answer that is certain to its end: frames to the meter and to the client, as they arrive.
+//!
+//! Complete frames are forwarded at once and as the bytes they came in; only an incomplete one waits
+//! for its rest. So whatever happens, the client stands at a frame boundary, and a stream that breaks
+//! can be ended well-formed with an error that its SDK raises.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora_proxy::Session;
+
+use super::admit::Admitted;
+use super::attempt::{Answer, Ready, Stream, frame_error};
+use super::head::Head;
+use super::respond;
+use super::settle::Settlement;
+use super::End;
+use crate::clock::Instant;
+use crate::dialect::{self, Forward};
+use crate::error::{Error, Kind};
+use crate::meter::Counters;
+use crate::pool::{Outcome, Pool};
+use crate::transport::upstream;
+use crate::wire::frame::Framing;
+
+/// Resolves when the client is gone.
+pub(super) async fn client_gone(session: &mut Session) {
+    // Ok means bytes of a next request: the client is there.
+    if session.as_downstream_mut().read_body_or_idle(true).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Relays the answer.
+pub(super) async fn run(
+    session: &mut Session,
+    head: &Head,
+    admitted: &Admitted,
+    ready: Ready,
+    settlement: &mut Settlement,
+) -> End {
+    let Ready { pool, lease, session: mut upstream, answer, first_token, model, counters } = ready;
+    settlement.answering(&pool, &lease, model.as_ref(), first_token);
+    match answer {
+        Answer::Whole(body) => {
+            settlement.body_facts(head, lease.target().provider.dialect, &body, counters);
+            let written = respond::whole(session, head, &mut upstream, body, settlement).await;
+            lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
+            upstream.release().await;
+            if written { End::Answered } else { settlement.gone() }
+        }
+        Answer::Stream(stream) => {
+            let mut relay = Relay { session, head, admitted, pool: &pool, settlement, counters };
+            let (end, outcome) = relay.stream(&mut upstream, *stream).await;
+            relay.close();
+            lease.finish(outcome);
+            if matches!(outcome, Outcome::Success) {
+                upstream.release().await;
+            }
+            end
+        }
+    }
+}
+
+struct Relay<'a> {
+    session: &'a mut Session,
+    head: &'a Head,
+    admitted: &'a Admitted,
+    pool: &'a Pool,
+    settlement: &'a mut Settlement,
+    counters: Counters,
+}
+
+/// What happened next.
+enum Step {
+    Chunk(Result<Option<Bytes>, Error>),
+    Gone,
+    Timer,
+}
+
+/// Why the relay ended early.
+enum Broken {
+    /// The upstream's fault, or a timeout.
+    Upstream(Error),
+    /// The client is gone.
+    Gone,
+}
+
+impl Relay<'_> {
+    async fn stream(&mut self, upstream: &mut upstream::Session, mut stream: Stream) -> (End, Outcome) {
+        if !respond::stream_head(self.session, self.head, upstream, self.settlement).await {
+            return (self.settlement.gone(), Outcome::Cancelled);
+        }
+        let result = self.frames(upstream, &mut stream).await;
+        self.settlement.observed(&stream.observer);
+        match result {
+            Ok(()) => match respond::finish(self.session).await {
+                true => (End::Answered, Outcome::Success),
+                false => (self.settlement.gone(), Outcome::Success),
+            },
+            Err(Broken::Gone) => (self.settlement.gone(), Outcome::Cancelled),
+            Err(Broken::Upstream(error)) => {
+                let outcome = Outcome::Failure(error.kind);
+                (self.broken(&stream, error).await, outcome)
+            }
+        }
+    }
+
+    /// Forwards until the stream is complete.
+    async fn frames(
+        &mut self,
+        upstream: &mut upstream::Session,
+        stream: &mut Stream,
+    ) -> Result<(), Broken> {
+        for piece in std::mem::take(&mut stream.held) {
+            self.write(piece).await?;
+        }
+        let mut last_write = Instant::now();
+        let timer = tokio::time::sleep_until(self.wake_at(stream, last_write).into());
+        tokio::pin!(timer);
+        while !stream.ended {
+            let step = tokio::select! {
+                biased;
+                chunk = upstream.body() => Step::Chunk(chunk),
+                () = client_gone(self.session) => Step::Gone,
+                () = &mut timer => Step::Timer,
+            };
+            match step {
+                Step::Gone => return Err(Broken::Gone),
+                Step::Timer => {
+                    let now = Instant::now();
+                    self.timed_out(stream, now).map_err(Broken::Upstream)?;
+                    if self.heartbeat_due(last_write, now) {
+                        self.heartbeat(stream).await?;
+                        last_write = Instant::now();
+                    }
+                    timer.as_mut().reset(self.wake_at(stream, last_write).into());
+                }
+                Step::Chunk(Ok(Some(chunk))) => {
+                    if self.chunk(stream, chunk).await? {
+                        last_write = stream.last_frame;
+                    }
+                }
+                Step::Chunk(Ok(None)) => {
+                    stream.ended = true;
+                    self.ended(stream).await?;
+                }
+                Step::Chunk(Err(error)) => {
+                    // Some providers cut the connection after their terminal event.
+                    if stream.observer.finished() && stream.framer.framing() != Framing::Opaque {
+                        return Ok(());
+                    }
+                    return Err(Broken::Upstream(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Meters a chunk and forwards the frames that it completes. True when there were any.
+    async fn chunk(&mut self, stream: &mut Stream, chunk: Bytes) -> Result<bool, Broken> {
+        let frames = stream.framer.push(chunk).map_err(|e| Broken::Upstream(frame_error(&e)))?;
+        let Some(frames) = frames else { return Ok(false) };
+        let now = Instant::now();
+        self.settlement.gap(now.saturating_duration_since(stream.last_frame));
+        stream.last_frame = now;
+        let observed = stream.observer.observe(&frames, &mut self.counters);
+        if let Some(error) = observed.error {
+            // The provider's own error event, in the client's own format: it goes through.
+            self.settlement.stream_error(error);
+        }
+        match observed.forward {
+            Forward::All => self.write(frames).await?,
+            Forward::Spans(spans) => {
+                for span in spans {
+                    self.write(frames.slice(span)).await?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The upstream has sent everything: was it enough?
+    async fn ended(&mut self, stream: &mut Stream) -> Result<(), Broken> {
+        let opaque = stream.framer.framing() == Framing::Opaque;
+        match stream.framer.finish() {
+            Some(rest) if opaque || stream.observer.finished() => self.write(rest).await,
+            None if opaque || stream.observer.finished() => Ok(()),
+            _ => Err(Broken::Upstream(
+                self.settlement.take_stream_error().unwrap_or_else(|| {
+                    Error::new(Kind::UpstreamCut, "The upstream ended its stream before the answer was complete.")
+                }),
+            )),
+        }
+    }
+
+    async fn write(&mut self, piece: Bytes) -> Result<(), Broken> {
+        self.settlement.body_out(piece.len());
+        let written = self.session.as_downstream_mut().write_response_body(piece, false).await;
+        written.map_err(|_| Broken::Gone)
+    }
+
+    /// Ends a broken stream well-formed with an error, where its format can; breaks the connection
+    /// off where it cannot.
+    async fn broken(&mut self, stream: &Stream, error: Error) -> End {
+        let already_said = self.settlement.said_stream_error();
+        let end = if already_said || stream.framer.framing() == Framing::Opaque {
+            Bytes::new()
+        } else {
+            stream.observer.end(&error, &self.head.request_id)
+        };
+        let opaque = stream.framer.framing() == Framing::Opaque;
+        self.settlement.broken(error);
+        if opaque {
+            return End::Aborted;
+        }
+        if self.write(end).await.is_err() || !respond::finish(self.session).await {
+            return self.settlement.gone();
+        }
+        End::Answered
+    }
+
+    async fn heartbeat(&mut self, stream: &Stream) -> Result<(), Broken> {
+        match dialect::heartbeat(stream.framer.framing()) {
+            Some(comment) => self.write(comment).await,
+            None => Ok(()),
+        }
+    }
+
+    fn heartbeat_due(&self, last_write: Instant, now: Instant) -> bool {
+        let every = self.pool.heartbeat.0;
+        !every.is_zero() && now.saturating_duration_since(last_write) >= every
+    }
+
+    /// When the timer has something to look at. It is not moved at every frame: it fires, looks, and
+    /// goes on to the next moment that matters.
+    fn wake_at(&self, stream: &Stream, last_write: Instant) -> Instant {
+        let mut at = (stream.last_frame + self.pool.timeouts.inter_token.0).min(self.admitted.deadline);
+        if !self.pool.heartbeat.0.is_zero() {
+            at = at.min(last_write + self.pool.heartbeat.0);
+        }
+        at
+    }
+
+    fn timed_out(&self, stream: &Stream, now: Instant) -> Result<(), Error> {
+        let inter_token: Duration = self.pool.timeouts.inter_token.0;
+        if now >= self.admitted.deadline {
+            return Err(Error::new(
+                Kind::TotalTimeout,
+                "The request took longer than its total timeout.",
+            ));
+        }
+        if now.saturating_duration_since(stream.last_frame) >= inter_token {
+            return Err(Error::new(
+                Kind::InterTokenTimeout,
+                format!("The upstream sent nothing more within {}.", self.pool.timeouts.inter_token),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Hands what was counted to the settlement.
+    fn close(self) {
+        self.settlement.counted(self.counters);
+    }
+}

@@ -1,0 +1,342 @@
+//! What is known of a request while it runs, and its settling: exactly once, whatever happens.
+//!
+//! [`Settlement`] is opened before anything else and closed after everything else. A future that is
+//! dropped on the way (a shutdown, a panic) closes it too, with what was known by then.
+
+use std::sync::Arc;
+
+use pingora_proxy::Session;
+
+use super::attempt::{Failure, Ready};
+use super::gaps::Gaps;
+use super::head::{Head, Refusal};
+use super::{End, Gateway};
+use crate::clock::{self, Duration, Instant};
+use crate::dialect::{self, Dialect, StreamError, StreamObserver, TextSink, Usage};
+use crate::error::{Error, Kind};
+use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
+use crate::limit::{Actual, Hold};
+use crate::meter::{self, Counters, UsageSource};
+use crate::plan::Plan;
+use crate::pool::{Lease, Pool};
+use crate::telemetry::{HedgeResult, InFlight};
+use crate::tenant::Caller;
+
+/// A request on its way to its record.
+pub(super) struct Settlement {
+    ledger: Arc<Ledger>,
+    plan: Arc<Plan>,
+    started: Instant,
+    record: Record,
+    attempts: Vec<(Arc<str>, Instant)>,
+    hold: Option<Hold>,
+    gaps: Gaps,
+    counters: Option<Counters>,
+    usage: Option<Usage>,
+    prompt_usage: Option<Usage>,
+    stream_error: Option<StreamError>,
+    body: bytes::Bytes,
+    closed: bool,
+    _in_flight: InFlight,
+}
+
+/// One attempt among those of a settlement.
+#[derive(Clone, Copy)]
+pub(super) struct AttemptId(usize);
+
+/// How an attempt ended.
+pub(super) enum AttemptEnd {
+    Ok,
+    Failed(Kind, Option<u16>),
+    Cancelled,
+}
+
+impl AttemptEnd {
+    pub(super) fn of(result: &Result<Box<Ready>, Box<Failure>>) -> Self {
+        match result {
+            Ok(_) => AttemptEnd::Ok,
+            Err(failure) => AttemptEnd::Failed(failure.error.kind, failure.status),
+        }
+    }
+}
+
+impl Settlement {
+    pub(super) fn open(gateway: &Gateway, plan: &Arc<Plan>) -> Self {
+        Self {
+            ledger: Arc::clone(&gateway.ledger),
+            plan: Arc::clone(plan),
+            started: Instant::now(),
+            record: Record { time_unix_ms: clock::unix_ms(), ..Record::default() },
+            attempts: Vec::new(),
+            hold: None,
+            gaps: Gaps::default(),
+            counters: None,
+            usage: None,
+            prompt_usage: None,
+            stream_error: None,
+            body: bytes::Bytes::new(),
+            closed: false,
+            _in_flight: gateway.metrics.request_started(),
+        }
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.plan.bounds.write.0
+    }
+
+    pub(super) fn client(&mut self, session: &Session) {
+        self.record.client = session
+            .as_downstream()
+            .client_addr()
+            .and_then(|address| address.as_inet())
+            .map(std::net::SocketAddr::ip);
+    }
+
+    pub(super) fn refused(&mut self, session: &Session, refusal: &Refusal) {
+        self.record.request_id = refusal.request_id.to_string();
+        self.record.dialect = Some(refusal.dialect);
+        self.record.path = Some(session.as_downstream().req_header().uri.path().to_owned());
+    }
+
+    pub(super) fn head(&mut self, head: &Head) {
+        self.record.request_id = head.request_id.to_string();
+        self.record.endpoint = Some(head.endpoint);
+        self.record.dialect = Some(head.dialect);
+    }
+
+    pub(super) fn caller(&mut self, caller: &Caller) {
+        self.record.caller = Some(Arc::clone(&caller.name));
+        self.record.tenant = Some(Arc::clone(&caller.tenant));
+    }
+
+    pub(super) fn body_in(&mut self, body: &bytes::Bytes) {
+        self.record.body_in_bytes = body.len() as u64;
+        self.body = body.clone();
+    }
+
+    pub(super) fn asked(&mut self, model: Option<&str>, stream: bool, user: Option<&str>) {
+        self.record.model_asked = model.map(str::to_owned);
+        self.record.stream = stream;
+        self.record.user = user.map(str::to_owned);
+    }
+
+    pub(super) fn chosen(&mut self, route: &Arc<str>, pool: &Arc<str>) {
+        self.record.route = Some(Arc::clone(route));
+        self.record.pool = Some(Arc::clone(pool));
+    }
+
+    pub(super) fn hold(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+    }
+
+    pub(super) fn attempt_started(&mut self, pool: &Pool, lease: &Lease, hedge: bool) -> AttemptId {
+        let target = lease.target();
+        self.record.pool = Some(Arc::clone(&pool.name));
+        self.record.provider = Some(Arc::clone(&target.provider.name));
+        self.record.hedged |= hedge;
+        self.record.attempts.push(AttemptRecord {
+            target: Arc::clone(&target.id),
+            outcome: AttemptOutcome::Cancelled,
+            status: None,
+            hedge,
+            duration: Duration::ZERO,
+        });
+        self.attempts.push((Arc::clone(&pool.name), Instant::now()));
+        AttemptId(self.attempts.len() - 1)
+    }
+
+    pub(super) fn attempt_ended(&mut self, AttemptId(at): AttemptId, end: AttemptEnd) {
+        let record = &mut self.record.attempts[at];
+        record.duration = self.attempts[at].1.elapsed();
+        (record.outcome, record.status) = match end {
+            AttemptEnd::Ok => (AttemptOutcome::Ok, Some(200)),
+            AttemptEnd::Failed(kind, status) => (AttemptOutcome::Failed(kind), status),
+            AttemptEnd::Cancelled => (AttemptOutcome::Cancelled, None),
+        };
+    }
+
+    pub(super) fn hedged(&mut self, pool: &Pool, result: HedgeResult) {
+        self.ledger.metrics().hedge(&pool.name, result);
+    }
+
+    /// Which target answers, and since when.
+    pub(super) fn answering(
+        &mut self,
+        pool: &Pool,
+        lease: &Lease,
+        model: Option<&Arc<str>>,
+        first_token: Instant,
+    ) {
+        self.record.pool = Some(Arc::clone(&pool.name));
+        self.record.provider = Some(Arc::clone(&lease.target().provider.name));
+        self.record.model_served = model.cloned();
+        self.record.ttft = Some(first_token.saturating_duration_since(self.started));
+    }
+
+    pub(super) fn provider(&self) -> Option<&str> {
+        self.record.provider.as_deref()
+    }
+
+    pub(super) fn model(&self) -> Option<&str> {
+        self.record.model_served.as_deref()
+    }
+
+    /// Attempts so far, hedges included.
+    pub(super) fn attempts(&self) -> usize {
+        self.attempts.len()
+    }
+
+    pub(super) fn status(&mut self, status: u16) {
+        self.record.status = status;
+    }
+
+    pub(super) fn body_out(&mut self, bytes: usize) {
+        self.record.body_out_bytes += bytes as u64;
+    }
+
+    pub(super) fn gap(&mut self, gap: Duration) {
+        self.gaps.observe(gap);
+    }
+
+    /// The provider's own error event went to the client.
+    pub(super) fn stream_error(&mut self, error: StreamError) {
+        self.record.stream_broken = true;
+        self.record.error = Some(error.kind);
+        self.stream_error = Some(error);
+    }
+
+    pub(super) fn said_stream_error(&self) -> Option<Kind> {
+        self.stream_error.as_ref().map(|error| error.kind)
+    }
+
+    /// A stream broke after its first byte had reached the client.
+    pub(super) fn broken(&mut self, error: &Error) {
+        self.record.stream_broken = true;
+        self.error(error);
+    }
+
+    pub(super) fn error(&mut self, error: &Error) {
+        self.record.error = Some(error.kind);
+        self.record.cause.clone_from(&error.cause);
+    }
+
+    /// The client is gone; nothing more can be said to it.
+    pub(super) fn gone(&mut self) -> End {
+        self.record.client_gone = true;
+        self.record.error = Some(Kind::ClientGone);
+        if self.record.status == 0 {
+            self.record.status = Kind::ClientGone.status();
+        }
+        End::Aborted
+    }
+
+    /// What a whole answer said.
+    pub(super) fn body_facts(
+        &mut self,
+        head: &Head,
+        dialect: Dialect,
+        body: &[u8],
+        mut counters: Counters,
+    ) {
+        let facts = dialect::observe_body(head.endpoint, dialect, body, &mut counters);
+        self.usage = facts.usage;
+        self.counters = Some(counters);
+    }
+
+    /// What a stream said.
+    pub(super) fn observed(&mut self, observer: &StreamObserver) {
+        self.usage = observer.usage();
+        self.prompt_usage = observer.prompt_usage();
+    }
+
+    pub(super) fn counted(&mut self, counters: Counters) {
+        self.counters = Some(counters);
+    }
+
+    /// Decides what was used: the provider's word where it gave one, our own count where not.
+    /// Counting a prompt is only done here, only where nobody else did, and not on this thread.
+    pub(super) async fn count(&mut self, head: &Head) {
+        if let Some(usage) = self.usage {
+            self.record.usage = usage;
+            self.record.usage_source = UsageSource::Provider.as_str();
+            return;
+        }
+        let Some(counters) = &mut self.counters else { return };
+        if !head.endpoint.metered() {
+            return;
+        }
+        let (output, exact) = (counters.total(), counters.exact());
+        let mut usage = self.prompt_usage.unwrap_or_default();
+        usage.output = usage.output.max(output);
+        if usage.input == 0 {
+            usage.input = prompt(head, std::mem::take(&mut self.body), counters).await;
+        }
+        self.record.usage = usage;
+        let source = if exact { UsageSource::Counted } else { UsageSource::Estimated };
+        self.record.usage_source = source.as_str();
+    }
+
+    /// Settles. Called once at the end, or by the drop.
+    pub(super) fn close(mut self) {
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        let mut record = std::mem::take(&mut self.record);
+        record.duration = self.started.elapsed();
+        record.inter_token_p50 = self.gaps.quantile(0.5);
+        record.inter_token_p99 = self.gaps.quantile(0.99);
+        record.cost_nano_usd = self.cost(&record);
+        if let Some(hold) = self.hold.take() {
+            hold.settle(Actual {
+                tokens: record.usage.input.saturating_add(record.usage.output),
+                cost_nano_usd: record.cost_nano_usd.unwrap_or_default(),
+            });
+        }
+        for (attempt, (pool, _)) in record.attempts.iter().zip(&self.attempts) {
+            self.ledger.attempt(pool, attempt);
+        }
+        self.ledger.settle(record);
+    }
+
+    fn cost(&self, record: &Record) -> Option<u64> {
+        if record.usage_source.is_empty() {
+            return None;
+        }
+        let provider = record.provider.as_deref()?;
+        let model = record.model_served.as_deref()?;
+        let price = self.plan.prices.price(provider, model)?;
+        Some(price.cost(&record.usage).0)
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.record.client_gone |= self.record.status == 0;
+            self.settle();
+        }
+    }
+}
+
+/// Tokens of the prompt, counted on the meter's own thread.
+async fn prompt(head: &Head, body: bytes::Bytes, counters: &Counters) -> u64 {
+    struct Text(String);
+    impl TextSink for Text {
+        fn text(&mut self, _channel: u32, text: &str) {
+            self.0.push_str(text);
+            self.0.push('\n');
+        }
+    }
+    let Ok(call) = head.call() else { return 0 };
+    let mut text = Text(String::new());
+    dialect::prompt_text(&call, &body, &mut text);
+    meter::count_off_worker(counters.vocabulary(), text.0).await
+}

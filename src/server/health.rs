@@ -1,0 +1,116 @@
+//! Runs the pools' health checks from the control thread, over the same connectors as requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method};
+use pingora_http::RequestHeader;
+use tokio::task::JoinSet;
+
+use crate::clock::Instant;
+use crate::dialect;
+use crate::plan::Plan;
+use crate::pool::{self, Check, HealthKind, Prober, Target};
+use crate::provider::KeyChoice;
+use crate::transport::upstream::Upstreams;
+
+/// Idle connections that health checks keep.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+/// Longest answer to a check that is read.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// The running checks of one plan. Dropping it stops them.
+pub(super) struct Checks(#[expect(dead_code, reason = "held for its drop")] JoinSet<()>);
+
+/// Starts the checks of every pool that wants them.
+pub(super) fn start(plan: &Plan, prober: &Arc<UpstreamProber>) -> Checks {
+    let mut checks = JoinSet::new();
+    for pool in plan.pools.iter().filter(|pool| pool.health.is_some()) {
+        let prober: Arc<dyn Prober> = Arc::clone(prober) as _;
+        checks.spawn(pool::watch(Arc::clone(pool), prober));
+    }
+    Checks(checks)
+}
+
+/// Checks targets over the network.
+pub(super) struct UpstreamProber {
+    upstreams: Upstreams,
+}
+
+impl UpstreamProber {
+    pub(super) fn new() -> Self {
+        Self { upstreams: Upstreams::new(IDLE_CONNECTIONS_MAX) }
+    }
+
+    async fn ask(
+        &self,
+        target: &Target,
+        timeout: Duration,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(), String> {
+        let provider = &target.provider;
+        let internal = |error| format!("the check is malformed: {error}");
+        let mut header =
+            RequestHeader::build(method, path.as_bytes(), Some(8)).map_err(internal)?;
+        for (name, value) in &provider.headers {
+            header.insert_header(name.clone(), value.clone()).map_err(internal)?;
+        }
+        header.insert_header(HOST, provider.authority.clone()).map_err(internal)?;
+        if let KeyChoice::Key(index, _) = provider.pick_key(Instant::now())
+            && let Some((name, value)) = provider.credential(index)
+        {
+            header.insert_header(name, value).map_err(internal)?;
+        }
+        if !body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            header.insert_header(CONTENT_TYPE, json).map_err(internal)?;
+            let length = HeaderValue::from(body.len());
+            header.insert_header(CONTENT_LENGTH, length).map_err(internal)?;
+        }
+        let failed = |error: crate::error::Error| error.to_string();
+        let mut session = self.upstreams.connect(&provider.address, timeout).await.map_err(failed)?;
+        session.send(header, &[body]).await.map_err(failed)?;
+        let status = session.head().await.map_err(failed)?.status;
+        let mut read = 0;
+        while let Some(part) = session.body().await.map_err(failed)? {
+            read += part.len();
+            if read > ANSWER_BYTES_MAX {
+                return Err("the answer is too long".into());
+            }
+        }
+        session.release().await;
+        if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
+    }
+}
+
+#[async_trait]
+impl Prober for UpstreamProber {
+    async fn probe(&self, target: &Target, check: &Check) -> Result<(), String> {
+        let provider = &target.provider;
+        match check.kind {
+            HealthKind::Tcp => {
+                let to = (&*provider.host, provider.port);
+                tokio::net::TcpStream::connect(to).await.map(drop).map_err(|error| error.to_string())
+            }
+            HealthKind::Http => {
+                let path = check.path.as_deref().unwrap_or("/");
+                let path = format!("{}{path}", provider.base_path);
+                self.ask(target, check.timeout, Method::GET, &path, Bytes::new()).await
+            }
+            HealthKind::Completion => {
+                let model = target.model.as_deref().or(provider.probe_model.as_deref());
+                let Some(model) = model else {
+                    return Err("no model to ask: set `probe_model` of the provider".into());
+                };
+                let (path, body) =
+                    dialect::one_token(provider.dialect, &provider.base_path, model);
+                self.ask(target, check.timeout, Method::POST, &path, body).await
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A worker: one thread, one current-thread runtime, its own listening sockets, its own upstream
+//! connections. No task and no connection moves to another worker.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::protocols::http::v2::server::H2Options;
+use pingora_core::protocols::{GetSocketDigest, SocketDigest};
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::clock::Instant;
+use crate::exchange::Gateway;
+use crate::telemetry::Metrics;
+
+/// The client preface of HTTP/2 (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Longest TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Rest after accepting failed for want of descriptors or memory.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Concurrent streams that a client may open on one HTTP/2 connection.
+const H2_STREAMS_MAX: u32 = 256;
+/// How long an idle connection may be used once more after draining began. A client that sends a
+/// request in this time is answered, and told that the connection closes.
+const IDLE_GRACE: Duration = Duration::from_secs(5);
+
+/// What the control thread tells the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Accept and serve.
+    Serving,
+    /// Accept nothing more; end when the last connection has ended, or at the deadline.
+    Draining(Instant),
+}
+
+/// A listening socket, and how it accepts.
+pub(super) struct Socket {
+    pub(super) address: SocketAddr,
+    pub(super) listener: TcpListener,
+    /// Swapped at reload, so that a new certificate serves the next connection.
+    pub(super) tls: Option<Arc<ArcSwap<Acceptor>>>,
+}
+
+/// What a worker is made of.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) sockets: Vec<Socket>,
+    pub(super) gateway: Gateway,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) pin: bool,
+}
+
+type Proxy = HttpProxy<Gateway>;
+
+/// The parts that every connection of a worker needs.
+struct Serving {
+    http1: Arc<Proxy>,
+    http2: Arc<Proxy>,
+    metrics: Arc<Metrics>,
+    idle: Duration,
+    shutdown: watch::Receiver<bool>,
+    open: AtomicUsize,
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub(super) fn spawn(self) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name(format!("weir-{}", self.index)).spawn(move || self.run())
+    }
+
+    fn run(self) {
+        if self.pin {
+            pin(self.index);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.serve()),
+            Err(error) => log::error!("worker {} has no runtime: {error}", self.index),
+        }
+    }
+
+    async fn serve(self) {
+        let Worker { index, sockets, gateway, metrics, mut phase, .. } = self;
+        let (stop, shutdown) = watch::channel(false);
+        let lag = tokio::spawn(metrics.event_loop(index).run());
+        let serving = Arc::new(Serving {
+            idle: gateway.plan.load().bounds.idle.0,
+            http1: Arc::new(proxy(gateway.clone(), false)),
+            http2: Arc::new(proxy(gateway, true)),
+            metrics,
+            shutdown,
+            open: AtomicUsize::new(0),
+        });
+        let accepting: Vec<_> = sockets
+            .into_iter()
+            .map(|socket| tokio::spawn(accept(socket, Arc::clone(&serving), phase.clone())))
+            .collect();
+        // The sender lives as long as the process serves; its end is a drain as well.
+        let deadline = loop {
+            if let Phase::Draining(deadline) = *phase.borrow_and_update() {
+                break deadline;
+            }
+            if phase.changed().await.is_err() {
+                break Instant::now();
+            }
+        };
+        for task in accepting {
+            // Each ends by itself when the phase changes.
+            let _ = task.await;
+        }
+        // Connections answer what they are at, and one request more, and close.
+        let _ = stop.send(true);
+        let idle_until = Instant::now() + IDLE_GRACE;
+        let mut idle_told = false;
+        while serving.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            if !idle_told && Instant::now() >= idle_until {
+                serving.http1.http_cleanup().await;
+                serving.http2.http_cleanup().await;
+                idle_told = true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left = serving.open.load(Ordering::Acquire);
+        if left > 0 {
+            log::warn!("worker {index}: {left} connections were still open when the drain ended");
+        }
+        lag.abort();
+    }
+}
+
+fn proxy(gateway: Gateway, h2c: bool) -> Proxy {
+    let head_bytes_max = u32::try_from(gateway.plan.load().bounds.head.0).unwrap_or(u32::MAX);
+    let conf = Arc::new(ServerConf { threads: 1, ..ServerConf::default() });
+    let mut proxy = HttpProxy::new(gateway, conf);
+    let mut options = HttpServerOptions::default();
+    options.h2c = h2c;
+    proxy.server_options = Some(options);
+    let mut h2 = H2Options::new();
+    h2.max_concurrent_streams(H2_STREAMS_MAX);
+    h2.max_header_list_size(head_bytes_max);
+    proxy.h2_options = Some(h2);
+    proxy.handle_init_modules();
+    proxy
+}
+
+/// Accepts until the phase changes.
+async fn accept(socket: Socket, serving: Arc<Serving>, mut phase: watch::Receiver<Phase>) {
+    let listener = match tokio::net::TcpListener::from_std(socket.listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            log::error!("{} cannot be listened on: {error}", socket.address);
+            return;
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            changed = phase.changed() => {
+                if changed.is_err() || *phase.borrow() != Phase::Serving {
+                    return;
+                }
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let tls = socket.tls.as_ref().map(|tls| tls.load_full());
+                tokio::spawn(connection(stream, tls, Arc::clone(&serving)));
+            }
+            Err(error) if is_of_the_client(&error) => {}
+            Err(error) => {
+                log::warn!("{} cannot accept for now: {error}", socket.address);
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// A connection that ended before it was accepted.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// Counts an open connection for as long as it lives, also through a panic.
+struct Open(Arc<Serving>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn connection(tcp: TcpStream, tls: Option<Arc<Acceptor>>, serving: Arc<Serving>) {
+    serving.open.fetch_add(1, Ordering::AcqRel);
+    let open = Open(serving);
+    let serving = &open.0;
+    let _counted = serving.metrics.connection_opened();
+    if tcp.set_nodelay(true).is_err() {
+        return;
+    }
+    let http2 = match tls {
+        Some(_) => false,
+        None => tokio::select! {
+            preface = has_h2_preface(&tcp) => match preface {
+                Some(http2) => http2,
+                None => return,
+            },
+            () = silent(serving) => return,
+        },
+    };
+    #[cfg(unix)]
+    let digest = SocketDigest::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&tcp));
+    let mut stream = Stream::from(tcp);
+    stream.set_socket_digest(digest);
+    let proxy = if http2 { &serving.http2 } else { &serving.http1 };
+    match tls {
+        None => {
+            proxy.process_new(Box::new(stream), &serving.shutdown).await;
+        }
+        Some(acceptor) => {
+            match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
+                Ok(Ok(stream)) => {
+                    proxy.process_new(Box::new(stream), &serving.shutdown).await;
+                }
+                Ok(Err(error)) => log::debug!("TLS handshake with a client failed: {error}"),
+                Err(_) => log::debug!("TLS handshake with a client took too long"),
+            }
+        }
+    }
+}
+
+/// Resolves when a client that has said nothing yet has had its time: the idle time, or a short
+/// grace once draining has begun.
+async fn silent(serving: &Serving) {
+    let mut shutdown = serving.shutdown.clone();
+    let draining = async {
+        // The channel ends with the worker.
+        let _ = shutdown.wait_for(|stopping| *stopping).await;
+        tokio::time::sleep(IDLE_GRACE).await;
+    };
+    tokio::select! {
+        () = tokio::time::sleep(serving.idle) => {}
+        () = draining => {}
+    }
+}
+
+/// Whether the client begins with HTTP/2's preface (cleartext with prior knowledge). Looks without
+/// taking anything; `None` when the client left without a word.
+async fn has_h2_preface(tcp: &TcpStream) -> Option<bool> {
+    // No method of HTTP/1 begins like this, so three bytes decide.
+    const DECIDING: usize = 3;
+    let mut seen = [0; DECIDING];
+    loop {
+        let count = tcp.peek(&mut seen).await.ok()?;
+        if count == 0 {
+            return None;
+        }
+        if seen[..count] != H2_PREFACE[..count] {
+            return Some(false);
+        }
+        if count == DECIDING {
+            return Some(true);
+        }
+        // One or two bytes so far: the rest is on its way.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn pin(index: usize) {
+    use nix::sched::{CpuSet, sched_setaffinity};
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut set = CpuSet::new();
+    let pinned = set
+        .set(index % cores)
+        .and_then(|()| sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
+    if let Err(error) = pinned {
+        log::warn!("worker {index} is not pinned: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin(index: usize) {
+    log::warn!("worker {index} is not pinned: this system has no way to do it");
+}
