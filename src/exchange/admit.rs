@@ -1,7 +1,6 @@
 //! Admission: what the request asks for, whether its caller may, what it may cost, and which pool
 //! answers it.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use crate::limit::{Estimate, Limits};
 use crate::meter;
 use crate::plan::Plan;
 use crate::pool::{HashOn, Pool};
-use crate::route::Query;
+use crate::route::{self, Query};
 use crate::tenant::Caller;
 
 /// Output tokens reserved for a request that names no bound of its own.
@@ -49,8 +48,7 @@ pub(super) fn admit(
     settlement.body_in(&body);
     let call = head.call()?;
     let peeked = dialect::peek(&call, &body, plan.bounds.json_depth)?;
-    let named = peeked.model.as_ref().map(|(_, name)| name.as_str());
-    let model: Option<Arc<str>> = named.or(call.model.as_deref()).map(Into::into);
+    let model: Option<Arc<str>> = peeked.model.as_deref().map(Into::into);
     settlement.asked(model.as_deref(), peeked.stream, peeked.user.as_deref());
     if let Some(model) = &model
         && !caller.may_use(model)
@@ -63,7 +61,7 @@ pub(super) fn admit(
     }
     let chosen = match call.provider {
         Some(provider) => passthrough(plan, provider)?,
-        None => route(plan, head, &caller, &peeked, model.as_deref(), body.len())?,
+        None => choose(plan, head, &caller, &peeked, model.as_deref(), &body)?,
     };
     settlement.chosen(&chosen.route, &chosen.pools[0].name);
     settlement.hold(limits.reserve(estimate(&peeked, &body))?);
@@ -86,25 +84,25 @@ struct Chosen {
     alias: Option<Arc<str>>,
 }
 
-fn route(
+fn choose(
     plan: &Plan,
     head: &Head,
     caller: &Caller,
     peeked: &Peeked,
     model: Option<&str>,
-    body_bytes: usize,
+    body: &[u8],
 ) -> Result<Chosen, Error> {
     let query = Query {
-        model: model.unwrap_or_default(),
+        model,
         endpoint: head.endpoint,
         dialect: head.dialect,
         headers: &head.headers,
-        caller: &caller.id,
-        labels: &caller.labels,
+        caller: Some(route::Caller { id: &caller.id, labels: &caller.labels }),
         user: peeked.user.as_deref(),
+        metadata: peeked.metadata.clone().map(|span| &body[span]),
         stream: peeked.stream,
         max_tokens: peeked.max_output_tokens,
-        body_bytes: body_bytes as u64,
+        body_bytes: body.len() as u64,
     };
     let Some(selected) = plan.routes.select(&query) else {
         return Err(match model {
@@ -143,7 +141,7 @@ impl Admitted {
         let model = model.or(self.alias.as_deref()).or(self.model.as_deref())?;
         let price = self.plan.prices.price(provider, model)?;
         let usage = crate::dialect::Usage {
-            input: meter::estimate::tokens_of(&self.body),
+            input: meter::estimate_tokens(&self.body),
             output: self.peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED),
             ..Default::default()
         };
@@ -156,31 +154,21 @@ fn estimate(peeked: &Peeked, body: &Bytes) -> Estimate {
     let output = peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
     let choices = u64::from(peeked.choices.max(1));
     let tokens =
-        meter::estimate::tokens_of(body).saturating_add(output.saturating_mul(choices));
+        meter::estimate_tokens(body).saturating_add(output.saturating_mul(choices));
     Estimate { tokens, cost_nano_usd: 0 }
 }
 
 /// What consistent hashing keeps the request together by.
 pub(super) fn hash(pool: &Pool, head: &Head, admitted: &Admitted) -> u64 {
-    let mut hasher = crate::hash::stable();
-    let caller = &admitted.caller.id;
-    match &pool.hash_on {
-        HashOn::Caller => caller.hash(&mut hasher),
-        HashOn::User => match &admitted.peeked.user {
-            Some(user) => user.hash(&mut hasher),
-            None => caller.hash(&mut hasher),
-        },
-        HashOn::Header(name) => match head.header(name) {
-            Some(value) => value.hash(&mut hasher),
-            None => caller.hash(&mut hasher),
-        },
-        HashOn::PromptPrefix(size) => match &admitted.peeked.prompt_prefix {
-            Some(span) => {
-                let end = span.end.min(span.start + size.as_usize());
-                admitted.body[span.start..end].hash(&mut hasher);
-            }
-            None => caller.hash(&mut hasher),
-        },
-    }
-    hasher.finish()
+    let caller = admitted.caller.id.as_bytes();
+    let kept_by = match &pool.hash_on {
+        HashOn::Caller => None,
+        HashOn::User => admitted.peeked.user.as_deref().map(str::as_bytes),
+        HashOn::Header(name) => head.header(name).map(str::as_bytes),
+        HashOn::PromptPrefix(size) => admitted.peeked.prompt_prefix.as_ref().map(|span| {
+            let end = span.end.min(span.start.saturating_add(size.as_usize()));
+            &admitted.body[span.start..end]
+        }),
+    };
+    crate::hash::stable(&[kept_by.unwrap_or(caller)])
 }

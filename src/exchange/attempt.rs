@@ -14,7 +14,7 @@ use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::RequestHeader;
 use tokio::time::timeout_at;
 
 use super::admit::Admitted;
@@ -87,6 +87,12 @@ pub(super) struct UpstreamAnswer {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) error: Error,
+}
+
+impl From<Error> for Box<Failure> {
+    fn from(error: Error) -> Self {
+        Box::new(error.into())
+    }
 }
 
 impl From<Error> for Failure {
@@ -211,13 +217,13 @@ fn timed_out(pool: &Pool) -> Error {
     )
 }
 
-struct Request {
-    header: RequestHeader,
+pub(super) struct Request {
+    pub(super) header: RequestHeader,
     body: Vec<Bytes>,
     usage_injected: bool,
 }
 
-fn build(
+pub(super) fn build(
     order: Order<'_>,
     target: &Target,
     model: Option<&str>,
@@ -315,7 +321,13 @@ async fn probe(
     if !(200..300).contains(&status) {
         return Err(Box::new(refused(order, target, session, status).await));
     }
-    let framing = framing(head, order);
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
+    let framing = match dialect::framing(order.head.endpoint, content_type) {
+        // Audio, images, files: forwarded as they come.
+        None if !json => Some(Framing::Opaque),
+        framing => framing,
+    };
     let encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     let framing = if encoded { Some(Framing::Opaque) } else { framing };
     let dialect = target.provider.dialect;
@@ -345,20 +357,6 @@ async fn probe(
     })
 }
 
-/// How the answer is framed; `None` when it is one body.
-fn framing(head: &ResponseHeader, order: Order<'_>) -> Option<Framing> {
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.map_or("", |text| text.split(';').next().unwrap_or_default().trim());
-    match essence {
-        "text/event-stream" => Some(Framing::Sse),
-        "application/vnd.amazon.eventstream" => Some(Framing::AwsEventStream),
-        "application/json" if order.head.endpoint == Endpoint::StreamGenerateContent => {
-            Some(Framing::JsonArray)
-        }
-        "application/json" if order.head.endpoint != Endpoint::Passthrough => None,
-        _ => Some(Framing::Opaque),
-    }
-}
 
 /// Reads a stream up to its first good event.
 async fn first_event(

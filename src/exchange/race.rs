@@ -112,7 +112,7 @@ async fn one(
         settlement.attempt_ended(started, AttemptEnd::of(&result));
         return again(result, target, pick);
     }
-    let Some(second_lease) = hedge_lease(order, pool, pick).await else {
+    let Some(second_lease) = hedge_lease(order, pool, pick) else {
         let result = first.await;
         settlement.attempt_ended(started, AttemptEnd::of(&result));
         return again(result, target, pick);
@@ -159,12 +159,17 @@ async fn one(
 }
 
 /// A lease for the hedge: only if it is allowed and another target is free right now.
-async fn hedge_lease(order: Order<'_>, pool: &Arc<Pool>, pick: &mut Pick) -> Option<Lease> {
-    let estimate = order.admitted.estimated_cost_nano_usd();
-    if !pool.hedge_allowed(estimate) {
-        return None;
-    }
-    pool.try_select(pick).ok()
+fn hedge_lease(order: Order<'_>, pool: &Arc<Pool>, pick: &mut Pick) -> Option<Lease> {
+    let lease = pool.try_select(pick, Instant::now())?;
+    let target = lease.target();
+    let bound_nano_usd =
+        pool.hedge.as_ref().and_then(|hedge| hedge.max_cost_usd).map(|usd| (usd * 1e9) as u64);
+    let too_dear = bound_nano_usd.is_some_and(|bound| {
+        let model = target.model.as_deref();
+        let cost = order.admitted.estimated_cost_nano_usd(&target.provider.name, model);
+        cost.is_none_or(|cost| cost > bound)
+    });
+    (!too_dear && pool.hedge_allowed()).then_some(lease)
 }
 
 /// Lets the same target be tried again where only its key failed.
@@ -176,13 +181,13 @@ fn again(
     if let Err(failure) = &result
         && failure.another_key
     {
-        pick.again(target);
+        pick.tried.retain(|tried| usize::from(*tried) != target);
     }
     result
 }
 
 /// Leaves out targets that speak another wire format. False when none is left.
-fn skip_other_dialects(pool: &Pool, head: &Head, pick: &mut Pick) -> bool {
+pub(super) fn skip_other_dialects(pool: &Pool, head: &Head, pick: &mut Pick) -> bool {
     let mut any = false;
     for (index, target) in pool.targets.iter().enumerate() {
         let same = target.provider.dialect == head.dialect
@@ -190,7 +195,7 @@ fn skip_other_dialects(pool: &Pool, head: &Head, pick: &mut Pick) -> bool {
         if same {
             any = true;
         } else {
-            pick.skip(index);
+            pick.tried.push(index as u16);
         }
     }
     any
@@ -208,7 +213,7 @@ fn other_dialect(pool: &Pool, head: &Head) -> Error {
     .param("model")
 }
 
-fn not_selected(pool: &Pool, error: SelectError) -> Error {
+pub(super) fn not_selected(pool: &Pool, error: SelectError) -> Error {
     match error {
         SelectError::Exhausted { retry_after } => {
             Error::new(Kind::NoTarget, "No upstream for this model is available at the moment.")

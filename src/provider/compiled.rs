@@ -12,6 +12,7 @@ use crate::clock::{Duration, Instant};
 use crate::config::Secret;
 use crate::dialect::Dialect;
 use crate::hash;
+use crate::transport::upstream::{Address, Tls, Version};
 
 /// What is wrong with a setting: its path in the file, and what would be right.
 pub type Mistake = (String, String);
@@ -51,6 +52,8 @@ pub struct Provider {
     pub probe_model: Option<Box<str>>,
     /// Whether it is served by this process.
     pub simulated: bool,
+    /// Where it is, as the connectors know it.
+    pub address: Address,
     /// Connections of two providers with the same number are interchangeable.
     pub reuse_key: u64,
     usable: bool,
@@ -97,6 +100,7 @@ impl Provider {
             name: name.into(),
             dialect: settings.dialect,
             reuse_key: reuse_key(&url, &sni, settings),
+            address: connect_address(&url, &sni, settings),
             keys: KeyRing::new(keys, previous.map(|previous| &previous.keys)),
             tls: url.tls,
             host: url.host,
@@ -129,6 +133,24 @@ impl Provider {
     /// The next key in turn; see [`KeyRing::pick`].
     pub fn pick_key(&self, now: Instant) -> KeyChoice<'_> {
         self.keys.pick(now)
+    }
+}
+
+fn connect_address(url: &BaseUrl, sni: &str, settings: &Settings) -> Address {
+    Address {
+        host: url.host.clone(),
+        port: url.port,
+        tls: url.tls.then(|| Tls {
+            sni: sni.into(),
+            ca: settings.tls.ca.clone(),
+            verify: settings.tls.verify,
+        }),
+        version: match settings.http {
+            HttpVersion::Auto => Version::Auto,
+            HttpVersion::Http1 => Version::Http1,
+            HttpVersion::Http2 => Version::Http2,
+        },
+        idle: settings.idle.0,
     }
 }
 

@@ -12,6 +12,7 @@ mod sockets;
 mod watch;
 mod worker;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use crate::exchange::Gateway;
 use crate::ledger::{Ledger, Writer};
 use crate::limit::Limits;
 use crate::plan::{Plan, Source};
-use crate::telemetry::{Level, Metrics, ProcessLog};
+use crate::telemetry::log::{Level, ProcessLog};
+use crate::telemetry::Metrics;
 use crate::transport::upstream::Upstreams;
 use crate::transport::{Io, RuntimeSettings};
 
@@ -76,6 +78,7 @@ enum Failed {
 /// A weir that listens.
 struct Server {
     live: Arc<Live>,
+    admin: TcpListener,
     workers: Vec<JoinHandle<()>>,
     phase: channel::Sender<Phase>,
     sockets: sockets::Kept,
@@ -93,6 +96,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let addresses = simulated.start(&file).map_err(Failed::Start)?;
     let plan = reload::compile(&source, addresses, None).map_err(Failed::Config)?;
     let bound = sockets::open(&plan, options.upgrade).map_err(Failed::Start)?;
+    let admin = sockets::admin(&plan, options.upgrade).map_err(Failed::Start)?;
     let (ledger, writer) = Ledger::start(Arc::clone(&metrics), &file.log.access)
         .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
     announce(&plan, options.config.as_deref());
@@ -126,9 +130,19 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
             .map_err(|error| Failed::Start(format!("worker {index} cannot be started: {error}")))?;
         workers.push(thread);
     }
-    let live = Live::new(plan, metrics, ledger, draining, options.config.clone(), simulated, kept.acceptors());
+    let live = Live::new(live::Parts {
+        plan,
+        metrics,
+        ledger,
+        draining,
+        config: options.config.clone(),
+        acceptors: kept.acceptors(),
+        simulated,
+    })
+    .map_err(Failed::Start)?;
     Ok(Server {
         live: Arc::new(live),
+        admin,
         workers,
         phase,
         sockets: kept,
@@ -154,7 +168,7 @@ impl Server {
                 return ExitCode::FAILURE;
             }
         };
-        let Self { live, workers, phase, sockets, writer, runtime: settings } = self;
+        let Self { live, workers, phase, sockets, writer, runtime: settings, .. } = self;
         let drain = match ending {
             Ending::Drain => settings.drain.0,
             Ending::Fast => Duration::ZERO,
@@ -180,23 +194,32 @@ impl Server {
 /// Signals, the operators' listener and health checks, until a signal ends the process.
 async fn control(server: &Server) -> Result<Ending, String> {
     let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
-    live::serve_admin(Arc::clone(&server.live))?;
+    let admin = server.admin.try_clone().map_err(|error| format!("the admin listener: {error}"))?;
+    let admin = live::serve_admin(&server.live, admin)?;
     server.live.start_checks();
     let mut changes = watch::Changes::new(&server.live);
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                signals::Signal::Reload => server.live.reload().await,
+                signals::Signal::Reload => reload(server),
                 signals::Signal::Upgrade => match server.sockets.hand_over() {
-                    Ok(()) => return Ok(Ending::Drain),
+                    Ok(()) => {
+                        admin.abort();
+                        return Ok(Ending::Drain);
+                    }
                     Err(message) => log::error!("upgrade: {message}; this process goes on"),
                 },
                 signals::Signal::Drain => return Ok(Ending::Drain),
                 signals::Signal::Fast => return Ok(Ending::Fast),
             },
-            () = changes.next() => server.live.reload().await,
+            () = changes.next() => reload(server),
         }
     }
+}
+
+/// The result is logged, counted and kept; there is nobody here to return it to.
+fn reload(server: &Server) {
+    let _ = server.live.reload();
 }
 
 fn level(word: &str) -> Level {

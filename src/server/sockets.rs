@@ -71,6 +71,17 @@ fn inherit(path: &std::path::Path) -> Result<Vec<(SocketAddr, TcpListener)>, Str
     handover::receive(path, HANDOVER_WAIT).map_err(|error| format!("upgrade: {error}"))
 }
 
+/// The operators' listener. It shares its address as well, so that a new process can have it while
+/// the old one still drains.
+pub(super) fn admin(plan: &Plan, upgrade: bool) -> Result<TcpListener, String> {
+    let address = plan.file.admin.address;
+    if !upgrade && listen::taken(address).unwrap_or(false) {
+        return Err(format!("the admin address {address} is in use: set `admin.address`"));
+    }
+    listen::bind(address)
+        .map_err(|error| format!("the admin address {address} cannot be listened on: {error}"))
+}
+
 /// The TLS side of every listener that has one.
 pub(super) fn acceptors(plan: &Plan) -> Result<Acceptors, String> {
     let mut acceptors = Acceptors::new();
