@@ -20,6 +20,7 @@ mod multipart;
 mod observe;
 mod openai;
 mod peek;
+mod probe;
 mod prompt;
 mod retry_after;
 mod rewrite;
@@ -39,6 +40,7 @@ pub use failure::{
 pub use models::models_list;
 pub use observe::{Forward, Observed, StreamObserver};
 pub use peek::{Peeked, UsageOption, peek};
+pub use probe::{guess, one_token};
 pub use prompt::prompt_text;
 pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub use rewrite::{Rewritten, rewrite, upstream_path};

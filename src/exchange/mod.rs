@@ -55,6 +55,7 @@ use head::Head;
 use settle::Settlement;
 
 /// What all exchanges of one worker share.
+#[derive(Clone)]
 pub struct Gateway {
     /// The live plan. Loaded once per request.
     pub plan: Arc<ArcSwap<Plan>>,

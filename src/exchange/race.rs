@@ -63,7 +63,7 @@ async fn candidates(
         while attempts < pool.retry.attempts.max(1) {
             // The first attempt in a fallback pool is a retry as well.
             if (attempts > 0 || last.is_some()) && !pool.retry_allowed() {
-                settlement.retry_budget_spent(pool);
+                log::debug!("pool {}: the retry budget is spent", pool.name);
                 break;
             }
             let lease = match pool.select(&mut pick, admitted.deadline).await {

@@ -187,9 +187,15 @@ impl Relay<'_> {
             Some(rest) if opaque || stream.observer.finished() => self.write(rest).await,
             None if opaque || stream.observer.finished() => Ok(()),
             _ => Err(Broken::Upstream(
-                self.settlement.take_stream_error().unwrap_or_else(|| {
-                    Error::new(Kind::UpstreamCut, "The upstream ended its stream before the answer was complete.")
-                }),
+                self.settlement.said_stream_error().map_or_else(
+                    || {
+                        Error::new(
+                            Kind::UpstreamCut,
+                            "The upstream ended its stream before the answer was complete.",
+                        )
+                    },
+                    |kind| Error::new(kind, "The upstream sent an error in its stream."),
+                ),
             )),
         }
     }
@@ -203,14 +209,14 @@ impl Relay<'_> {
     /// Ends a broken stream well-formed with an error, where its format can; breaks the connection
     /// off where it cannot.
     async fn broken(&mut self, stream: &Stream, error: Error) -> End {
-        let already_said = self.settlement.said_stream_error();
+        let already_said = self.settlement.said_stream_error().is_some();
         let end = if already_said || stream.framer.framing() == Framing::Opaque {
             Bytes::new()
         } else {
             stream.observer.end(&error, &self.head.request_id)
         };
         let opaque = stream.framer.framing() == Framing::Opaque;
-        self.settlement.broken(error);
+        self.settlement.broken(&error);
         if opaque {
             return End::Aborted;
         }
@@ -221,23 +227,24 @@ impl Relay<'_> {
     }
 
     async fn heartbeat(&mut self, stream: &Stream) -> Result<(), Broken> {
-        match dialect::heartbeat(stream.framer.framing()) {
+        match dialect::heartbeat(self.head.dialect, stream.framer.framing()) {
             Some(comment) => self.write(comment).await,
             None => Ok(()),
         }
     }
 
     fn heartbeat_due(&self, last_write: Instant, now: Instant) -> bool {
-        let every = self.pool.heartbeat.0;
-        !every.is_zero() && now.saturating_duration_since(last_write) >= every
+        self.pool
+            .heartbeat
+            .is_some_and(|every| now.saturating_duration_since(last_write) >= every)
     }
 
     /// When the timer has something to look at. It is not moved at every frame: it fires, looks, and
     /// goes on to the next moment that matters.
     fn wake_at(&self, stream: &Stream, last_write: Instant) -> Instant {
         let mut at = (stream.last_frame + self.pool.timeouts.inter_token.0).min(self.admitted.deadline);
-        if !self.pool.heartbeat.0.is_zero() {
-            at = at.min(last_write + self.pool.heartbeat.0);
+        if let Some(every) = self.pool.heartbeat {
+            at = at.min(last_write + every);
         }
         at
     }

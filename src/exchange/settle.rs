@@ -16,7 +16,7 @@ use crate::dialect::{self, Dialect, StreamError, StreamObserver, TextSink, Usage
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
 use crate::limit::{Actual, Hold};
-use crate::meter::{self, Counters, UsageSource};
+use crate::meter::{self, Counters, Tally, UsageSource, Vocabulary};
 use crate::plan::Plan;
 use crate::pool::{Lease, Pool};
 use crate::telemetry::{HedgeResult, InFlight};
@@ -32,6 +32,7 @@ pub(super) struct Settlement {
     hold: Option<Hold>,
     gaps: Gaps,
     counters: Option<Counters>,
+    tokenizer_exact: bool,
     usage: Option<Usage>,
     prompt_usage: Option<Usage>,
     stream_error: Option<StreamError>,
@@ -71,6 +72,7 @@ impl Settlement {
             hold: None,
             gaps: Gaps::default(),
             counters: None,
+            tokenizer_exact: false,
             usage: None,
             prompt_usage: None,
             stream_error: None,
@@ -174,6 +176,8 @@ impl Settlement {
         self.record.pool = Some(Arc::clone(&pool.name));
         self.record.provider = Some(Arc::clone(&lease.target().provider.name));
         self.record.model_served = model.cloned();
+        self.tokenizer_exact =
+            model.is_some_and(|model| meter::tokenizer_for(model).exact);
         self.record.ttft = Some(first_token.saturating_duration_since(self.started));
     }
 
@@ -269,11 +273,14 @@ impl Settlement {
         if !head.endpoint.metered() {
             return;
         }
-        let (output, exact) = (counters.total(), counters.exact());
+        let counted = counters.finish().await;
+        let mut exact = counted.exact && self.tokenizer_exact;
         let mut usage = self.prompt_usage.unwrap_or_default();
-        usage.output = usage.output.max(output);
+        usage.output = usage.output.max(counted.tokens);
         if usage.input == 0 {
-            usage.input = prompt(head, std::mem::take(&mut self.body), counters).await;
+            let prompt = prompt(head, std::mem::take(&mut self.body), counters.vocabulary()).await;
+            usage.input = prompt.tokens;
+            exact &= prompt.exact;
         }
         self.record.usage = usage;
         let source = if exact { UsageSource::Counted } else { UsageSource::Estimated };
@@ -327,7 +334,7 @@ impl Drop for Settlement {
 }
 
 /// Tokens of the prompt, counted on the meter's own thread.
-async fn prompt(head: &Head, body: bytes::Bytes, counters: &Counters) -> u64 {
+async fn prompt(head: &Head, body: bytes::Bytes, vocabulary: Vocabulary) -> Tally {
     struct Text(String);
     impl TextSink for Text {
         fn text(&mut self, _channel: u32, text: &str) {
@@ -335,8 +342,8 @@ async fn prompt(head: &Head, body: bytes::Bytes, counters: &Counters) -> u64 {
             self.0.push('\n');
         }
     }
-    let Ok(call) = head.call() else { return 0 };
+    let Ok(call) = head.call() else { return Tally { tokens: 0, exact: false } };
     let mut text = Text(String::new());
     dialect::prompt_text(&call, &body, &mut text);
-    meter::count_off_worker(counters.vocabulary(), text.0).await
+    meter::count_off_worker(vocabulary, text.0).await
 }

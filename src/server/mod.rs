@@ -29,8 +29,7 @@ use crate::exchange::Gateway;
 use crate::ledger::{Ledger, Writer};
 use crate::limit::Limits;
 use crate::plan::{Plan, Source};
-use crate::telemetry::log::{Level, ProcessLog};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Level, Metrics, ProcessLog};
 use crate::transport::upstream::Upstreams;
 use crate::transport::{Io, RuntimeSettings};
 
