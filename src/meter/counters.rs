@@ -1,6 +1,7 @@
 //! One counter for each text of an answer.
 
 use super::{Counter, Tally, Vocabulary};
+use crate::dialect::TextSink;
 
 /// Texts of one answer that are counted apart: choices times kinds of content.
 const CHANNELS_MAX: usize = 32;
@@ -14,6 +15,12 @@ pub struct Counters {
     vocabulary: Vocabulary,
     channels: Vec<(u32, Counter)>,
     others: Option<Counter>,
+}
+
+impl TextSink for Counters {
+    fn text(&mut self, channel: u32, text: &str) {
+        Counters::text(self, channel, text);
+    }
 }
 
 impl Counters {
@@ -39,6 +46,11 @@ impl Counters {
             None => self.others.get_or_insert_with(|| Counter::new(self.vocabulary)),
         };
         counter.push(text);
+    }
+
+    /// What it counts with.
+    pub fn vocabulary(&self) -> Vocabulary {
+        self.vocabulary
     }
 
     /// Tokens of all channels so far.

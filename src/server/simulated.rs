@@ -48,9 +48,9 @@ impl Simulated {
 fn mock_settings(settings: SimulatedSettings) -> mock::Settings {
     mock::Settings {
         seed: settings.seed,
-        ttft: mock::Latency::fixed(settings.ttft.0),
-        inter_token: mock::Latency::fixed(settings.inter_token.0),
-        tokens: settings.tokens,
+        ttft: mock::Latency::Fixed(settings.ttft.0),
+        itl: mock::Latency::Fixed(settings.inter_token.0),
+        tokens: mock::Tokens::fixed(settings.tokens),
         ..mock::Settings::default()
     }
 }
