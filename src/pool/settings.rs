@@ -48,6 +48,32 @@ pub struct Settings {
     pub fallback: Vec<String>,
 }
 
+impl Settings {
+    /// One target at a provider, with the default policies: for requests that name the provider.
+    pub fn of_provider(provider: &str) -> Self {
+        Self {
+            strategy: Strategy::default(),
+            hash_on: HashOn::default(),
+            targets: vec![TargetSettings {
+                provider: provider.to_owned(),
+                model: None,
+                weight: one(),
+                priority: 0,
+                max_concurrent: None,
+            }],
+            timeouts: Timeouts::default(),
+            retry: RetrySettings::default(),
+            breaker: BreakerSettings::default(),
+            health: None,
+            queue: QueueSettings::default(),
+            hedge: None,
+            slow_start: zero(),
+            heartbeat: zero(),
+            fallback: Vec::new(),
+        }
+    }
+}
+
 /// One target: a provider and a model there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -141,6 +141,11 @@ impl TargetState {
 }
 
 impl Target {
+    /// Whether it may be used now, a busy one included.
+    pub fn usable(&self, now: Instant) -> bool {
+        matches!(self.standing(now), Standing::Ready | Standing::Probe | Standing::Full)
+    }
+
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let state = &*self.state;
         if !state.health.healthy() {

@@ -218,7 +218,6 @@ impl View for Live {
             .collect();
         Reading {
             plan_version: plan.version,
-            ready: !draining && pools.iter().any(|pool| pool.usable),
             draining,
             route_condition_errors: plan.routes.expression_failures(),
             pools,

@@ -221,8 +221,9 @@ fn reload(server: &Server) {
     let _ = server.live.reload();
 }
 
+/// The level that the configuration names; its words were checked with the file.
 fn level(word: &str) -> Level {
-    word.parse().unwrap_or_default()
+    word.parse().unwrap_or(Level::INFO)
 }
 
 fn announce(plan: &Plan, config: Option<&Path>) {
@@ -239,7 +240,7 @@ fn announce(plan: &Plan, config: Option<&Path>) {
         plan.callers.len(),
     );
     for skipped in &plan.skipped {
-        log::info!("{skipped}");
+        log::info!("route {} is left out: {}", skipped.route, skipped.reason);
     }
     for listener in &plan.file.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
