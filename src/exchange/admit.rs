@@ -122,11 +122,9 @@ fn choose(
 
 fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {
     match plan.passthrough.get(provider) {
-        Some(pool) => Ok(Chosen {
-            route: "passthrough".into(),
-            pools: vec![Arc::clone(pool)],
-            alias: None,
-        }),
+        Some(pool) => {
+            Ok(Chosen { route: "passthrough".into(), pools: vec![Arc::clone(pool)], alias: None })
+        }
         None => Err(Error::new(
             Kind::NotFound,
             format!("There is no provider `{provider}` here that could be passed through to."),
@@ -137,7 +135,11 @@ fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {
 
 impl Admitted {
     /// A guess at the request's cost at one target, for the decision to hedge.
-    pub(super) fn estimated_cost_nano_usd(&self, provider: &str, model: Option<&str>) -> Option<u64> {
+    pub(super) fn estimated_cost_nano_usd(
+        &self,
+        provider: &str,
+        model: Option<&str>,
+    ) -> Option<u64> {
         let model = model.or(self.alias.as_deref()).or(self.model.as_deref())?;
         let price = self.plan.prices.price(provider, model)?;
         let usage = crate::dialect::Usage {
@@ -153,8 +155,7 @@ impl Admitted {
 fn estimate(peeked: &Peeked, body: &Bytes) -> Estimate {
     let output = peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
     let choices = u64::from(peeked.choices.max(1));
-    let tokens =
-        meter::estimate_tokens(body).saturating_add(output.saturating_mul(choices));
+    let tokens = meter::estimate_tokens(body).saturating_add(output.saturating_mul(choices));
     Estimate { tokens, cost_nano_usd: 0 }
 }
 

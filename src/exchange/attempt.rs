@@ -10,9 +10,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
 use tokio::time::timeout_at;
@@ -248,8 +246,10 @@ pub(super) fn build(
     };
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
     let path = dialect::upstream_path(&call, &provider.base_path, head.query.as_deref(), model);
-    let mut header = RequestHeader::build(head.method.clone(), path.as_bytes(), Some(24))
-        .map_err(|error| Error::new(Kind::Internal, "The upstream path is malformed.").cause(error))?;
+    let mut header =
+        RequestHeader::build(head.method.clone(), path.as_bytes(), Some(24)).map_err(|error| {
+            Error::new(Kind::Internal, "The upstream path is malformed.").cause(error)
+        })?;
     copy_headers(head, &mut header, provider.headers.as_slice());
     let mut set = |name: HeaderName, value: HeaderValue| {
         // Only an invalid name or value could fail, and both are typed.
@@ -297,8 +297,17 @@ fn is_for_weir(name: &HeaderName) -> bool {
     // Compression would hide from the meter what it is to count.
     matches!(
         name,
-        "host" | "content-length" | "expect" | "accept-encoding" | "forwarded" | "via" | "x-real-ip"
-            | "x-request-id" | "x-client-ip" | "true-client-ip" | "cf-connecting-ip"
+        "host"
+            | "content-length"
+            | "expect"
+            | "accept-encoding"
+            | "forwarded"
+            | "via"
+            | "x-real-ip"
+            | "x-request-id"
+            | "x-client-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
     ) || name.starts_with("x-forwarded-")
         || name.starts_with("x-weir-")
 }
@@ -356,7 +365,6 @@ async fn probe(
         Box::new(failure)
     })
 }
-
 
 /// Reads a stream up to its first good event.
 async fn first_event(
@@ -454,12 +462,7 @@ async fn whole(
 }
 
 /// What an answer other than 2xx means, with its body.
-async fn refused(
-    order: Order<'_>,
-    target: &Target,
-    session: &mut Session,
-    status: u16,
-) -> Failure {
+async fn refused(order: Order<'_>, target: &Target, session: &mut Session, status: u16) -> Failure {
     let headers = session.response().map(|head| head.headers.clone()).unwrap_or_default();
     let body = tokio::time::timeout(ERROR_BODY_WAIT, error_body(session)).await.unwrap_or_default();
     let retry_after =
@@ -487,8 +490,8 @@ async fn refused(
     let forwardable = !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
         && target.provider.dialect == order.head.dialect
         || order.head.endpoint == Endpoint::Passthrough;
-    let answer = forwardable
-        .then(|| Box::new(UpstreamAnswer { status, headers, body, error: error() }));
+    let answer =
+        forwardable.then(|| Box::new(UpstreamAnswer { status, headers, body, error: error() }));
     Failure { error: error(), status: Some(status), answer, another_key: false }
 }
 

@@ -22,7 +22,11 @@ pub(super) async fn read(session: &mut Session, bounds: &Bounds) -> Result<Bytes
         return Ok(Bytes::new());
     }
     if expects_continue(session) {
-        session.as_downstream_mut().write_continue_response().await.map_err(|error| gone(&error))?;
+        session
+            .as_downstream_mut()
+            .write_continue_response()
+            .await
+            .map_err(|error| gone(&error))?;
     }
     match tokio::time::timeout(bounds.body_time.0, collect(session, announced, bounds)).await {
         Ok(result) => result,

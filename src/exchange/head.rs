@@ -127,7 +127,8 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
             && text.len() <= REQUEST_ID_BYTES_MAX
             && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    if let Some(theirs) = headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane)
+    if let Some(theirs) =
+        headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane)
     {
         return theirs.into();
     }

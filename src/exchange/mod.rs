@@ -138,7 +138,11 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Self::CTX {}
 
-    async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> pingora_core::Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        _ctx: &mut (),
+    ) -> pingora_core::Result<bool> {
         if self.draining.load(Ordering::Relaxed) {
             session.set_keepalive(None);
         }
@@ -186,8 +190,7 @@ impl ProxyHttp for Gateway {
 
 /// Time left until the deadline, or the error that it has passed.
 fn left(deadline: Instant) -> Result<std::time::Duration, Error> {
-    deadline
-        .checked_duration_since(Instant::now())
-        .filter(|left| !left.is_zero())
-        .ok_or_else(|| Error::new(Kind::TotalTimeout, "The request took longer than its total timeout."))
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()).ok_or_else(
+        || Error::new(Kind::TotalTimeout, "The request took longer than its total timeout."),
+    )
 }

@@ -226,12 +226,11 @@ pub(super) fn not_selected(pool: &Pool, error: SelectError) -> Error {
         )
         .retry_after(Some(std::time::Duration::from_secs(1)))
         .cause(format!("queue of pool {} is full", pool.name)),
-        SelectError::QueueTimeout => Error::new(
-            Kind::Overloaded,
-            "Every upstream for this model was busy for too long.",
-        )
-        .retry_after(Some(std::time::Duration::from_secs(1)))
-        .cause(format!("waited too long in the queue of pool {}", pool.name)),
+        SelectError::QueueTimeout => {
+            Error::new(Kind::Overloaded, "Every upstream for this model was busy for too long.")
+                .retry_after(Some(std::time::Duration::from_secs(1)))
+                .cause(format!("waited too long in the queue of pool {}", pool.name))
+        }
     }
 }
 

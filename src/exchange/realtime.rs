@@ -135,8 +135,7 @@ async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream
         }
     }
     let connect = pool.timeouts.connect.0.min(super::left(order.admitted.deadline)?);
-    let mut upstream =
-        order.upstreams.connect_http1(&target.provider.address, connect).await?;
+    let mut upstream = order.upstreams.connect_http1(&target.provider.address, connect).await?;
     let opening = async {
         upstream.send_header(request.header).await?;
         upstream.head().await.map(|head| head.status.as_u16())
@@ -212,7 +211,9 @@ async fn carry(
                 tap.observe(&data);
                 settlement.body_out(data.len());
                 let written = session.as_downstream_mut().write_response_body(data, false).await;
-                written.map_err(|error| Error::new(Kind::ClientGone, "The client went away.").cause(error))?;
+                written.map_err(|error| {
+                    Error::new(Kind::ClientGone, "The client went away.").cause(error)
+                })?;
             }
             Step::FromClient(Ok(Some(data))) => upstream.send_upgraded(data).await?,
             // A client that closed its side after the closing handshake is no fault.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use pingora_proxy::Session;
 
+use super::End;
 use super::admit::Admitted;
 use super::attempt::{Answer, Ready, Stream, frame_error};
 use super::head::Head;
 use super::respond;
 use super::settle::Settlement;
-use super::End;
 use crate::clock::Instant;
 use crate::dialect::{self, Forward};
 use crate::error::{Error, Kind};
@@ -87,7 +87,11 @@ enum Broken {
 }
 
 impl Relay<'_> {
-    async fn stream(&mut self, upstream: &mut upstream::Session, mut stream: Stream) -> (End, Outcome) {
+    async fn stream(
+        &mut self,
+        upstream: &mut upstream::Session,
+        mut stream: Stream,
+    ) -> (End, Outcome) {
         if !respond::stream_head(self.session, self.head, upstream, self.settlement).await {
             return (self.settlement.gone(), Outcome::Cancelled);
         }
@@ -186,17 +190,15 @@ impl Relay<'_> {
         match stream.framer.finish() {
             Some(rest) if opaque || stream.observer.finished() => self.write(rest).await,
             None if opaque || stream.observer.finished() => Ok(()),
-            _ => Err(Broken::Upstream(
-                self.settlement.said_stream_error().map_or_else(
-                    || {
-                        Error::new(
-                            Kind::UpstreamCut,
-                            "The upstream ended its stream before the answer was complete.",
-                        )
-                    },
-                    |kind| Error::new(kind, "The upstream sent an error in its stream."),
-                ),
-            )),
+            _ => Err(Broken::Upstream(self.settlement.said_stream_error().map_or_else(
+                || {
+                    Error::new(
+                        Kind::UpstreamCut,
+                        "The upstream ended its stream before the answer was complete.",
+                    )
+                },
+                |kind| Error::new(kind, "The upstream sent an error in its stream."),
+            ))),
         }
     }
 
@@ -234,15 +236,14 @@ impl Relay<'_> {
     }
 
     fn heartbeat_due(&self, last_write: Instant, now: Instant) -> bool {
-        self.pool
-            .heartbeat
-            .is_some_and(|every| now.saturating_duration_since(last_write) >= every)
+        self.pool.heartbeat.is_some_and(|every| now.saturating_duration_since(last_write) >= every)
     }
 
     /// When the timer has something to look at. It is not moved at every frame: it fires, looks, and
     /// goes on to the next moment that matters.
     fn wake_at(&self, stream: &Stream, last_write: Instant) -> Instant {
-        let mut at = (stream.last_frame + self.pool.timeouts.inter_token.0).min(self.admitted.deadline);
+        let mut at =
+            (stream.last_frame + self.pool.timeouts.inter_token.0).min(self.admitted.deadline);
         if let Some(every) = self.pool.heartbeat {
             at = at.min(last_write + every);
         }
@@ -260,7 +261,10 @@ impl Relay<'_> {
         if now.saturating_duration_since(stream.last_frame) >= inter_token {
             return Err(Error::new(
                 Kind::InterTokenTimeout,
-                format!("The upstream sent nothing more within {}.", self.pool.timeouts.inter_token),
+                format!(
+                    "The upstream sent nothing more within {}.",
+                    self.pool.timeouts.inter_token
+                ),
             ));
         }
         Ok(())

@@ -72,8 +72,17 @@ fn stays_here(name: &HeaderName) -> bool {
         || *name == CONTENT_LENGTH
         || matches!(
             name.as_str(),
-            "alt-svc" | "set-cookie" | "strict-transport-security" | "via" | "server" | "x-request-id"
-                | "location" | "content-location" | "refresh" | "nel" | "report-to"
+            "alt-svc"
+                | "set-cookie"
+                | "strict-transport-security"
+                | "via"
+                | "server"
+                | "x-request-id"
+                | "location"
+                | "content-location"
+                | "refresh"
+                | "nel"
+                | "report-to"
         )
         || name.as_str().starts_with("x-weir-")
 }
@@ -108,7 +117,8 @@ fn ours(
         header.insert_header(REQUEST_ID, id)?;
     }
     let Some(settlement) = settlement else { return Ok(()) };
-    if let Some(provider) = settlement.provider().and_then(|name| HeaderValue::from_str(name).ok()) {
+    if let Some(provider) = settlement.provider().and_then(|name| HeaderValue::from_str(name).ok())
+    {
         header.insert_header(PROVIDER, provider)?;
     }
     if let Some(model) = settlement.model().and_then(|name| HeaderValue::from_str(name).ok()) {
@@ -135,7 +145,9 @@ pub(super) async fn stream_head(
         // A cache in between must not keep a stream back (WHATWG HTML, server-sent events).
         let _ = header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    if !session.as_downstream().is_http2() && session.as_downstream().req_header().version == http::Version::HTTP_11 {
+    if !session.as_downstream().is_http2()
+        && session.as_downstream().req_header().version == http::Version::HTTP_11
+    {
         let _ = header.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     settlement.status(status);
@@ -265,7 +277,11 @@ async fn with_body(
         && session.as_downstream_mut().write_response_body(body, true).await.is_ok()
 }
 
-async fn write_head(session: &mut Session, header: ResponseHeader, settlement: &Settlement) -> bool {
+async fn write_head(
+    session: &mut Session,
+    header: ResponseHeader,
+    settlement: &Settlement,
+) -> bool {
     let downstream = session.as_downstream_mut();
     downstream.set_write_timeout(Some(settlement.write_timeout()));
     downstream.write_response_header(Box::new(header)).await.is_ok()

@@ -176,8 +176,7 @@ impl Settlement {
         self.record.pool = Some(Arc::clone(&pool.name));
         self.record.provider = Some(Arc::clone(&lease.target().provider.name));
         self.record.model_served = model.cloned();
-        self.tokenizer_exact =
-            model.is_some_and(|model| meter::tokenizer_for(model).exact);
+        self.tokenizer_exact = model.is_some_and(|model| meter::tokenizer_for(model).exact);
         self.record.ttft = Some(first_token.saturating_duration_since(self.started));
     }
 

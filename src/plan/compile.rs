@@ -10,7 +10,7 @@ use crate::config::{Diagnostic, NamePattern, Report};
 use crate::meter::{PriceSettings, Prices};
 use crate::pool::{self, Pool};
 use crate::provider::{self, Provider, SimulatedSettings};
-use crate::route;
+use crate::route::{self, PoolRef};
 use crate::tenant::Directory;
 use crate::transport::ListenerSettings;
 
@@ -39,12 +39,16 @@ pub struct Plan {
     pub providers: BTreeMap<Arc<str>, Arc<Provider>>,
     /// All pools, in the order of their names.
     pub pools: Vec<Arc<Pool>>,
+    /// Which pool answers what.
+    pub routes: route::Table,
     /// Who calls.
     pub callers: Directory,
     /// What models cost.
     pub prices: Prices,
     /// Names of models that a caller can ask for, as far as the configuration spells them out.
     pub models: Vec<Arc<str>>,
+    /// A pool of its own for each usable provider, for requests that name the provider.
+    pub passthrough: BTreeMap<Arc<str>, Arc<Pool>>,
     /// Routes that are left out, and why.
     pub skipped: Vec<Skipped>,
 }
@@ -74,7 +78,8 @@ pub fn compile(
     let prices = compiler.prices();
     let upstreams = compiler.upstreams(&prices, None);
     let routes = compiler.routes(&upstreams.pools);
-    let (Some(callers), true) = (callers, compiler.report.is_empty()) else {
+    let (Some(callers), Some(table), true) = (callers, routes.table, compiler.report.is_empty())
+    else {
         return Err(compiler.report.finish());
     };
     let upstreams = match previous {
@@ -92,7 +97,9 @@ pub fn compile(
         bounds: file.bounds,
         listeners: file.listeners.clone(),
         providers: upstreams.providers,
-        models: models(&routes.kept, &upstreams.pools),
+        models: models(&file.routes, &upstreams.pools),
+        routes: table,
+        passthrough: upstreams.passthrough,
         pools: upstreams.pools,
         callers,
         prices,
@@ -104,11 +111,12 @@ pub fn compile(
 struct Upstreams {
     providers: BTreeMap<Arc<str>, Arc<Provider>>,
     pools: Vec<Arc<Pool>>,
+    passthrough: BTreeMap<Arc<str>, Arc<Pool>>,
 }
 
 /// Routes that lead somewhere, and those that do not.
 struct Routes {
-    kept: Vec<route::Settings>,
+    table: Option<route::Table>,
     skipped: Vec<Skipped>,
 }
 
@@ -170,7 +178,8 @@ impl Compiler<'_> {
     fn upstreams(&mut self, prices: &Prices, previous: Option<&Plan>) -> Upstreams {
         let providers = self.providers(previous);
         let pools = self.pools(&providers, prices, previous);
-        Upstreams { providers, pools }
+        let passthrough = self.passthrough(&providers, previous);
+        Upstreams { providers, pools, passthrough }
     }
 
     fn providers(&mut self, previous: Option<&Plan>) -> BTreeMap<Arc<str>, Arc<Provider>> {
@@ -221,25 +230,54 @@ impl Compiler<'_> {
         pools
     }
 
-    /// Routes whose pools have no usable target are left out, so that a file with credentials for
-    /// some providers serves those.
-    fn routes(&self, pools: &[Arc<Pool>]) -> Routes {
-        let mut routes = Routes { kept: Vec::new(), skipped: Vec::new() };
-        for (at, settings) in self.source.file.routes.iter().enumerate() {
-            let mut settings = settings.clone();
-            let name = settings.name.clone().unwrap_or_else(|| format!("route-{}", at + 1));
-            let usable = |name: &str| leads_somewhere(name, pools);
-            settings.split.retain(|arm| usable(&arm.pool));
-            let single = settings.pool.as_deref().is_some_and(usable);
-            if single || settings.split.iter().any(|arm| arm.weight > 0) {
-                settings.name = Some(name);
-                routes.kept.push(settings);
-            } else {
-                let reason = reason(&self.source.file.routes[at], &self.source.file);
-                routes.skipped.push(Skipped { route: name.into(), reason });
+    /// A pool with one target for each usable provider, with the default policies.
+    fn passthrough(
+        &mut self,
+        providers: &BTreeMap<Arc<str>, Arc<Provider>>,
+        previous: Option<&Plan>,
+    ) -> BTreeMap<Arc<str>, Arc<Pool>> {
+        let mut pools = BTreeMap::new();
+        for (name, _) in providers.iter().filter(|(_, provider)| provider.usable()) {
+            let environment = pool::Environment {
+                providers,
+                pool_index: &|_| None,
+                price: &|_, _| None,
+                previous: previous.and_then(|plan| plan.passthrough.get(name)).map(AsRef::as_ref),
+                now: clock::now(),
+            };
+            let settings = pool::Settings::of_provider(name);
+            match Pool::compile(&format!("passthrough/{name}"), &settings, &environment) {
+                Ok(pool) => {
+                    pools.insert(Arc::clone(name), Arc::new(pool));
+                }
+                Err(found) => self.mistakes(found),
             }
         }
-        routes
+        pools
+    }
+
+    /// Routes that lead to no usable target are left out, so that a file with credentials for some
+    /// providers serves those.
+    fn routes(&mut self, pools: &[Arc<Pool>]) -> Routes {
+        let file = Arc::clone(&self.source.file);
+        let found = |name: &str| match pools.iter().position(|pool| *pool.name == *name) {
+            Some(index) if leads_somewhere(name, pools) => PoolRef::Index(index),
+            Some(_) => PoolRef::Empty,
+            // It is there, and what is wrong with it was reported.
+            None if file.pools.contains_key(name) => PoolRef::Empty,
+            None => PoolRef::Unknown,
+        };
+        let table =
+            route::Table::compile(&file.routes, &found).map_err(|found| self.mistakes(found)).ok();
+        let mut skipped = Vec::new();
+        for (at, settings) in file.routes.iter().enumerate() {
+            if !usable(settings, pools) {
+                let name = settings.name.clone().unwrap_or_else(|| format!("route-{at}"));
+                let reason = reason(settings, &file);
+                skipped.push(Skipped { route: name.into(), reason });
+            }
+        }
+        Routes { table, skipped }
     }
 }
 
@@ -264,6 +302,12 @@ fn stand_in(
         ..settings.clone()
     };
     Provider::compile(name, &settings, None, None)
+}
+
+/// Whether any of a route's pools leads somewhere.
+fn usable(route: &route::Settings, pools: &[Arc<Pool>]) -> bool {
+    let arms = route.split.iter().filter(|arm| arm.weight > 0).map(|arm| &arm.pool);
+    route.pool.iter().chain(arms).any(|name| leads_somewhere(name, pools))
 }
 
 /// Whether a pool or one of its fallbacks has a usable target.
@@ -305,7 +349,7 @@ fn reason(route: &route::Settings, file: &File) -> String {
 /// The exact names that routes match, and the models of targets that a route passes on to.
 fn models(routes: &[route::Settings], pools: &[Arc<Pool>]) -> Vec<Arc<str>> {
     let mut names: Vec<Arc<str>> = Vec::new();
-    for route in routes {
+    for route in routes.iter().filter(|route| usable(route, pools)) {
         let patterns = patterns(route);
         names.extend(patterns.iter().filter_map(NamePattern::exact).map(Into::into));
         let named = |pool: &&Arc<Pool>| {

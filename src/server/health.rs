@@ -73,7 +73,8 @@ impl UpstreamProber {
             header.insert_header(CONTENT_LENGTH, length).map_err(internal)?;
         }
         let failed = |error: crate::error::Error| error.to_string();
-        let mut session = self.upstreams.connect(&provider.address, timeout).await.map_err(failed)?;
+        let mut session =
+            self.upstreams.connect(&provider.address, timeout).await.map_err(failed)?;
         session.send(header, &[body]).await.map_err(failed)?;
         let status = session.head().await.map_err(failed)?.status;
         let mut read = 0;
@@ -95,7 +96,10 @@ impl Prober for UpstreamProber {
         match check.kind {
             HealthKind::Tcp => {
                 let to = (&*provider.host, provider.port);
-                tokio::net::TcpStream::connect(to).await.map(drop).map_err(|error| error.to_string())
+                tokio::net::TcpStream::connect(to)
+                    .await
+                    .map(drop)
+                    .map_err(|error| error.to_string())
             }
             HealthKind::Http => {
                 let path = check.path.as_deref().unwrap_or("/");
@@ -107,8 +111,7 @@ impl Prober for UpstreamProber {
                 let Some(model) = model else {
                     return Err("no model to ask: set `probe_model` of the provider".into());
                 };
-                let (path, body) =
-                    dialect::one_token(provider.dialect, &provider.base_path, model);
+                let (path, body) = dialect::one_token(provider.dialect, &provider.base_path, model);
                 self.ask(target, check.timeout, Method::POST, &path, body).await
             }
         }

@@ -160,7 +160,9 @@ impl Live {
         level(&plan.file.log.level).apply();
         self.metrics.plan_models(model_labels(&plan));
         for setting in reload::needs_upgrade(&previous, &plan) {
-            log::warn!("reload: a change of `{setting}` takes effect with the next `run --upgrade`");
+            log::warn!(
+                "reload: a change of `{setting}` takes effect with the next `run --upgrade`"
+            );
         }
         let plan = Arc::new(plan);
         self.plan.store(Arc::clone(&plan));

@@ -227,10 +227,8 @@ fn level(word: &str) -> Level {
 }
 
 fn announce(plan: &Plan, config: Option<&Path>) {
-    let from = config.map_or_else(
-        || "the built-in configuration".to_owned(),
-        |path| path.display().to_string(),
-    );
+    let from = config
+        .map_or_else(|| "the built-in configuration".to_owned(), |path| path.display().to_string());
     log::info!(
         "weir {} with {from}: {} providers, {} pools, {} routes, {} keys",
         env!("CARGO_PKG_VERSION"),

@@ -43,6 +43,9 @@ impl FromStr for Level {
 }
 
 impl Level {
+    /// The default.
+    pub const INFO: Level = Level(LevelFilter::Info);
+
     /// Makes it the level of the process, now; a reload may do so at any time.
     pub fn apply(self) {
         log::set_max_level(self.0);
