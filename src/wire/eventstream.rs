@@ -217,7 +217,8 @@ pub fn messages(frames: &[u8]) -> Messages<'_> {
     Messages { frames, at: 0 }
 }
 
-/// Iterator over the [`Message`]s of a run of frames. Ends after an error.
+/// Iterator over the [`Message`]s of a run of frames. Goes on behind a damaged message as long as
+/// its length is known.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
     frames: &'a [u8],
@@ -225,12 +226,15 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    fn parse(&self) -> Result<Message<'a>, &'static str> {
-        let rest = &self.frames[self.at..];
-        let prelude = rest.first_chunk::<PRELUDE_BYTES>().ok_or("it is incomplete")?;
-        let prelude = Prelude::parse(prelude)?;
-        let message = rest.get(..prelude.total).ok_or("it is incomplete")?;
-        let (body, crc) = message.split_last_chunk::<CHECKSUM_BYTES>().ok_or("it is incomplete")?;
+    /// The next message; moves behind it, or to the end if it is not known where that is.
+    fn parse(&mut self) -> Result<Message<'a>, &'static str> {
+        let incomplete = "it is incomplete";
+        let start = std::mem::replace(&mut self.at, self.frames.len());
+        let rest = &self.frames[start..];
+        let prelude = Prelude::parse(rest.first_chunk().ok_or(incomplete)?)?;
+        let message = rest.get(..prelude.total).ok_or(incomplete)?;
+        self.at = start + prelude.total;
+        let (body, crc) = message.split_last_chunk::<CHECKSUM_BYTES>().ok_or(incomplete)?;
         if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
             return Err("it does not match its checksum");
         }
@@ -238,7 +242,7 @@ impl<'a> Messages<'a> {
         if let Some(reason) = (Headers { rest: headers }).find_map(Result::err) {
             return Err(reason);
         }
-        Ok(Message { span: self.at..self.at + prelude.total, payload, headers })
+        Ok(Message { span: start..self.at, payload, headers })
     }
 }
 
@@ -247,12 +251,8 @@ impl<'a> Iterator for Messages<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let offset = self.at;
-        if offset == self.frames.len() {
-            return None;
-        }
-        let message = self.parse().map_err(|reason| MessageError { offset, reason });
-        self.at = message.as_ref().map_or(self.frames.len(), |message| message.span.end);
-        Some(message)
+        let more = offset < self.frames.len();
+        more.then(|| self.parse().map_err(|reason| MessageError { offset, reason }))
     }
 }
 

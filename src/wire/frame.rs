@@ -8,9 +8,13 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{eventstream, jsonarray, sse};
+
+/// A held frame up to this long is copied when it is complete, so that the buffer stays for the
+/// next one; a longer one is handed out with its buffer.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// How a response body is cut into frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +66,7 @@ pub struct Framer {
     scan: Scan,
     framing: Framing,
     frame_bytes_max: usize,
-    pending: BytesMut,
+    pending: Vec<u8>,
     failed: Option<FrameError>,
 }
 
@@ -85,7 +89,7 @@ impl Framer {
             Framing::JsonArray => Scan::JsonArray(jsonarray::Boundaries::default()),
             Framing::Opaque => Scan::Opaque,
         };
-        Self { scan, framing, frame_bytes_max, pending: BytesMut::new(), failed: None }
+        Self { scan, framing, frame_bytes_max, pending: Vec::new(), failed: None }
     }
 
     /// How the stream is cut.
@@ -109,12 +113,7 @@ impl Framer {
             return self.failed.map_or(Ok(None), Err);
         };
         let rest = chunk.split_off(end);
-        let frames = if self.pending.is_empty() {
-            chunk
-        } else {
-            self.pending.extend_from_slice(&chunk);
-            self.pending.split().freeze()
-        };
+        let frames = if self.pending.is_empty() { chunk } else { self.complete(&chunk) };
         self.hold(&rest);
         Ok(Some(frames))
     }
@@ -132,7 +131,7 @@ impl Framer {
 
     /// The incomplete rest at the end of the stream.
     pub fn finish(&mut self) -> Option<Bytes> {
-        (!self.pending.is_empty()).then(|| self.pending.split().freeze())
+        (!self.pending.is_empty()).then(|| std::mem::take(&mut self.pending).into())
     }
 
     /// Where the last complete frame ends in `chunk`, and what is wrong behind it.
@@ -143,6 +142,18 @@ impl Framer {
             Scan::JsonArray(scan) => scan.last(chunk),
             Scan::Opaque => ((!chunk.is_empty()).then_some(chunk.len()), None),
         }
+    }
+
+    /// What was held, and the end of it.
+    fn complete(&mut self, end: &[u8]) -> Bytes {
+        if self.pending.len() > COPIED_BYTES_MAX {
+            let mut frames = std::mem::take(&mut self.pending);
+            frames.extend_from_slice(end);
+            return frames.into();
+        }
+        let frames = [&self.pending[..], end].concat();
+        self.pending.clear();
+        frames.into()
     }
 
     fn hold(&mut self, rest: &[u8]) {

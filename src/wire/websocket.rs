@@ -14,6 +14,10 @@ const HEADER_BYTES_MAX: usize = 14;
 /// The longest payload of a control frame (section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
+/// Lengths that say where the length is instead.
+const LENGTH_OF_16_BITS: u8 = 0x7E;
+const LENGTH_OF_64_BITS: u8 = 0x7F;
+
 const OP_CONTINUATION: u8 = 0;
 const OP_TEXT: u8 = 1;
 const OP_BINARY: u8 = 2;
@@ -278,8 +282,8 @@ impl Reader {
 fn header_bytes(known: &[u8]) -> usize {
     let Some(second) = known.get(1) else { return 2 };
     let length = match second & 0x7F {
-        126 => 2,
-        127 => 8,
+        LENGTH_OF_16_BITS => 2,
+        LENGTH_OF_64_BITS => 8,
         _ => 0,
     };
     2 + length + if second & 0x80 == 0 { 0 } else { 4 }
@@ -328,13 +332,13 @@ pub fn encode(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> 
     out.push(0x80 | code);
     let masked = if mask.is_some() { 0x80 } else { 0 };
     match payload.len() {
-        length @ 0..=125 => out.push(masked | length as u8),
-        length @ 126..=0xFFFF => {
-            out.push(masked | 126);
+        length @ 0..=0x7D => out.push(masked | length as u8),
+        length @ 0x7E..=0xFFFF => {
+            out.push(masked | LENGTH_OF_16_BITS);
             out.extend_from_slice(&(length as u16).to_be_bytes());
         }
         length => {
-            out.push(masked | 127);
+            out.push(masked | LENGTH_OF_64_BITS);
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }

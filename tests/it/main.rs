@@ -1,3 +1,3 @@
 //! Integration tests, one binary; each room's are a module.
 
-mod config;
+mod corpus;

@@ -12,6 +12,7 @@ mod scan;
 mod splice;
 mod text;
 mod value;
+mod word;
 
 pub use error::JsonError;
 pub use object::{MEMBERS_MAX, Object, object};

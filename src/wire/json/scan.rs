@@ -5,6 +5,7 @@
 //! a few vector instructions.
 
 use super::value::Value;
+use super::word::{self, WORD_BYTES};
 use super::{JsonError, is_space};
 
 /// The deepest nesting that can be allowed.
@@ -320,15 +321,17 @@ impl Scanner<'_> {
 
 /// How many bytes of a string come before the first quote, backslash or control character.
 fn plain_bytes(bytes: &[u8]) -> usize {
-    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    // Short strings, such as keys, end in the first few words.
     let mut at = 0;
-    // Short strings, such as keys, end in the first few bytes.
-    for &byte in bytes.iter().take(BLOCK_BYTES / 2) {
-        if special(byte) {
-            return at;
+    while let Some(word) = bytes[at..].first_chunk::<WORD_BYTES>()
+        && at < BLOCK_BYTES
+    {
+        if let Some(found) = word::special(*word, true) {
+            return at + found;
         }
-        at += 1;
+        at += WORD_BYTES;
     }
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     // Without an early exit inside a block, the compiler turns the block into vector instructions.
     while let Some(block) = bytes[at..].first_chunk::<BLOCK_BYTES>() {
         if block.iter().fold(false, |found, &byte| found | special(byte)) {

@@ -9,10 +9,11 @@ use memchr::memchr2;
 
 use super::is_space;
 use super::text::{self, unescape};
+use super::word::{self, WORD_BYTES};
 
-/// A string is looked at byte by byte this far before `memchr`, whose call pays only for longer
+/// A string is looked at word by word this far before `memchr`, whose call pays only for longer
 /// ones.
-const SHORT_STRING_BYTES: usize = 16;
+const SHORT_STRING_BYTES: usize = 32;
 
 /// What a value is, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +51,17 @@ pub fn find<'a>(document: &'a [u8], path: &[&str]) -> Option<Value<'a>> {
     descend(lazy(document), path)
 }
 
+/// Descends without looking for the end of anything but the last value: what is walked through
+/// ends with its bracket.
 pub(super) fn descend<'a>(value: Value<'a>, path: &[&str]) -> Option<Value<'a>> {
-    path.iter().try_fold(value, |value, step| match value.kind()? {
-        Kind::Object => value.get(step),
-        Kind::Array => value.items().nth(step.parse().ok()?),
-        _ => None,
-    })
+    let Some((last, steps)) = path.split_last() else { return Some(value) };
+    let mut cursor = value.cursor();
+    for step in steps {
+        cursor.seek(step)?;
+        cursor = cursor.enter();
+    }
+    cursor.seek(last)?;
+    cursor.value()
 }
 
 impl<'a> Value<'a> {
@@ -131,7 +137,9 @@ impl<'a> Value<'a> {
 
     /// The value of a member, if it is an object: the first with that key.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.members().find(|member| member.is(key)).map(|member| member.value)
+        let mut cursor = self.cursor_over(Kind::Object);
+        cursor.seek(key)?;
+        cursor.value()
     }
 
     /// The value at a path of keys and array indices below it.
@@ -141,12 +149,24 @@ impl<'a> Value<'a> {
 
     /// Its members, in order. None if it is not an object.
     pub fn members(&self) -> Members<'a> {
-        Members { cursor: Cursor::open(*self, b'{') }
+        Members { cursor: self.cursor_over(Kind::Object) }
     }
 
     /// Its elements, in order. None if it is not an array.
     pub fn items(&self) -> Items<'a> {
-        Items { cursor: Cursor::open(*self, b'[') }
+        Items { cursor: self.cursor_over(Kind::Array) }
+    }
+
+    fn cursor(&self) -> Cursor<'a> {
+        Cursor { raw: self.raw, start: self.start, at: 1 }
+    }
+
+    fn cursor_over(&self, kind: Kind) -> Cursor<'a> {
+        let mut cursor = self.cursor();
+        if self.kind() != Some(kind) {
+            cursor.raw = &[];
+        }
+        cursor
     }
 
     fn number(&self) -> Option<&'a str> {
@@ -168,13 +188,17 @@ pub struct Member<'a> {
 impl Member<'_> {
     /// Whether this is its key, in whatever spelling.
     pub fn is(&self, key: &str) -> bool {
-        self.key == key.as_bytes() || self.key.contains(&b'\\') && text::decode(self.key) == key
+        key_is(self.key, key)
     }
 
     /// Where key and value are in the document, from the key's quote to the end of the value.
     pub fn span(&self) -> Range<usize> {
         self.key_start..self.value.span().end
     }
+}
+
+fn key_is(contents: &[u8], key: &str) -> bool {
+    contents == key.as_bytes() || contents.contains(&b'\\') && text::decode(contents) == key
 }
 
 /// Walks over the values of a container.
@@ -187,9 +211,44 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn open(container: Value<'a>, bracket: u8) -> Self {
-        let raw = if container.raw.first() == Some(&bracket) { container.raw } else { &[] };
-        Self { raw, start: container.start, at: 1 }
+    /// A cursor over the container that starts here.
+    fn enter(self) -> Self {
+        let raw = self.raw.get(self.at..).unwrap_or_default();
+        Self { raw, start: self.start + self.at, at: 1 }
+    }
+
+    /// Moves to the value of a member or element.
+    fn seek(&mut self, step: &str) -> Option<()> {
+        match self.raw.first()? {
+            b'{' => {
+                while !key_is(self.key()?.contents()?, step) {
+                    self.value()?;
+                }
+            }
+            b'[' => {
+                let index: usize = step.parse().ok()?;
+                self.skip(b',')?;
+                for _ in 0..index {
+                    self.value()?;
+                    self.skip(b',')?;
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The next key of an object; moves to its value.
+    fn key(&mut self) -> Option<Value<'a>> {
+        if self.skip(b',')? != b'"' {
+            return None;
+        }
+        let key = self.value()?;
+        if self.space()? != b':' {
+            return None;
+        }
+        self.skip(b':')?;
+        Some(key)
     }
 
     /// Skips white space and one separator; returns what comes then.
@@ -231,14 +290,7 @@ impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
     fn next(&mut self) -> Option<Member<'a>> {
-        if self.cursor.skip(b',')? != b'"' {
-            return None;
-        }
-        let key = self.cursor.value()?;
-        if self.cursor.space()? != b':' {
-            return None;
-        }
-        self.cursor.skip(b':')?;
+        let key = self.cursor.key()?;
         let value = self.cursor.value()?;
         Some(Member { key: key.contents()?, key_start: key.start, value })
     }
@@ -277,12 +329,14 @@ pub(in crate::wire) fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
 /// Where the string whose opening quote is at `from` ends, closing quote included.
 fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from + 1;
-    let near = bytes.len().min(at + SHORT_STRING_BYTES);
-    while at < near {
-        match bytes[at] {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+    let near = at + SHORT_STRING_BYTES;
+    while let Some(word) = bytes.get(at..)?.first_chunk::<WORD_BYTES>()
+        && at < near
+    {
+        match word::special(*word, false) {
+            Some(found) if word[found] == b'"' => return Some(at + found + 1),
+            Some(found) => at += found + 2,
+            None => at += WORD_BYTES,
         }
     }
     loop {
