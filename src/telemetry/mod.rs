@@ -27,3 +27,6 @@ pub use metrics::{Connection, HedgeResult, InFlight, Metrics, Settled, TOKEN_KIN
 pub use process::Process;
 pub use scrape::Format;
 pub use text::{TIMESTAMP_LEN, prefix, timestamp};
+
+#[cfg(test)]
+mod tests;

@@ -388,9 +388,25 @@ impl Scrape {
             live,
             |target| i64::from(target.healthy),
         )?;
-        page.targets("weir_target_usable", "Whether the target may be chosen now", live, |target| {
-            i64::from(target.usable)
-        })
+        page.targets(
+            "weir_target_usable",
+            "Whether the target may be chosen now",
+            live,
+            |target| i64::from(target.usable),
+        )?;
+        let mut ttft = page.metric(
+            "weir_target_ttft_seconds",
+            "Decayed time to first token, as balancing sees it",
+            MetricType::Gauge,
+        )?;
+        for pool in &live.pools {
+            for target in &pool.targets {
+                let Some(ms) = target.ttft_ms else { continue };
+                let labels = &[("pool", &*pool.name), ("target", &*target.id)][..];
+                ttft.0.encode_family(&labels)?.encode_gauge(&(ms / 1000.0))?;
+            }
+        }
+        Ok(())
     }
 
     fn control(&self, page: &mut Page<'_>) -> fmt::Result {

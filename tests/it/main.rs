@@ -1,3 +1,5 @@
 //! Integration tests, one binary; each room's are a module.
 
+mod config;
 mod corpus;
+mod metrics;
