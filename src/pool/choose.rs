@@ -205,10 +205,7 @@ impl Core {
         match (self.strategy, pick.hash, &tier.ring) {
             (Strategy::Hash, Some(hash), Some(ring)) => self.by_hash(ring, hash, ready, pick, now),
             (Strategy::Weighted | Strategy::Hash, ..) => by_weight(ready, &mut pick.rng),
-            (Strategy::RoundRobin, ..) => {
-                let turn = |candidate: &Candidate| self.next_turn(candidate);
-                least(ready, |candidate| turn(candidate))
-            }
+            (Strategy::RoundRobin, ..) => least(ready, |candidate| self.next_turn(candidate)),
             (Strategy::LeastBusy, ..) => Some(self.less_busy_of_two(ready, &mut pick.rng)),
             (Strategy::LeastLatency, ..) => self.by_latency(ready, &mut pick.rng, now),
             (Strategy::LeastCost, ..) => {
@@ -281,21 +278,22 @@ impl Core {
         ready.iter().position(|candidate| candidate.index == chosen)
     }
 
-    /// The virtual time at which the candidate's next turn ends. One that was away does not catch
-    /// up on what it missed.
+    /// The virtual time at which the candidate's next turn begins: where its last one ended. One
+    /// that was away does not catch up on what it missed.
     fn next_turn(&self, candidate: &Candidate) -> u64 {
-        let at = self.target(*candidate).state.turn.load(Ordering::Relaxed);
-        at.max(self.shared.turn.load(Ordering::Relaxed)) + (TURN / candidate.weight) as u64
+        let own = self.target(*candidate).state.turn.load(Ordering::Relaxed);
+        own.max(self.shared.turn.load(Ordering::Relaxed))
     }
 
+    /// A turn is the longer the less a target weighs.
     fn take_turn(&self, candidate: Candidate) {
         if self.strategy != Strategy::RoundRobin {
             return;
         }
-        let end = self.next_turn(&candidate);
-        let start = end - (TURN / candidate.weight) as u64;
-        self.target(candidate).state.turn.fetch_max(end, Ordering::Relaxed);
-        self.shared.turn.fetch_max(start, Ordering::Relaxed);
+        let begins = self.next_turn(&candidate);
+        let ends = begins + (TURN / candidate.weight) as u64;
+        self.target(candidate).state.turn.fetch_max(ends, Ordering::Relaxed);
+        self.shared.turn.fetch_max(begins, Ordering::Relaxed);
     }
 }
 

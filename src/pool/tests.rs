@@ -1,1 +1,0 @@
-//! Tests of a pool as a whole.
