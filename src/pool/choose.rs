@@ -182,13 +182,11 @@ impl Core {
         if !target.take_slot() {
             return None;
         }
-        match target.state.breaker.admit(&target.breaker, now) {
-            Some(admission) => Some(Lease::new(Arc::clone(self), index, admission, now)),
-            None => {
-                target.free_slot();
-                None
-            }
-        }
+        let Some(admission) = target.state.breaker.admit(&target.breaker, now) else {
+            target.free_slot();
+            return None;
+        };
+        Some(Lease::new(Arc::clone(self), index, admission, now))
     }
 
     /// The strategy's choice, as an index into the candidates.

@@ -163,7 +163,7 @@ fn bucket(us: u64) -> usize {
     }
     let octave = (us / SMALLEST_US).ilog2() as usize;
     let base = SMALLEST_US << octave.min(OCTAVES);
-    let step = ((us - base.min(us)) as u128 * STEPS as u128 / u128::from(base)) as usize;
+    let step = (u128::from(us - base.min(us)) * STEPS as u128 / u128::from(base)) as usize;
     (octave * STEPS + step.min(STEPS - 1)).min(BUCKETS - 1)
 }
 

@@ -199,7 +199,7 @@ fn no_such_key(key: &str) -> ExecutionError {
     ExecutionError::NoSuchKey(Arc::new(key.to_owned()))
 }
 
-fn name_of<'k>(key: &'k dyn Val) -> Result<&'k str, ExecutionError> {
+fn name_of(key: &dyn Val) -> Result<&str, ExecutionError> {
     key.downcast_ref::<CelString<'_>>().map(CelString::inner).ok_or_else(|| {
         ExecutionError::UnexpectedType {
             got: key.get_type().name().to_owned(),

@@ -6,8 +6,6 @@
 //! is the first that matches at all. Routes that demand nothing of the kind (a regular expression,
 //! `*-mini`, an expression alone) are looked at for every request.
 
-use std::hash::Hash;
-
 use ahash::AHashMap;
 use http::HeaderName;
 use smallvec::SmallVec;
@@ -18,14 +16,16 @@ use crate::config::NamePattern;
 
 /// Numbers of routes, ascending.
 type Numbers = Vec<u32>;
+/// Numbers of routes, by an exact text.
+type ByText = AHashMap<Box<[u8]>, Numbers>;
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    models: AHashMap<Box<str>, Numbers>,
+    models: ByText,
     /// Beginnings of models, by their length in bytes.
-    beginnings: Vec<(usize, AHashMap<Box<[u8]>, Numbers>)>,
-    labels: Vec<(Box<str>, AHashMap<Box<str>, Numbers>)>,
-    headers: Vec<(HeaderName, AHashMap<Box<[u8]>, Numbers>)>,
+    beginnings: Vec<(usize, ByText)>,
+    labels: Vec<(Box<str>, ByText)>,
+    headers: Vec<(HeaderName, ByText)>,
     always: Numbers,
 }
 
@@ -41,19 +41,17 @@ impl Index {
     fn file(&mut self, rule: &Rule, number: u32) {
         if !rule.models.is_empty() && rule.models.iter().all(|model| beginning(model).is_some()) {
             for model in &rule.models {
-                match model {
-                    NamePattern::Exact(exact) => push(&mut self.models, exact.clone(), number),
-                    _ => {
-                        let beginning = beginning(model).unwrap_or_default();
-                        let by_length = entry(&mut self.beginnings, &beginning.len());
-                        push(by_length, beginning.as_bytes().into(), number);
-                    }
-                }
+                let text = beginning(model).unwrap_or_default();
+                let by_text = match model {
+                    NamePattern::Exact(_) => &mut self.models,
+                    _ => entry(&mut self.beginnings, &text.len()),
+                };
+                push(by_text, text, number);
             }
         } else if let Some((name, value)) = exact(&rule.labels) {
-            push(entry(&mut self.labels, name), value.into(), number);
+            push(entry(&mut self.labels, name), value, number);
         } else if let Some((name, value)) = exact(&rule.headers) {
-            push(entry(&mut self.headers, name), value.as_bytes().into(), number);
+            push(entry(&mut self.headers, name), value, number);
         } else {
             self.always.push(number);
         }
@@ -68,7 +66,7 @@ impl Index {
         let mut lists: SmallVec<[&[u32]; 12]> = SmallVec::new();
         let mut add = |list: Option<&'a Numbers>| lists.extend(list.map(Vec::as_slice));
         if let Some(model) = query.model {
-            add(self.models.get(model));
+            add(self.models.get(model.as_bytes()));
             for (length, by_beginning) in &self.beginnings {
                 let beginning = model.as_bytes().get(..*length);
                 add(beginning.and_then(|beginning| by_beginning.get(beginning)));
@@ -76,7 +74,7 @@ impl Index {
         }
         for (name, by_value) in &self.labels {
             let value = query.caller.and_then(|caller| caller.labels.get(&**name));
-            add(value.and_then(|value| by_value.get(value.as_str())));
+            add(value.and_then(|value| by_value.get(value.as_bytes())));
         }
         for (name, by_value) in &self.headers {
             for value in query.headers.get_all(name) {
@@ -126,8 +124,8 @@ where
     &mut list[at].1
 }
 
-fn push<K: Hash + Eq>(lists: &mut AHashMap<K, Numbers>, key: K, number: u32) {
-    let list = lists.entry(key).or_default();
+fn push(lists: &mut ByText, text: &str, number: u32) {
+    let list = lists.entry(text.as_bytes().into()).or_default();
     // A route that names a model twice is filed once.
     if list.last() != Some(&number) {
         list.push(number);

@@ -150,7 +150,7 @@ impl Destination {
             // highest bits decide, so that a shifted border moves only those beside it.
             Some(who) => {
                 let place = hash::stable(&[route.as_bytes(), who.as_bytes()]);
-                (u128::from(place) * u128::from(total) >> 64) as u64
+                ((u128::from(place) * u128::from(total)) >> 64) as u64
             }
             None => rng.random_range(0..total),
         };

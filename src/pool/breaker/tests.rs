@@ -215,7 +215,7 @@ impl Model {
         let cooldown = settings.cooldown.0 * 2u32.pow(self.trips.min(10));
         let trips = self.trips + 1;
         // Eras count in threes: closed, open, half open.
-        let era = self.era / 3 * 3 + if self.era % 3 == 0 { 1 } else { 4 };
+        let era = self.era / 3 * 3 + if self.era.is_multiple_of(3) { 1 } else { 4 };
         *self = Self {
             open_until: Some(now + cooldown.min(settings.cooldown_max.0)),
             trips,

@@ -40,7 +40,7 @@ async fn waiters_are_served_in_order() {
     for at in 0..5 {
         held.finish(Outcome::Success);
         settle().await;
-        let served: Vec<bool> = waiters.iter().map(|waiter| waiter.is_finished()).collect();
+        let served: Vec<bool> = waiters.iter().map(tokio::task::JoinHandle::is_finished).collect();
         assert_eq!(served, [true, false, false, false, false].map(|first| first)[..5 - at]);
         held = waiters.remove(0).await.expect("no panic").expect("served");
     }
@@ -223,7 +223,7 @@ fn no_wake_up_is_lost_between_runtimes() {
                             let mut pick = Pick::seeded(None, seed as u64);
                             let select = pool.select(&mut pick, far());
                             // Now and then a client leaves while it waits.
-                            let patience = if seed % 7 == 0 { MS / 10 } else { 60 * SECOND };
+                            let patience = if seed.is_multiple_of(7) { MS / 10 } else { 60 * SECOND };
                             let Ok(lease) = tokio::time::timeout(patience, select).await else {
                                 continue;
                             };
@@ -233,7 +233,7 @@ fn no_wake_up_is_lost_between_runtimes() {
                             tokio::task::yield_now().await;
                             busy[lease.index()].fetch_sub(1, Ordering::SeqCst);
                             served.fetch_add(1, Ordering::Relaxed);
-                            if seed % 3 == 0 { drop(lease) } else { lease.finish(Outcome::Success) }
+                            if seed.is_multiple_of(3) { drop(lease) } else { lease.finish(Outcome::Success) }
                         }
                     }
                 });
