@@ -169,7 +169,13 @@ fn hedge_lease(order: Order<'_>, pool: &Arc<Pool>, pick: &mut Pick) -> Option<Le
         let cost = order.admitted.estimated_cost_nano_usd(&target.provider.name, model);
         cost.is_none_or(|cost| cost > bound)
     });
-    (!too_dear && pool.hedge_allowed()).then_some(lease)
+    if too_dear || !pool.hedge_allowed() {
+        // It was not tried: a retry may still go there.
+        let index = lease.index();
+        pick.tried.retain(|tried| usize::from(*tried) != index);
+        return None;
+    }
+    Some(lease)
 }
 
 /// Lets the same target be tried again where only its key failed.

@@ -40,23 +40,37 @@ pub struct Pick {
     pub hash: Option<u64>,
     /// Indices of the targets that were tried. [`super::Pool::select`] adds to it.
     pub tried: SmallVec<[u16; 8]>,
+    /// Whether a target was chosen before. Not the same as `tried`, in which a caller may put
+    /// targets that are out of the question.
+    pub(super) again: bool,
     pub(super) rng: SmallRng,
 }
 
 impl Pick {
     /// For a new request.
     pub fn new(hash: Option<u64>) -> Self {
-        Self { hash, tried: SmallVec::new(), rng: SmallRng::from_rng(&mut rand::rng()) }
+        Self::with_rng(hash, SmallRng::from_rng(&mut rand::rng()))
     }
 
     /// With a fixed seed, for tests and simulations.
     pub fn seeded(hash: Option<u64>, seed: u64) -> Self {
-        Self { hash, tried: SmallVec::new(), rng: SmallRng::seed_from_u64(seed) }
+        Self::with_rng(hash, SmallRng::seed_from_u64(seed))
+    }
+
+    fn with_rng(hash: Option<u64>, rng: SmallRng) -> Self {
+        Self { hash, tried: SmallVec::new(), again: false, rng }
+    }
+
+    /// Notes the choice that was made.
+    pub(super) fn chosen(&mut self, index: u16) {
+        self.tried.push(index);
+        self.again = true;
     }
 
     /// Forgets what was tried: for another pool, or another round on the same targets.
     pub fn forget_tried(&mut self) {
         self.tried.clear();
+        self.again = false;
     }
 }
 
@@ -132,12 +146,10 @@ impl Core {
                     Standing::Out(None) => {}
                 }
             }
-            if pick.tried.is_empty() {
-                if let Some(lease) = self.first_leased(&probes, now) {
-                    return Ok(lease);
-                }
-            } else {
+            if pick.again {
                 spare.extend(probes);
+            } else if let Some(lease) = self.first_leased(&probes, now) {
+                return Ok(lease);
             }
             while let Some(at) = self.choose(tier, &ready, pick, now) {
                 let index = ready[at].index;

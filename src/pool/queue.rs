@@ -142,7 +142,7 @@ impl Core {
             return Err(self.outlook(pick, now));
         }
         let lease = self.acquire(pick, now)?;
-        pick.tried.push(lease.index() as u16);
+        pick.chosen(lease.index() as u16);
         Ok(lease)
     }
 
@@ -160,7 +160,7 @@ impl Core {
         }
         let (lease, after) = self.wait(pick.clone(), deadline, now).await?;
         *pick = after;
-        pick.tried.push(lease.index() as u16);
+        pick.chosen(lease.index() as u16);
         Ok(lease)
     }
 

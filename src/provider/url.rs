@@ -97,7 +97,10 @@ mod tests {
         );
         assert_eq!(parsed("http://LOCALHOST"), (false, "localhost".into(), 80, String::new()));
         assert_eq!(parsed("https://[::1]:8443/a/b"), (true, "::1".into(), 8443, "/a/b".into()));
-        assert_eq!(parsed("http://[2001:db8:0::1]"), (false, "2001:db8::1".into(), 80, String::new()));
+        assert_eq!(
+            parsed("http://[2001:db8:0::1]"),
+            (false, "2001:db8::1".into(), 80, String::new())
+        );
     }
 
     #[test]

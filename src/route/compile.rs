@@ -7,12 +7,13 @@ use std::sync::atomic::AtomicU64;
 use cel::Env;
 use http::HeaderName;
 
-use super::endpoints::{NAMES, Set};
+use super::endpoints::Set;
 use super::expression::Expression;
 use super::index::Index;
 use super::settings::{Pattern, Settings};
 use super::table::{Arm, Destination, Rule, Table};
 use crate::config::NamePattern;
+use crate::dialect::Endpoint;
 
 /// What is wrong with a setting: its path in the file, and what would be right.
 type Mistake = (String, String);
@@ -166,12 +167,13 @@ impl Compiler<'_> {
             let place = path.clone();
             let Some(pattern) = self.pattern(|| place, text) else { continue };
             let mut found = false;
-            for (endpoint, _) in NAMES.iter().filter(|(_, name)| pattern.matches(name)) {
-                set = set.with(*endpoint);
+            for endpoint in Endpoint::ALL.into_iter().filter(|each| pattern.matches(each.as_str()))
+            {
+                set = set.with(endpoint);
                 found = true;
             }
             if !found {
-                let names: Vec<&str> = NAMES.iter().map(|(_, name)| *name).collect();
+                let names = Endpoint::ALL.map(Endpoint::as_str);
                 self.mistake(
                     path,
                     format!("no endpoint is called `{text}`; there are: {}", names.join(", ")),

@@ -239,7 +239,7 @@ fn field<'q>(query: Query<'q>, name: &str) -> Option<Box<dyn Val + 'q>> {
     };
     match name {
         "model" => text(query.model.unwrap_or_default()),
-        "endpoint" => text(super::endpoints::name(query.endpoint)),
+        "endpoint" => text(query.endpoint.as_str()),
         "dialect" => text(query.dialect.as_str()),
         "stream" => Some(Box::new(CelBool::from(query.stream))),
         "headers" => Some(Box::new(Part::Headers(query.headers))),

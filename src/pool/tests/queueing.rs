@@ -223,7 +223,8 @@ fn no_wake_up_is_lost_between_runtimes() {
                             let mut pick = Pick::seeded(None, seed as u64);
                             let select = pool.select(&mut pick, far());
                             // Now and then a client leaves while it waits.
-                            let patience = if seed.is_multiple_of(7) { MS / 10 } else { 60 * SECOND };
+                            let patience =
+                                if seed.is_multiple_of(7) { MS / 10 } else { 60 * SECOND };
                             let Ok(lease) = tokio::time::timeout(patience, select).await else {
                                 continue;
                             };
@@ -233,7 +234,11 @@ fn no_wake_up_is_lost_between_runtimes() {
                             tokio::task::yield_now().await;
                             busy[lease.index()].fetch_sub(1, Ordering::SeqCst);
                             served.fetch_add(1, Ordering::Relaxed);
-                            if seed.is_multiple_of(3) { drop(lease) } else { lease.finish(Outcome::Success) }
+                            if seed.is_multiple_of(3) {
+                                drop(lease);
+                            } else {
+                                lease.finish(Outcome::Success);
+                            }
                         }
                     }
                 });

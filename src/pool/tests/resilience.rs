@@ -78,8 +78,26 @@ fn a_first_attempt_probes_and_a_second_one_prefers_what_works() {
     assert_eq!((probe.index(), probe.is_probe()), (0, true));
     drop(probe);
     let mut second = Pick::seeded(None, 0);
-    second.tried.push(1);
+    second.chosen(1);
     assert!(pool.try_select(&mut second, now).is_some_and(|lease| lease.is_probe()));
+}
+
+/// A caller may exclude targets from the start; its first choice is still a first choice.
+#[test]
+fn excluded_targets_do_not_keep_others_from_being_probed() {
+    let pool = pool(
+        "{targets: [{provider: p0}, {provider: p1}, {provider: p2}], \
+          breaker: {consecutive_failures: 1, cooldown: 5s}}",
+    );
+    let mut now = clock::now();
+    let mut only_first = Pick::seeded(None, 1);
+    only_first.tried.extend([1, 2]);
+    let failed = pool.try_select(&mut only_first, now).expect("the first");
+    failed.finish_at(Outcome::Failure(Kind::UpstreamStatus), now);
+    now += 6 * SECOND;
+    let mut without_last = Pick::seeded(None, 1);
+    without_last.tried.push(2);
+    assert!(pool.try_select(&mut without_last, now).is_some_and(|lease| lease.is_probe()));
 }
 
 #[test]
