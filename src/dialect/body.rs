@@ -96,3 +96,6 @@ fn is_empty(endpoint: Endpoint, dialect: Dialect, document: Value<'_>) -> bool {
         _ => document.members().next().is_none(),
     }
 }
+
+#[cfg(test)]
+mod tests;

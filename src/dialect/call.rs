@@ -265,3 +265,6 @@ fn echo(path: &str) -> Cow<'_, str> {
         None => Cow::Borrowed(path),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,3 +124,6 @@ pub fn framing(endpoint: Endpoint, content_type: Option<&str>) -> Option<Framing
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

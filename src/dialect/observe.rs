@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::stream_error::cut;
 use super::text::{TextKind, TextSink, Texts, channel};
 use super::{
     Dialect, Endpoint, StreamError, Usage, anthropic, bedrock, cohere, failure, gemini, openai,
@@ -61,15 +62,15 @@ pub struct StreamObserver {
     texts: Texts,
 }
 
-/// The dialects' own readers.
+/// The dialects' own readers, with what some of them remember from one frame to the next.
 #[derive(Debug)]
 enum Decoder {
     Chat(openai::chat::Decoder),
-    Events(openai::events::Decoder),
+    Events,
     Anthropic(anthropic::stream::Decoder),
     Gemini(gemini::answer::Decoder),
-    Cohere(cohere::stream::Decoder),
-    Bedrock(bedrock::stream::Decoder),
+    Cohere,
+    Bedrock,
     Opaque,
 }
 
@@ -80,11 +81,11 @@ impl Decoder {
             (Dialect::OpenAi, Endpoint::ChatCompletions | Endpoint::Completions) => {
                 Decoder::Chat(openai::chat::Decoder::new(usage_injected))
             }
-            (Dialect::OpenAi, _) => Decoder::Events(openai::events::Decoder::default()),
+            (Dialect::OpenAi, _) => Decoder::Events,
             (Dialect::Anthropic, _) => Decoder::Anthropic(anthropic::stream::Decoder::default()),
             (Dialect::Gemini, _) => Decoder::Gemini(gemini::answer::Decoder::default()),
-            (Dialect::Cohere, _) => Decoder::Cohere(cohere::stream::Decoder::default()),
-            (Dialect::Bedrock, _) => Decoder::Bedrock(bedrock::stream::Decoder::default()),
+            (Dialect::Cohere, _) => Decoder::Cohere,
+            (Dialect::Bedrock, _) => Decoder::Bedrock,
         }
     }
 
@@ -92,11 +93,11 @@ impl Decoder {
     fn event(&mut self, name: Option<&[u8]>, data: &[u8], frame: &mut Frame<'_>) {
         match self {
             Decoder::Chat(decoder) => decoder.event(name, data, frame),
-            Decoder::Events(decoder) => decoder.event(name, data, frame),
+            Decoder::Events => openai::events::read(name, data, frame),
             Decoder::Anthropic(decoder) => decoder.event(data, frame),
             Decoder::Gemini(decoder) => decoder.event(data, frame),
-            Decoder::Cohere(decoder) => decoder.event(data, frame),
-            Decoder::Bedrock(_) => frame.not_understood(),
+            Decoder::Cohere => cohere::stream::read(data, frame),
+            Decoder::Bedrock => frame.not_understood(),
             Decoder::Opaque => frame.content(),
         }
     }
@@ -104,7 +105,7 @@ impl Decoder {
     /// A message of the AWS event stream.
     fn message(&mut self, message: &Message<'_>, frame: &mut Frame<'_>) {
         match self {
-            Decoder::Bedrock(decoder) => decoder.message(message, frame),
+            Decoder::Bedrock => bedrock::stream::read(message, frame),
             _ => frame.content(),
         }
     }
@@ -136,7 +137,7 @@ impl StreamObserver {
         match self.framing {
             Framing::Sse => {
                 for event in sse::events(frames) {
-                    if !event.is_comment {
+                    if !event.data.is_empty() {
                         run.frame(event.span, |frame| {
                             self.decoder.event(event.name, &event.data, frame);
                         });
@@ -183,9 +184,9 @@ impl StreamObserver {
         self.facts.usage.filter(|usage| usage.input > 0)
     }
 
-    /// Whether the answer is complete: nothing is lost if the stream ends here.
+    /// Whether the answer is complete, without an error: nothing is lost if the stream ends here.
     pub fn finished(&self) -> bool {
-        self.facts.finished
+        self.facts.finished && !self.facts.failed
     }
 
     /// The model that the answer names.
@@ -216,6 +217,7 @@ pub(super) struct Facts {
     usage: Option<Usage>,
     usage_complete: bool,
     finished: bool,
+    failed: bool,
     model: Option<String>,
     finish_reason: Option<String>,
     sequence_number: Option<u64>,
@@ -390,6 +392,7 @@ impl Frame<'_> {
 
     /// The provider's own error.
     pub fn error(&mut self, error: StreamError) {
+        self.facts.failed = true;
         self.observed.error.get_or_insert(error);
     }
 
@@ -412,6 +415,9 @@ impl Frame<'_> {
 /// Keeps the first value, bounded.
 fn keep(slot: &mut Option<String>, value: &str) {
     if slot.is_none() && !value.is_empty() {
-        *slot = Some(value[..value.floor_char_boundary(LABEL_BYTES_MAX)].to_owned());
+        *slot = Some(cut(value, LABEL_BYTES_MAX));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,3 +183,6 @@ pub(super) fn wrong_type(key: &'static str, want: &str, got: Value<'_>) -> Error
     let message = format!("Invalid type for '{key}': expected {want}, but got {got} instead.");
     Error::new(Kind::BadRequest, message).param(key)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use super::Dialect;
 
 /// No provider is left alone for longer than this on its own word.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Pairs of headers: what remains of a quota, and when it is full again.
 type Quota = (&'static str, &'static str);

@@ -121,3 +121,6 @@ fn repeated_version(base: &str, tail: &str) -> usize {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if repeats { last.len() + 1 } else { 0 }
 }
+
+#[cfg(test)]
+mod tests;

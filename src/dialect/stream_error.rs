@@ -54,6 +54,8 @@ impl StreamError {
         for member in error.members() {
             match member.key {
                 b"message" => message = word(member.value),
+                // The type of an event that is an error says no more than that.
+                b"type" if member.value.raw() == b"\"error\"" => {}
                 b"type" | b"status" => error_type = word(member.value).or(error_type),
                 b"code" => code = word(member.value),
                 _ => {}
@@ -73,8 +75,13 @@ fn word(value: Value<'_>) -> Option<Cow<'_, str>> {
     }
 }
 
-fn cut(text: &str, bytes_max: usize) -> String {
-    text[..text.floor_char_boundary(bytes_max)].to_owned()
+/// The beginning of a text, up to so many bytes.
+pub(super) fn cut(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
 }
 
 fn kind(error_type: Option<&str>, code: Option<&str>) -> Kind {

@@ -7,26 +7,20 @@ use super::usage::usage;
 use crate::wire::eventstream::Message;
 use crate::wire::json::{self, Value};
 
-/// Reads the messages of one stream.
-#[derive(Debug, Default)]
-pub(in crate::dialect) struct Decoder;
-
-impl Decoder {
-    #[expect(clippy::unused_self, reason = "as the readers of the other dialects, which remember")]
-    pub fn message(&mut self, message: &Message<'_>, frame: &mut Frame<'_>) {
-        match message.message_type() {
-            Some("event") => event(message, frame),
-            Some("exception") => {
-                let text = json::find(message.payload, &["message"]);
-                let text = text.and_then(|text| text.as_str()).unwrap_or_default();
-                frame.error(StreamError::new(&text, message.exception_type(), None));
-            }
-            Some("error") => {
-                let text = message.header(":error-message").unwrap_or_default();
-                frame.error(StreamError::new(text, message.header(":error-code"), None));
-            }
-            _ => frame.not_understood(),
+/// Reads one message.
+pub(in crate::dialect) fn read(message: &Message<'_>, frame: &mut Frame<'_>) {
+    match message.message_type() {
+        Some("event") => event(message, frame),
+        Some("exception") => {
+            let text = json::find(message.payload, &["message"]);
+            let text = text.and_then(|text| text.as_str()).unwrap_or_default();
+            frame.error(StreamError::new(&text, message.exception_type(), None));
         }
+        Some("error") => {
+            let text = message.header(":error-message").unwrap_or_default();
+            frame.error(StreamError::new(text, message.header(":error-code"), None));
+        }
+        _ => frame.not_understood(),
     }
 }
 

@@ -6,38 +6,32 @@ use super::super::text::TextKind;
 use super::usage::usage;
 use crate::wire::json::{Value, lazy};
 
-/// Reads the events of one stream.
-#[derive(Debug, Default)]
-pub(in crate::dialect) struct Decoder;
-
-impl Decoder {
-    #[expect(clippy::unused_self, reason = "as the readers of the other dialects, which remember")]
-    pub fn event(&mut self, data: &[u8], frame: &mut Frame<'_>) {
-        if data == b"[DONE]" {
-            return frame.terminal();
-        }
-        let (mut kind, mut index, mut delta): (&[u8], _, _) = (b"", 0, lazy(b""));
-        let mut failure = None;
-        frame.members(data, |_, key, value| match key {
-            b"type" => kind = value.contents().unwrap_or_default(),
-            b"index" => index = value.as_u64().unwrap_or(0),
-            b"delta" => delta = value,
-            b"message" | b"error" => failure = Some(value),
-            _ => {}
-        });
-        match kind {
-            b"content-start" | b"content-delta" | b"tool-plan-delta" | b"tool-call-start"
-            | b"tool-call-delta" => message(kind, index, delta, frame),
-            b"message-end" => end(delta, frame),
-            b"citation-start" => frame.content(),
-            b"error" => frame.error(StreamError::from_value(lazy(data))),
-            b"" => {
-                if let Some(failure) = failure {
-                    frame.error(StreamError::from_value(failure));
-                }
+/// Reads one event.
+pub(in crate::dialect) fn read(data: &[u8], frame: &mut Frame<'_>) {
+    if data == b"[DONE]" {
+        return frame.terminal();
+    }
+    let (mut kind, mut index, mut delta): (&[u8], _, _) = (b"", 0, lazy(b""));
+    let mut failure = None;
+    frame.members(data, |_, key, value| match key {
+        b"type" => kind = value.contents().unwrap_or_default(),
+        b"index" => index = value.as_u64().unwrap_or(0),
+        b"delta" => delta = value,
+        b"message" | b"error" => failure = Some(value),
+        _ => {}
+    });
+    match kind {
+        b"content-start" | b"content-delta" | b"tool-plan-delta" | b"tool-call-start"
+        | b"tool-call-delta" => message(kind, index, delta, frame),
+        b"message-end" => end(delta, frame),
+        b"citation-start" => frame.content(),
+        b"error" => frame.error(StreamError::from_value(lazy(data))),
+        b"" => {
+            if let Some(failure) = failure {
+                frame.error(StreamError::from_value(failure));
             }
-            _ => {}
         }
+        _ => {}
     }
 }
 

@@ -27,7 +27,8 @@ fn place_under<'a>(version: &str, path: &'a str, client: Client) -> Option<Place
         let place = Place::json(Dialect::Gemini, endpoint, path);
         return Some(place.model_at(start..start + model.len()));
     }
-    if version == "/v1" && !client.gemini {
+    // What is behind a colon is an action, and this one is not known.
+    if below.contains(':') || version == "/v1" && !client.gemini {
         return None;
     }
     models::place_below(Dialect::Gemini, path, version)

@@ -7,10 +7,6 @@ use super::super::text::TextKind;
 use super::usage::usage;
 use crate::wire::json::{Value, lazy};
 
-/// Reads the events of one stream.
-#[derive(Debug, Default)]
-pub(in crate::dialect) struct Decoder;
-
 /// The members of an event that are read, whatever its type.
 #[derive(Default)]
 struct Event<'d> {
@@ -24,32 +20,30 @@ struct Event<'d> {
     error: Option<Value<'d>>,
 }
 
-impl Decoder {
-    #[expect(clippy::unused_self, reason = "as the readers of the other dialects, which remember")]
-    pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], frame: &mut Frame<'_>) {
-        if data == b"[DONE]" {
-            return frame.terminal();
-        }
-        let mut event = Event { kind: name.unwrap_or_default(), ..Event::default() };
-        frame.members(data, |frame, key, value| match key {
-            b"type" => event.kind = value.contents().unwrap_or_default(),
-            b"output_index" => event.output_index = value.as_u64().unwrap_or(0),
-            b"content_index" | b"summary_index" => {
-                event.content_index = value.as_u64().unwrap_or(0);
-            }
-            b"sequence_number" => frame.sequence_number(value),
-            b"delta" => event.delta = Some(value),
-            b"item" => event.item = Some(value),
-            b"response" => event.response = Some(value),
-            b"usage" => event.usage = Some(value),
-            b"error" if !value.is_null() => event.error = Some(value),
-            _ => {}
-        });
-        read(&event, data, frame);
+/// Reads one event.
+pub(in crate::dialect) fn read<'d>(name: Option<&'d [u8]>, data: &'d [u8], frame: &mut Frame<'_>) {
+    if data == b"[DONE]" {
+        return frame.terminal();
     }
+    let mut event = Event { kind: name.unwrap_or_default(), ..Event::default() };
+    frame.members(data, |frame, key, value| match key {
+        b"type" => event.kind = value.contents().unwrap_or_default(),
+        b"output_index" => event.output_index = value.as_u64().unwrap_or(0),
+        b"content_index" | b"summary_index" => {
+            event.content_index = value.as_u64().unwrap_or(0);
+        }
+        b"sequence_number" => frame.sequence_number(value),
+        b"delta" => event.delta = Some(value),
+        b"item" => event.item = Some(value),
+        b"response" => event.response = Some(value),
+        b"usage" => event.usage = Some(value),
+        b"error" if !value.is_null() => event.error = Some(value),
+        _ => {}
+    });
+    note(&event, data, frame);
 }
 
-fn read(event: &Event<'_>, data: &[u8], frame: &mut Frame<'_>) {
+fn note(event: &Event<'_>, data: &[u8], frame: &mut Frame<'_>) {
     match event.kind {
         b"error" => frame.error(StreamError::from_value(event.error.unwrap_or(lazy(data)))),
         b"response.created" | b"response.queued" | b"response.in_progress" => {
@@ -89,7 +83,7 @@ fn read(event: &Event<'_>, data: &[u8], frame: &mut Frame<'_>) {
         | b"keepalive" => {}
         kind if kind.ends_with(b".delta") => delta(kind, event, frame),
         kind if kind.starts_with(b"session.") || kind.starts_with(b"conversation.") => {}
-        kind if kind.is_empty() => {
+        [] => {
             if let Some(error) = event.error {
                 frame.error(StreamError::from_value(error));
             }
