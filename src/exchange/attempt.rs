@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora_http::RequestHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::timeout_at;
 
 use super::admit::Admitted;
@@ -330,6 +330,7 @@ async fn probe(
     if !(200..300).contains(&status) {
         return Err(Box::new(refused(order, target, session, status).await));
     }
+    check_head(head, order).map_err(|error| with_status(error, status))?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
     let framing = match dialect::framing(order.head.endpoint, content_type) {
@@ -359,11 +360,35 @@ async fn probe(
             first_event(session, stream, counters).await
         }
     };
-    probed.map_err(|error| {
-        let mut failure = Failure::from(error);
-        failure.status = Some(status);
-        Box::new(failure)
-    })
+    probed.map_err(|error| with_status(error, status))
+}
+
+fn with_status(error: Error, status: u16) -> Box<Failure> {
+    Box::new(Failure { status: Some(status), ..Failure::from(error) })
+}
+
+/// A 2xx whose head says that it is no answer: larger than what a client would be allowed to send,
+/// or a web page where an API was asked (a captive portal, a load balancer's own words).
+fn check_head(head: &ResponseHeader, order: Order<'_>) -> Result<(), Error> {
+    let bytes: usize =
+        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes as u64 > order.admitted.plan.bounds.head.0 {
+        return Err(Error::new(
+            Kind::UpstreamProtocol,
+            "The upstream sent response headers that are too large.",
+        ));
+    }
+    let html = head
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    if html && order.head.endpoint.metered() {
+        return Err(Error::new(
+            Kind::UpstreamProtocol,
+            "The upstream answered with a web page instead of an API response.",
+        ));
+    }
+    Ok(())
 }
 
 /// Reads a stream up to its first good event.
@@ -458,7 +483,17 @@ async fn whole(
     if body.iter().all(u8::is_ascii_whitespace) && order.head.endpoint.metered() {
         return Err(Error::new(Kind::UpstreamEmpty, "The upstream sent an empty answer."));
     }
+    if order.head.endpoint.metered() && !looks_like_json(&body) {
+        return Err(Error::new(Kind::UpstreamProtocol, "The upstream sent a malformed answer."));
+    }
     Ok((Answer::Whole(body), counters))
+}
+
+/// Whether a body begins and ends as a JSON object or array does. An answer that was cut at the
+/// upstream's own upstream is found by this; whether it makes sense is for the client to say.
+fn looks_like_json(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    matches!((body.first(), body.last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
 }
 
 /// What an answer other than 2xx means, with its body.

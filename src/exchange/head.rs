@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use pingora_proxy::Session;
 
-use crate::dialect::{self, BodyKind, Call, Dialect, Endpoint};
+use crate::dialect::{self, Call, Dialect, Endpoint};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
 use crate::tenant::Caller;

@@ -103,6 +103,18 @@ impl Gateway {
         end
     }
 
+    /// Settings of the connection that hold from this request on.
+    fn prepare(&self, session: &mut Session) {
+        // A request that a client sends ahead waits for its turn (RFC 9112, section 9.3.2); without
+        // this, its first byte would look like a broken client.
+        session.as_downstream_mut().set_pipelining_enabled(true);
+        if self.draining.load(Ordering::Relaxed) {
+            session.set_keepalive(None);
+        } else if session.as_downstream().get_keepalive().is_some() {
+            session.set_keepalive(Some(self.plan.load().bounds.idle.0.as_secs().max(1)));
+        }
+    }
+
     /// Everything that can still be answered with an error in the client's dialect.
     async fn serve(
         &self,
@@ -143,9 +155,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         _ctx: &mut (),
     ) -> pingora_core::Result<bool> {
-        if self.draining.load(Ordering::Relaxed) {
-            session.set_keepalive(None);
-        }
+        self.prepare(session);
         match self.exchange(session).await {
             End::Answered => Ok(true),
             End::Aborted => {

@@ -170,9 +170,8 @@ fn hedge_lease(order: Order<'_>, pool: &Arc<Pool>, pick: &mut Pick) -> Option<Le
         cost.is_none_or(|cost| cost > bound)
     });
     if too_dear || !pool.hedge_allowed() {
-        // It was not tried: a retry may still go there.
-        let index = lease.index();
-        pick.tried.retain(|tried| usize::from(*tried) != index);
+        // Not tried after all: it is still a candidate, should the first attempt fail.
+        again_possible(pick, lease.index());
         return None;
     }
     Some(lease)
@@ -187,9 +186,13 @@ fn again(
     if let Err(failure) = &result
         && failure.another_key
     {
-        pick.tried.retain(|tried| usize::from(*tried) != target);
+        again_possible(pick, target);
     }
     result
+}
+
+fn again_possible(pick: &mut Pick, target: usize) {
+    pick.tried.retain(|tried| usize::from(*tried) != target);
 }
 
 /// Leaves out targets that speak another wire format. False when none is left.

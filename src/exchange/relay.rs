@@ -92,7 +92,15 @@ impl Relay<'_> {
         upstream: &mut upstream::Session,
         mut stream: Stream,
     ) -> (End, Outcome) {
-        if !respond::stream_head(self.session, self.head, upstream, self.settlement).await {
+        if !respond::stream_head(
+            self.session,
+            self.head,
+            upstream,
+            stream.framer.framing(),
+            self.settlement,
+        )
+        .await
+        {
             return (self.settlement.gone(), Outcome::Cancelled);
         }
         let result = self.frames(upstream, &mut stream).await;

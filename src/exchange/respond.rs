@@ -19,6 +19,7 @@ use crate::clock::Duration;
 use crate::dialect;
 use crate::error::{Error, Kind};
 use crate::transport::upstream;
+use crate::wire::frame::Framing;
 
 /// The request's id, in both directions.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -136,16 +137,23 @@ pub(super) async fn stream_head(
     session: &mut Session,
     head: &Head,
     upstream: &upstream::Session,
+    framing: Framing,
     settlement: &mut Settlement,
 ) -> bool {
     let Some(response) = upstream.response() else { return false };
     let status = response.status.as_u16();
     let Ok(mut header) = relayed(status, &response.headers, head, settlement) else { return false };
-    if !header.headers.contains_key(CACHE_CONTROL) {
+    // What is forwarded untouched keeps its length, so that the client notices when it is cut.
+    let length = response.headers.get(CONTENT_LENGTH).filter(|_| framing == Framing::Opaque);
+    if let Some(length) = length {
+        let _ = header.insert_header(CONTENT_LENGTH, length.clone());
+    }
+    if length.is_none() && !header.headers.contains_key(CACHE_CONTROL) {
         // A cache in between must not keep a stream back (WHATWG HTML, server-sent events).
         let _ = header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    if !session.as_downstream().is_http2()
+    if length.is_none()
+        && !session.as_downstream().is_http2()
         && session.as_downstream().req_header().version == http::Version::HTTP_11
     {
         let _ = header.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
