@@ -113,9 +113,8 @@ impl Exchange {
                 }
                 Ok(Step::More) => match self.fill(&mut buffer, limit) {
                     Ok(0) if decoder.ends_with_connection() => break Ok(()),
-                    Ok(0) => break Err(reply.cut()),
+                    Ok(0) | Err(Failure::Cut) => break Err(reply.cut()),
                     Ok(_) => {}
-                    Err(Failure::Cut) => break Err(reply.cut()),
                     Err(failure) => break Err(failure),
                 },
             }

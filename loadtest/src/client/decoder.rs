@@ -27,11 +27,6 @@ impl Head {
                 .then(|| std::str::from_utf8(&value[1..]).ok().map(str::trim))?
         })
     }
-
-    /// The head as it came, with its line ends.
-    pub fn raw(&self) -> &[u8] {
-        &self.raw
-    }
 }
 
 /// What one step of decoding found.
@@ -168,7 +163,7 @@ impl Decoder {
             (chunked, bytes) = (false, None);
         }
         self.state = match (status, chunked, bytes) {
-            (100..101 | 102..200, ..) => State::Head,
+            (100 | 102..200, ..) => State::Head,
             (204 | 304, ..) => State::Done,
             (_, true, Some(_)) => return Err(Malformed("both content-length and chunked")),
             (_, true, None) => State::ChunkSize,

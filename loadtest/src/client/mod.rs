@@ -10,6 +10,7 @@ mod connection;
 mod decoder;
 mod failure;
 mod frames;
+pub mod http2;
 mod request;
 
 pub use connection::{Connection, Observer};

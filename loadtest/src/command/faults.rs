@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::report;
-use crate::scenario::{Check, kill, reload, table, upgrade};
+use crate::scenario::{Check, cancel, kill, reload, table, upgrade};
 use crate::stand::Settings;
 
 #[derive(Debug, Args)]
@@ -19,6 +19,8 @@ pub struct Arguments {
 enum Scenario {
     /// Every fault alone and beside a healthy target, streaming and not.
     Table(table::Plan),
+    /// Clients go away in the middle; the upstream must see it at once.
+    Cancel(cancel::Plan),
     /// One of two upstreams is killed in the middle of the load.
     Kill(kill::Plan),
     /// The configuration is read again and again under load, a quarter of the time invalid.
@@ -34,6 +36,11 @@ impl Arguments {
             Scenario::Table(plan) => {
                 let findings = table::run(&self.settings, plan)?;
                 println!("{}", table::render(&findings));
+                self.close(&findings, &findings.checks)
+            }
+            Scenario::Cancel(plan) => {
+                let findings = cancel::run(&self.settings, plan)?;
+                println!("{}", cancel::render(&findings));
                 self.close(&findings, &findings.checks)
             }
             Scenario::Kill(plan) => {

@@ -2,6 +2,7 @@
 
 mod drive;
 mod faults;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ enum Command {
     Drive(drive::Arguments),
     /// Run a scenario of faults against weir.
     Faults(faults::Arguments),
+    /// Hours of mixed load with faults: memory flat, nothing lost.
+    Soak(soak::Arguments),
     /// Serve as a simulated upstream until a signal.
     Mock(weir_loadtest::mock::Settings),
 }
@@ -31,6 +34,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Drive(arguments) => arguments.run(),
         Command::Faults(arguments) => arguments.run(),
+        Command::Soak(arguments) => arguments.run(),
         Command::Mock(settings) => {
             weir_loadtest::mock::run(settings).map(|()| true).map_err(|error| error.to_string())
         }

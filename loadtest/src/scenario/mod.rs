@@ -2,8 +2,10 @@
 //!
 //! Each one starts its own upstreams and its own weir, and returns findings that serialise.
 
+pub mod cancel;
 pub mod kill;
 pub mod reload;
+pub mod soak;
 pub mod table;
 pub mod upgrade;
 

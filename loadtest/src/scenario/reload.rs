@@ -16,7 +16,7 @@ use crate::client::blocking::ask;
 use crate::client::{Endpoint, Shape};
 use crate::drive::{Load, Mix, Pace, Stats, Summary};
 use crate::process::free_address;
-use crate::stand::{Config, Settings, Upstream, Weir};
+use crate::stand::{Config, Metrics, Settings, Upstream, Weir};
 use crate::units;
 
 /// How the reloads are spread.
@@ -115,14 +115,14 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
         ),
     ));
     let counted = |result: &str| {
-        let label = format!("\"{result}\"");
-        after.0.sum("weir_config_reloads_total", &[&label])
-            - before.0.sum("weir_config_reloads_total", &[&label])
+        let labels = [&*format!("\"{result}\"")];
+        let sum = |metrics: &Metrics| metrics.sum("weir_config_reloads_total", &labels);
+        (sum(&after.0) - sum(&before.0)) as u32
     };
     let (ok, failed) = (counted("ok"), counted("error"));
     checks.push(Check::new(
         "every reload was counted with its result",
-        ok == f64::from(sent.valid) && failed == f64::from(sent.invalid),
+        ok == sent.valid && failed == sent.invalid,
         format!("{ok} of {} valid, {failed} of {} invalid", sent.valid, sent.invalid),
     ));
     checks.push(state_check("breakers are as before", &before.2, &after.2));
