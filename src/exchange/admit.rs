@@ -142,7 +142,7 @@ impl Admitted {
     ) -> Option<u64> {
         let model = model.or(self.alias.as_deref()).or(self.model.as_deref())?;
         let price = self.plan.prices.price(provider, model)?;
-        let usage = crate::dialect::Usage {
+        let usage = dialect::Usage {
             input: meter::estimate_tokens(&self.body),
             output: self.peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED),
             ..Default::default()

@@ -506,7 +506,7 @@ async fn refused(order: Order<'_>, target: &Target, session: &mut Session, statu
         401 | 403 => Kind::UpstreamAuth,
         429 => Kind::UpstreamRateLimited,
         408 | 500.. => Kind::UpstreamStatus,
-        300..400 => Kind::UpstreamProtocol,
+        300..=399 => Kind::UpstreamProtocol,
         _ => Kind::UpstreamRejected,
     };
     let public = match kind {

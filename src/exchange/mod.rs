@@ -128,7 +128,14 @@ impl Gateway {
         if let Some(answer) = local::answer(plan, head, &caller) {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
-        let body = body::read(session, &plan.bounds).await?;
+        let body = match body::read(session, &plan.bounds).await {
+            Ok(body) => body,
+            Err(error) => {
+                // Where the next request would begin is not certain any more.
+                session.set_keepalive(None);
+                return Err(error);
+            }
+        };
         let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement)?;
         if head.upgrade() {
             return realtime::run(self, session, head, &admitted, settlement).await;

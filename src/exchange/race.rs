@@ -222,8 +222,24 @@ fn other_dialect(pool: &Pool, head: &Head) -> Error {
     .param("model")
 }
 
+fn all_limited(pool: &Pool) -> bool {
+    let now = Instant::now();
+    !pool.targets.is_empty()
+        && pool.targets.iter().all(|target| {
+            target.state.resting_until(now).is_some()
+                || target.provider.keys.resting_until(now).is_some()
+        })
+}
+
 pub(super) fn not_selected(pool: &Pool, error: SelectError) -> Error {
     match error {
+        // The provider's own limit, which the client may know to wait for.
+        SelectError::Exhausted { retry_after } if all_limited(pool) => Error::new(
+            Kind::UpstreamRateLimited,
+            "Every upstream for this model has reached its rate limit.",
+        )
+        .retry_after(retry_after)
+        .cause(format!("every target of pool {} rests after a 429", pool.name)),
         SelectError::Exhausted { retry_after } => {
             Error::new(Kind::NoTarget, "No upstream for this model is available at the moment.")
                 .retry_after(retry_after)

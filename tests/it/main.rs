@@ -3,3 +3,5 @@
 mod config;
 mod corpus;
 mod metrics;
+mod requests;
+mod stand;

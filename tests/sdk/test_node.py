@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
-HOME = HERE.parents[1] / "target" / "sdk"
+HOME = HERE.parents[1] / "target" / "sdk" / "node"
 
 
 def test_openai_node(weir):

@@ -1,0 +1,121 @@
+//! A running weir: the real binary with a configuration of the test's own.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A weir process that is ended with the test.
+pub struct Weir {
+    process: Child,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    directory: TempDir,
+}
+
+/// A loopback address that was free a moment ago.
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+impl Weir {
+    /// Starts weir with a configuration that has everything but `listeners`, `admin` and `log`.
+    pub fn start(rest: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (address, admin) = (free(), free());
+        let file = directory.path().join("weir.yaml");
+        let log = directory.path().join("access.jsonl");
+        let text = format!(
+            "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: '{admin}' }}\nlog: {{ access: {}, level: warn }}\n{rest}",
+            log.display()
+        );
+        std::fs::write(&file, text).expect("the configuration");
+        let process = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("weir starts");
+        let weir = Self { process, address, admin, directory };
+        weir.wait_until_ready();
+        weir
+    }
+
+    fn wait_until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            let answer = std::panic::catch_unwind(|| {
+                exchange(
+                    self.admin,
+                    b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+                )
+            });
+            if answer.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200")) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("weir is not ready");
+    }
+
+    /// Sends bytes as they are and reads until the connection closes or falls silent.
+    pub fn send(&self, request: &[u8]) -> Vec<u8> {
+        exchange(self.address, request)
+    }
+
+    /// What the metrics say now.
+    pub fn metrics(&self) -> String {
+        let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        String::from_utf8(exchange(self.admin, request)).expect("text")
+    }
+
+    /// The access log so far.
+    pub fn access_log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("access.jsonl")).unwrap_or_default()
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One connection, one request, everything that comes back within two seconds of silence.
+fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("connect");
+    stream.set_read_timeout(Some(Duration::from_secs(2))).expect("timeout");
+    // A server that answers early may close before it has read everything.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let mut part = [0; 16 * 1024];
+    while let Ok(count) = stream.read(&mut part) {
+        if count == 0 {
+            break;
+        }
+        answer.extend_from_slice(&part[..count]);
+        if complete(&answer) {
+            break;
+        }
+    }
+    answer
+}
+
+/// Whether a whole response with a `content-length` is there.
+fn complete(answer: &[u8]) -> bool {
+    let Some(head_end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&answer[..head_end]).to_ascii_lowercase();
+    if head.starts_with("http/1.1 100") {
+        return false;
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.and_then(|text| text.trim().parse::<usize>().ok());
+    length.is_some_and(|length| answer.len() >= head_end + 4 + length)
+}
