@@ -330,7 +330,7 @@ async fn probe(
     if !(200..300).contains(&status) {
         return Err(Box::new(refused(order, target, session, status).await));
     }
-    check_head(head, order).map_err(|error| with_status(error, status))?;
+    check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
     let framing = match dialect::framing(order.head.endpoint, content_type) {
@@ -360,11 +360,11 @@ async fn probe(
             first_event(session, stream, counters).await
         }
     };
-    probed.map_err(|error| with_status(error, status))
+    probed.map_err(|error| Box::new(with_status(error, status)))
 }
 
-fn with_status(error: Error, status: u16) -> Box<Failure> {
-    Box::new(Failure { status: Some(status), ..Failure::from(error) })
+fn with_status(error: Error, status: u16) -> Failure {
+    Failure { status: Some(status), ..Failure::from(error) }
 }
 
 /// A 2xx whose head says that it is no answer: larger than what a client would be allowed to send,

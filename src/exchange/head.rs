@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use pingora_proxy::Session;
+use rand::Rng;
 
 use crate::dialect::{self, Call, Dialect, Endpoint};
 use crate::error::{Error, Kind};
@@ -132,7 +133,6 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     {
         return theirs.into();
     }
-    use rand::Rng;
     let bits: u128 = rand::rng().random();
     let bits = bits & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
     format!(

@@ -76,13 +76,13 @@ async fn candidates(
             attempts += 1;
             match one(order, pool, lease, &mut pick, settlement).await {
                 Ok(ready) => return Ok(Won::Answer(ready)),
-                Err(failure) if !failure.error.kind.retryable() => return lost(failure),
+                Err(failure) if !failure.error.kind.retryable() => return lost(*failure),
                 Err(failure) => last = Some(failure),
             }
         }
     }
     match (last, refused) {
-        (Some(failure), _) => lost(failure),
+        (Some(failure), _) => lost(*failure),
         (None, Some(error)) => Err(error),
         (None, None) => Err(Error::new(Kind::NoTarget, "No upstream is available.")),
     }
@@ -98,8 +98,7 @@ async fn one(
 ) -> Result<Box<Ready>, Box<Failure>> {
     let target = lease.index();
     let started = settlement.attempt_started(pool, &lease, false);
-    let first = attempt::run(order, Arc::clone(pool), lease);
-    tokio::pin!(first);
+    let mut first = Box::pin(attempt::run(order, Arc::clone(pool), lease));
     let delay = pool.hedge_delay().filter(|_| order.head.endpoint.replayable());
     let Some(delay) = delay else {
         let result = first.await;
@@ -118,8 +117,7 @@ async fn one(
         return again(result, target, pick);
     };
     let second_started = settlement.attempt_started(pool, &second_lease, true);
-    let second = attempt::run(order, Arc::clone(pool), second_lease);
-    tokio::pin!(second);
+    let mut second = Box::pin(attempt::run(order, Arc::clone(pool), second_lease));
     let (mut first_failed, mut second_failed) = (None, None);
     loop {
         tokio::select! {
@@ -259,8 +257,8 @@ pub(super) fn not_selected(pool: &Pool, error: SelectError) -> Error {
     }
 }
 
-fn lost(failure: Box<Failure>) -> Result<Won, Error> {
-    let Failure { error, answer, .. } = *failure;
+fn lost(failure: Failure) -> Result<Won, Error> {
+    let Failure { error, answer, .. } = failure;
     match answer {
         Some(answer) => Ok(Won::UpstreamError(answer)),
         None => Err(error),

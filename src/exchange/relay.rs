@@ -106,10 +106,8 @@ impl Relay<'_> {
         let result = self.frames(upstream, &mut stream).await;
         self.settlement.observed(&stream.observer);
         match result {
-            Ok(()) => match respond::finish(self.session).await {
-                true => (End::Answered, Outcome::Success),
-                false => (self.settlement.gone(), Outcome::Success),
-            },
+            Ok(()) if respond::finish(self.session).await => (End::Answered, Outcome::Success),
+            Ok(()) => (self.settlement.gone(), Outcome::Success),
             Err(Broken::Gone) => (self.settlement.gone(), Outcome::Cancelled),
             Err(Broken::Upstream(error)) => {
                 let outcome = Outcome::Failure(error.kind);

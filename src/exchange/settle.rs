@@ -46,6 +46,7 @@ pub(super) struct Settlement {
 pub(super) struct AttemptId(usize);
 
 /// How an attempt ended.
+#[derive(Clone, Copy)]
 pub(super) enum AttemptEnd {
     Ok,
     Failed(Kind, Option<u16>),

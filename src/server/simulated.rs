@@ -21,16 +21,15 @@ impl Simulated {
         let mut addresses = BTreeMap::new();
         for (name, provider) in &file.providers {
             let Some(settings) = provider.simulated else { continue };
-            let address = match self.running.get(&settings) {
-                Some(handle) => handle.address(),
-                None => {
-                    let handle = mock::spawn(mock_settings(settings)).map_err(|error| {
-                        format!("the simulated provider `{name}` cannot be started: {error}")
-                    })?;
-                    let address = handle.address();
-                    self.running.insert(settings, handle);
-                    address
-                }
+            let address = if let Some(handle) = self.running.get(&settings) {
+                handle.address()
+            } else {
+                let handle = mock::spawn(mock_settings(settings)).map_err(|error| {
+                    format!("the simulated provider `{name}` cannot be started: {error}")
+                })?;
+                let address = handle.address();
+                self.running.insert(settings, handle);
+                address
             };
             addresses.insert(name.clone(), address);
         }

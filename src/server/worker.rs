@@ -215,15 +215,16 @@ async fn connection(tcp: TcpStream, tls: Option<Arc<Acceptor>>, serving: Arc<Ser
     if tcp.set_nodelay(true).is_err() {
         return;
     }
-    let http2 = match tls {
-        Some(_) => false,
-        None => tokio::select! {
+    let http2 = if tls.is_some() {
+        false
+    } else {
+        tokio::select! {
             preface = has_h2_preface(&tcp) => match preface {
                 Some(http2) => http2,
                 None => return,
             },
             () = silent(serving) => return,
-        },
+        }
     };
     #[cfg(unix)]
     let digest = SocketDigest::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&tcp));
