@@ -13,6 +13,8 @@ mod compile;
 mod file;
 mod schema;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use compile::{Environment, Plan, Skipped, compile};
 pub use file::{AdminSettings, Bounds, File, LogSettings, ReloadSettings};
