@@ -25,7 +25,7 @@ use serde_json::Value as Schema;
 pub use diagnostic::{Diagnostic, Position, Report, render};
 pub use document::{Document, Entry, Node, Value};
 pub use pattern::NamePattern;
-pub use value::{Secret, SecretError, SecretSource, Size, Time};
+pub use value::{Secret, SecretError, SecretSource, Size, Time, read_file};
 pub use words::{list as word_list, nearest};
 
 /// The largest configuration file that is read, in bytes. A thousand routes take about 200 kB.

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -221,6 +223,9 @@ pub struct SecretSource {
     pub optional: bool,
 }
 
+/// Longest file with a secret.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
 /// A secret in memory. `Debug` and `Display` never show it; dropping it does not print it either.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Box<str>);
@@ -261,13 +266,13 @@ impl SecretSource {
                 _ if self.optional => return Ok(None),
                 _ => return Err(SecretError::EnvMissing(name.clone())),
             },
-            (None, Some(path)) => match std::fs::read_to_string(path) {
+            (None, Some(path)) => match read_file(path, SECRET_BYTES_MAX).and_then(text) {
                 Ok(value) if !value.trim().is_empty() => (value, path.display().to_string()),
                 Ok(_) if self.optional => return Ok(None),
                 Ok(_) => {
                     return Err(SecretError::FileUnreadable(path.clone(), "it is empty".into()));
                 }
-                Err(error) if self.optional && error.kind() == std::io::ErrorKind::NotFound => {
+                Err(error) if self.optional && error.kind() == io::ErrorKind::NotFound => {
                     return Ok(None);
                 }
                 Err(error) => {
@@ -283,6 +288,24 @@ impl SecretSource {
             Err(SecretError::NotPrintable(origin))
         }
     }
+}
+
+/// Reads a file that an operator named. The bound is there for what never ends, such as a device.
+///
+/// # Errors
+///
+/// It cannot be read, or is longer than `bytes_max`.
+pub fn read_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is longer than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }
 
 fn is_variable_name(name: &str) -> bool {

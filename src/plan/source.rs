@@ -72,15 +72,11 @@ impl Source {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let bytes_max = FILE_BYTES_MAX as u64;
-    let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if metadata.is_dir() {
+    if path.is_dir() {
         return Err("is a directory: name the file".into());
     }
-    if metadata.len() > bytes_max {
-        return Err(format!("has {} bytes: at most {bytes_max} are read", metadata.len()));
-    }
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = config::read_file(path, FILE_BYTES_MAX as u64)
+        .map_err(|error| format!("cannot be read: {error}"))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = memchr::memchr_iter(b'\n', valid).count() + 1;

@@ -1,5 +1,5 @@
 //! Malformed configurations and exactly what weir says about each; the configurations that ship;
-//! the corpus of the fuzz target.
+//! damaged ones.
 //!
 //! `UPDATE_GOLDEN=1` rewrites the expected files; the diff is then read by a person.
 
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use weir::config::{Diagnostic, render};
 use weir::plan::{self, Environment, Source};
+
+use super::properties;
 
 /// Everything weir says about a file, by whichever step finds it.
 fn diagnostics(path: &Path) -> Vec<Diagnostic> {
@@ -98,25 +100,11 @@ fn every_example_is_valid_but_for_what_only_its_machine_has() {
     }
 }
 
-/// The fuzz target: whatever the text, an answer and no panic, and every error has its place.
-fn fuzz(text: &str) {
-    let found = Source::parse("fuzz", text)
-        .and_then(|source| plan::compile(&source, &Environment::default(), None))
-        .err()
-        .unwrap_or_default();
-    let lines = text.lines().count() as u32;
-    for diagnostic in found {
-        assert!(diagnostic.at.line <= lines + 1, "line {} of {lines}", diagnostic.at.line);
-        assert!(!diagnostic.message.contains('\n'), "{diagnostic}");
-    }
-}
-
 #[test]
 fn the_corpus_of_the_fuzz_target_is_answered() {
     let corpus = fs::read_dir("tests/fuzz/corpus/config").expect("the corpus");
     for entry in corpus {
-        let bytes = fs::read(entry.expect("a readable entry").path()).expect("a readable file");
-        fuzz(&String::from_utf8_lossy(&bytes));
+        properties::config(&fs::read(entry.expect("a readable entry").path()).expect("readable"));
     }
 }
 
@@ -124,7 +112,7 @@ fn the_corpus_of_the_fuzz_target_is_answered() {
 fn every_beginning_of_the_default_configuration_is_answered() {
     let text = fs::read_to_string("conf/weir.yaml").expect("the default configuration");
     for (end, _) in text.char_indices().step_by(7) {
-        fuzz(&text[..end]);
+        properties::config(&text.as_bytes()[..end]);
     }
 }
 
@@ -133,12 +121,12 @@ proptest! {
 
     #[test]
     fn any_text_is_answered(text in "\\PC{0,200}") {
-        fuzz(&text);
+        properties::config(text.as_bytes());
     }
 
     #[test]
     fn anything_made_of_yaml_is_answered(text in r#"[a-c0-9:\-\[\]{}\n \t"'#&*!|>%@`,?~.]{0,120}"#) {
-        fuzz(&text);
+        properties::config(text.as_bytes());
     }
 
     #[test]
@@ -149,6 +137,6 @@ proptest! {
         let end = (start + cut).min(chars.len());
         let damaged: String =
             chars[..start].iter().copied().chain(put.chars()).chain(chars[end..].iter().copied()).collect();
-        fuzz(&damaged);
+        properties::config(damaged.as_bytes());
     }
 }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-#[path = "../fuzz/src/lib.rs"]
-mod properties;
+use super::properties;
 
 /// Calls `property` with every file of a corpus, and with every prefix of the shorter ones.
 fn replay(target: &str, property: fn(&[u8])) {

@@ -3,5 +3,7 @@
 mod config;
 mod corpus;
 mod metrics;
+#[path = "../fuzz/src/lib.rs"]
+mod properties;
 mod requests;
 mod stand;

@@ -10,11 +10,14 @@ mod routes;
 use std::path::Path;
 
 use super::{File, Source};
-use crate::config::{Report, SecretSource, nearest, word_list};
+use crate::config::{Report, SecretSource, nearest, read_file, word_list};
 use crate::tenant::Access;
 
 /// Names listed before an ellipsis when none is near.
 const NAMES_MAX: usize = 12;
+
+/// Longest file with certificates; all the authorities of a system take a quarter of a megabyte.
+const PEM_BYTES_MAX: u64 = 16 << 20;
 
 /// Adds what it finds to the report. Reads certificates, so that depends on the machine too.
 pub(super) fn check(source: &Source) -> Report {
@@ -91,7 +94,7 @@ impl<'s> Check<'s> {
 
     /// A file that must be there and readable; its bytes, if it is.
     fn readable(&mut self, path: &str, file: &Path) -> Option<Vec<u8>> {
-        match std::fs::read(file) {
+        match read_file(file, PEM_BYTES_MAX) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 self.add(path, format!("{} cannot be read: {error}", file.display()));

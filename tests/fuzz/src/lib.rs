@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
+use weir::plan::{self, Environment, Source};
 use weir::wire::frame::{Framer, Framing};
 use weir::wire::json::{self, Edit, Kind, Limits, Value};
 use weir::wire::{eventstream, jsonarray, sse, websocket};
@@ -213,5 +214,20 @@ fn assert_same(value: Value<'_>, tree: &serde_json::Value) {
                 assert_same(member.expect("there").value, tree);
             }
         }
+    }
+}
+
+/// A configuration is answered whatever it holds: with a plan, or with errors of one line each,
+/// all of which have a place in it.
+pub fn config(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let found = Source::parse("fuzz.yaml", &text)
+        .and_then(|source| plan::compile(&source, &Environment::default(), None));
+    let Err(found) = found else { return };
+    assert!(!found.is_empty(), "refused without a word");
+    let lines = text.split(['\n', '\r']).count();
+    for diagnostic in found {
+        assert!(diagnostic.at.line as usize <= lines, "{diagnostic}: of {lines} lines");
+        assert!(!diagnostic.message.contains('\n'), "{diagnostic}");
     }
 }
