@@ -7,3 +7,4 @@ mod metrics;
 mod properties;
 mod requests;
 mod stand;
+mod streams;
