@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::request::decode;
 use super::route::Endpoint;
 use super::scene::Scene;
-use super::{anthropic, bedrock, cohere, gemini, openai, rerank};
+use super::{anthropic, bedrock, cohere, gemini, openai, realtime, rerank};
 
 /// The model that was asked for (also when the request is refused), and the answer.
 pub(super) fn answer(scene: &Scene<'_>) -> (String, Result<Reply, Problem>) {
@@ -50,7 +50,8 @@ fn without_body(scene: &Scene<'_>) -> Option<Result<Reply, Problem>> {
         Endpoint::Responses if get || scene.route.tail.contains('/') => {
             openai::responses::stored(scene)
         }
-        Endpoint::Realtime => Ok(Reply::Realtime { model: path_model(scene) }),
+        Endpoint::Realtime => realtime::check(&scene.request.fields)
+            .map(|()| Reply::Realtime { model: path_model(scene) }),
         _ => return None,
     })
 }

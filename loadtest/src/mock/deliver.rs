@@ -10,7 +10,7 @@ use super::latency::Latency;
 use super::outbound::{Gone, Head, Outbound};
 use super::problem::Problem;
 use super::reply::{Frames, Reply, Stream, Whole, break_json, stretch};
-use super::request::{Chunking, Knobs};
+use super::request::{Chunking, Fields, Knobs};
 use super::route::Dialect;
 use super::script::Step;
 use super::settings::Settings;
@@ -39,28 +39,31 @@ const JOINED_BYTES: usize = 16 << 10;
 const STAND_IN: &str = "\u{f8ff}";
 
 impl Delivery<'_> {
-    pub(super) async fn run(mut self, reply: Reply, out: &mut Outbound<'_>) -> Fate {
+    pub(super) async fn run(
+        mut self,
+        reply: Reply,
+        fields: &Fields,
+        out: &mut Outbound<'_>,
+    ) -> Fate {
         match self.fault {
             Some(Fault::Drip(pause)) => out.drip(pause),
             Some(Fault::CloseAfter | Fault::GoAway) => out.close_after(false),
-            Some(Fault::Interim) => {
-                out.raw(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n").await?;
-            }
-            Some(Fault::SlowHead(pause)) => out.slow_head(pause).await?,
+            Some(Fault::Interim) => out.interim().await?,
+            Some(Fault::SlowHead(pause)) => out.slow_head(pause),
             _ => {}
         }
         match reply {
             Reply::Whole(whole) => self.whole(whole, out).await,
             Reply::Stream(stream) => self.stream(stream, out).await,
-            Reply::Realtime { .. } => Ok(()),
+            Reply::Realtime { model } => self.realtime(&model, fields, out).await,
         }
     }
 
-    fn ttft(&mut self) -> Duration {
+    pub(super) fn ttft(&mut self) -> Duration {
         self.knobs.ttft.unwrap_or_else(|| self.settings.ttft.sample(&mut self.rng))
     }
 
-    fn itl(&self) -> Latency {
+    pub(super) fn itl(&self) -> Latency {
         match self.knobs.itl {
             Some(Duration::ZERO) => Latency::Zero,
             Some(delay) => Latency::Fixed(delay),
@@ -88,7 +91,7 @@ impl Delivery<'_> {
         headers
     }
 
-    async fn whole(&mut self, mut whole: Whole, out: &mut Outbound<'_>) -> Fate {
+    pub(super) async fn whole(&mut self, mut whole: Whole, out: &mut Outbound<'_>) -> Fate {
         let headers = self.headers(std::mem::take(&mut whole.headers));
         let mut content_type = whole.content_type;
         self.spoil(&mut whole, &mut content_type);
@@ -176,10 +179,12 @@ impl Delivery<'_> {
             }
             Some(Fault::Reset(Point::MidStream(_))) => {
                 self.send(middle, out).await?;
+                out.flush().await?;
                 out.reset();
             }
             Some(Fault::Cut(_) | Fault::Truncate(_)) => {
                 self.send(middle, out).await?;
+                out.flush().await?;
                 out.cut();
             }
             Some(Fault::Stall(_)) => {
@@ -355,6 +360,7 @@ impl Delivery<'_> {
             }
             _ => {
                 self.send(&frame[..frame.len() / 2], out).await?;
+                out.flush().await?;
                 out.cut();
                 return Ok(false);
             }

@@ -63,7 +63,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Message>, usize> {
             let (length, headers_bytes) = (number(at)?, number(at + 4)?);
             let whole = bytes.get(at..at + length)?;
             let body = length.checked_sub(CHECKSUM_BYTES)?;
-            let intact = number(at + 8)? == crc32fast::hash(&whole[..8]) as usize
+            let intact = number(at + 8)? == crc32fast::hash(whole.get(..8)?) as usize
                 && number(at + body)? == crc32fast::hash(&whole[..body]) as usize;
             let mut list = whole.get(PRELUDE_BYTES..PRELUDE_BYTES + headers_bytes)?;
             let mut headers = std::collections::BTreeMap::new();
@@ -76,7 +76,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Message>, usize> {
                 headers.insert(text(name), text(value));
                 list = rest;
             }
-            let payload = whole[PRELUDE_BYTES + headers_bytes..body].to_vec();
+            let payload = whole.get(PRELUDE_BYTES + headers_bytes..body)?.to_vec();
             intact.then_some((length, Message { headers, payload }))
         })();
         let (length, message) = message.ok_or(at)?;

@@ -177,7 +177,7 @@ async fn serve(
         entry,
         rng,
     };
-    delivery.run(reply, out).await
+    delivery.run(reply, &request.fields, out).await
 }
 
 /// What goes wrong before anything is sent; whether that was all.

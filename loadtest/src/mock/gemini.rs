@@ -20,7 +20,7 @@ pub(super) fn generate(
     stream: bool,
 ) -> Result<Reply, Problem> {
     let (reading, answered) = contents(object)?;
-    let config = either(object, "generationConfig", "generation_config")?;
+    let config = object.object("generationConfig")?;
     let config = config.unwrap_or(Object { map: empty(), ..object });
     let count = |camel: &str| config.count(camel);
     let schema = config.value("responseSchema").or_else(|| config.value("responseJsonSchema"));
@@ -55,15 +55,10 @@ fn empty() -> &'static serde_json::Map<String, Value> {
     &EMPTY
 }
 
-/// Google's APIs read both spellings of a name.
-fn either<'a>(object: Object<'a>, camel: &str, snake: &str) -> Result<Option<Object<'a>>, Problem> {
-    Ok(object.object(camel)?.or(object.object(snake)?))
-}
-
 /// Reads the prompt; whether a function's result stands at its end.
 fn contents(object: Object<'_>) -> Result<(Reading, bool), Problem> {
     let mut reading = Reading::default();
-    if let Some(system) = either(object, "systemInstruction", "system_instruction")? {
+    if let Some(system) = object.object("systemInstruction")? {
         parts(&mut reading, system)?;
     }
     let contents = object.need_objects("contents")?;
@@ -89,8 +84,8 @@ fn parts(reading: &mut Reading, content: Object<'_>) -> Result<bool, Problem> {
     for part in content.objects("parts")? {
         if let Some(text) = part.string("text")? {
             reading.text(text);
-        } else if let Some(data) = either(part, "inlineData", "inline_data")? {
-            if data.string("mimeType")?.or(data.string("mime_type")?).is_none() {
+        } else if let Some(data) = part.object("inlineData")? {
+            if data.string("mimeType")?.is_none() {
                 return Err(Problem::missing(Dialect::Gemini, "mime_type"));
             }
             reading.image();
@@ -105,7 +100,7 @@ fn parts(reading: &mut Reading, content: Object<'_>) -> Result<bool, Problem> {
 }
 
 fn calls(object: Object<'_>, count: usize) -> Result<Vec<Call>, Problem> {
-    let config = either(object, "toolConfig", "tool_config")?;
+    let config = object.object("toolConfig")?;
     let config = config.map(|config| config.object("functionCallingConfig")).transpose()?.flatten();
     if config.is_some_and(|config| config.value("mode") == Some(&json!("NONE"))) {
         return Ok(Vec::new());

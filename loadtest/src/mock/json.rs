@@ -22,13 +22,29 @@ pub(super) fn parse(dialect: Dialect, body: &[u8]) -> Result<Map<String, Value>,
 }
 
 impl<'a> Object<'a> {
+    /// Google's APIs read a name in either spelling, and their SDK sends both.
+    fn get(self, name: &str) -> Option<&'a Value> {
+        let found = self.map.get(name);
+        if found.is_some() || self.dialect != Dialect::Gemini {
+            return found;
+        }
+        let mut snake = String::with_capacity(name.len() + 4);
+        for character in name.chars() {
+            if character.is_ascii_uppercase() {
+                snake.push('_');
+            }
+            snake.push(character.to_ascii_lowercase());
+        }
+        self.map.get(&snake)
+    }
+
     fn typed<T>(
         self,
         name: &str,
         expected: &str,
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
-        match self.map.get(name) {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => read(value)
                 .map(Some)
@@ -41,7 +57,7 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn value(self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
+        self.get(name).filter(|value| !value.is_null())
     }
 
     pub(super) fn string(self, name: &str) -> Result<Option<&'a str>, Problem> {
@@ -111,6 +127,16 @@ pub(super) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn google_names_have_two_spellings() {
+        let map = parse(Dialect::Gemini, b"{\"include_thoughts\":true,\"topK\":1}").unwrap();
+        let object = Object { dialect: Dialect::Gemini, map: &map };
+        assert_eq!(object.boolean("includeThoughts"), Ok(Some(true)));
+        assert_eq!(object.integer("topK"), Ok(Some(1)));
+        let other = Object { dialect: Dialect::OpenAi, map: &map };
+        assert_eq!(other.boolean("includeThoughts"), Ok(None));
+    }
 
     #[test]
     fn complains_like_the_provider() {

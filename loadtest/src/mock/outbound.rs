@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::h1;
+use ::h2::Reason;
+
+use super::{h1, h2};
 
 /// The client went away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +26,19 @@ pub(super) struct Head<'a> {
 /// The way back.
 pub(super) enum Outbound<'a> {
     H1(h1::Out<'a>),
+    H2(h2::Out),
 }
 
 impl Outbound<'_> {
-    /// Begins the answer. The head goes out with the first data, or with [`Self::flush`].
+    /// Begins the answer. Over HTTP/1.1 the head goes out with the first data, or with
+    /// [`Self::flush`].
     pub(super) async fn head(&mut self, head: &Head<'_>) -> Result<(), Gone> {
         match self {
             Self::H1(out) => {
                 out.head(head);
                 Ok(())
             }
+            Self::H2(out) => out.head(head).await,
         }
     }
 
@@ -41,6 +46,10 @@ impl Outbound<'_> {
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
         match self {
             Self::H1(out) => out.flush().await,
+            Self::H2(out) => {
+                out.settle().await;
+                Ok(())
+            }
         }
     }
 
@@ -48,6 +57,7 @@ impl Outbound<'_> {
     pub(super) async fn data(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         match self {
             Self::H1(out) => out.data(bytes).await,
+            Self::H2(out) => out.data(bytes).await,
         }
     }
 
@@ -55,13 +65,19 @@ impl Outbound<'_> {
     pub(super) async fn finish(&mut self) -> Result<(), Gone> {
         match self {
             Self::H1(out) => out.finish().await,
+            Self::H2(out) => out.finish(),
         }
     }
 
-    /// Sends bytes that are no part of a well-formed answer. HTTP/2 resets the stream instead.
+    /// Sends bytes that are no part of a well-formed answer. HTTP/2 cannot, and resets the stream.
     pub(super) async fn raw(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         match self {
             Self::H1(out) => out.raw(bytes).await,
+            Self::H2(out) => {
+                out.settle().await;
+                out.reset(Reason::PROTOCOL_ERROR);
+                Ok(())
+            }
         }
     }
 
@@ -69,6 +85,7 @@ impl Outbound<'_> {
     pub(super) async fn wait(&mut self, until: Instant) -> Result<(), Gone> {
         match self {
             Self::H1(out) => out.wait(until).await,
+            Self::H2(out) => out.wait(until).await,
         }
     }
 
@@ -76,27 +93,33 @@ impl Outbound<'_> {
     pub(super) async fn wait_for_client(&mut self) -> Gone {
         match self {
             Self::H1(out) => out.gone().await,
+            Self::H2(out) => out.gone().await,
         }
     }
 
-    /// Breaks the connection (`RST`), or the HTTP/2 stream.
+    /// Breaks the connection (`RST`), or the HTTP/2 stream. What was not flushed may be lost.
     pub(super) fn reset(&mut self) {
         match self {
             Self::H1(out) => out.reset(),
+            Self::H2(out) => out.reset(Reason::REFUSED_STREAM),
         }
     }
 
-    /// Closes the connection where it is, or ends the HTTP/2 stream with an error.
+    /// Closes the connection where it is, or ends the HTTP/2 stream with an error. What was not
+    /// flushed may be lost.
     pub(super) fn cut(&mut self) {
         match self {
             Self::H1(out) => out.cut(),
+            Self::H2(out) => out.reset(Reason::INTERNAL_ERROR),
         }
     }
 
-    /// No further request on this connection. With `say`, the head tells the client.
+    /// No further request on this connection. With `say`, an HTTP/1.1 head tells the client; HTTP/2
+    /// always does.
     pub(super) fn close_after(&mut self, say: bool) {
         match self {
             Self::H1(out) => out.close_after(say),
+            Self::H2(out) => out.close_after(),
         }
     }
 
@@ -104,21 +127,33 @@ impl Outbound<'_> {
     pub(super) fn drip(&mut self, pause: Duration) {
         match self {
             Self::H1(out) => out.drip = Some(pause),
+            Self::H2(out) => out.drip = Some(pause),
         }
     }
 
     /// Sends the status line, waits, and lets the rest of the head follow.
-    pub(super) async fn slow_head(&mut self, pause: Duration) -> Result<(), Gone> {
+    pub(super) fn slow_head(&mut self, pause: Duration) {
         match self {
             Self::H1(out) => out.slow_head = Some(pause),
+            Self::H2(out) => out.slow_head = Some(pause),
         }
-        Ok(())
+    }
+
+    /// An interim response before the real one. HTTP/2 goes without.
+    pub(super) async fn interim(&mut self) -> Result<(), Gone> {
+        match self {
+            Self::H1(out) => {
+                out.raw(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n").await
+            }
+            Self::H2(_) => Ok(()),
+        }
     }
 
     /// When the last bytes went out.
     pub(super) fn last_write(&self) -> Option<Instant> {
         match self {
             Self::H1(out) => out.last_write,
+            Self::H2(out) => out.last_write,
         }
     }
 
@@ -126,6 +161,7 @@ impl Outbound<'_> {
     pub(super) fn protocol(&self) -> &'static str {
         match self {
             Self::H1(_) => "http/1.1",
+            Self::H2(_) => "h2",
         }
     }
 }

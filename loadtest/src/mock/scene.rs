@@ -3,7 +3,7 @@
 use super::prompt::{Cache, Reading};
 use super::reply::{Encode, Reply, Stream};
 use super::request::Request;
-use super::route::{Dialect, Route};
+use super::route::Route;
 use super::script::{Ask, Prompt, Script};
 use super::settings::Settings;
 use super::store::Store;

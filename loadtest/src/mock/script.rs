@@ -217,10 +217,6 @@ impl Script {
         self.finish
     }
 
-    pub(super) fn choices(&self) -> u32 {
-        self.lanes.len() as u32
-    }
-
     /// The next token and the choice it belongs to. Choices take turns.
     pub(super) fn next(&mut self) -> Option<(u32, Step<'_>)> {
         let count = self.lanes.len();

@@ -58,7 +58,7 @@ pub(super) async fn serve(io: TcpStream, shared: Arc<Shared>) -> io::Result<()> 
         };
         let head = match head? {
             Next::Head(head) => head,
-            Next::Preface => return refuse(&io, "505 HTTP Version Not Supported").await,
+            Next::Preface => return super::h2::serve(io, inbox.freeze(), shared).await,
             Next::End => return Ok(()),
             Next::Invalid(why) => return refuse(&io, why).await,
         };
@@ -104,8 +104,7 @@ async fn one(
     }
     let mut out = Outbound::H1(Out::new(io, inbox, keep_alive, http_10));
     exchange::run(shared, &request, recorded, &mut out).await;
-    let Outbound::H1(out) = out;
-    Ok(out.may_follow())
+    Ok(matches!(out, Outbound::H1(out) if out.may_follow()))
 }
 
 enum Next {

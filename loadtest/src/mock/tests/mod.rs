@@ -2,4 +2,6 @@
 
 mod client;
 mod faults;
+mod formats;
 mod openai;
+mod protocols;
