@@ -80,6 +80,9 @@ enum Scan {
 
 impl Framer {
     /// A framer that holds at most `frame_bytes_max` bytes of an incomplete frame.
+    ///
+    /// The bound is on memory: a longer frame that is whole in one chunk is passed on, except where
+    /// the frame states its length (the event stream).
     pub fn new(framing: Framing, frame_bytes_max: usize) -> Self {
         let scan = match framing {
             Framing::Sse => Scan::Sse(sse::Boundaries::default()),
