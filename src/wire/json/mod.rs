@@ -1,7 +1,7 @@
 //! JSON as bytes: validate a whole document once, remember where the top-level members are, read
 //! and replace some of them, and never build a tree.
 //!
-//! Two ways in. [`object`] is for request bodies: it validates the whole document, because what weir
+//! Two ways in. [`object()`] is for request bodies: it validates the whole document, because what weir
 //! forwards must mean the same to weir and to the upstream, and refuses what it cannot vouch for.
 //! [`lazy`] is for the frames of a stream, which are small, many, and come from an upstream that
 //! weir only observes: it looks no further than it is asked to and ends quietly on garbage.
