@@ -4,6 +4,8 @@
 //! terminal that shows it executes nothing: control characters of both ranges (C0 and C1) and the
 //! two Unicode line separators are escaped, although JSON demands only the first.
 
+use std::io::Write as _;
+
 use crate::clock::Duration;
 use crate::telemetry::prefix;
 
@@ -58,6 +60,20 @@ impl<'a> Line<'a> {
         out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 
+    /// Bytes of ours that need no escaping.
+    pub fn ascii(&mut self, name: &'static str, text: &[u8]) {
+        let out = self.name(name);
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+    }
+
+    /// A value whose text needs no escaping, such as an address.
+    pub fn plain(&mut self, name: &'static str, value: impl std::fmt::Display) {
+        // Writing to a vector cannot fail.
+        let _ = write!(self.name(name), "\"{value}\"");
+    }
+
     /// A number that is left out when it is zero.
     pub fn number_if(&mut self, name: &'static str, number: u64) {
         if number > 0 {
@@ -99,20 +115,29 @@ impl<'a> Line<'a> {
 pub fn string(text: &str, bytes_max: usize, out: &mut Vec<u8>) {
     let kept = prefix(text, bytes_max);
     out.push(b'"');
-    let mut plain_from = 0;
-    for (at, c) in kept.char_indices() {
-        if !needs_escape(c) {
-            continue;
-        }
-        out.extend_from_slice(&kept.as_bytes()[plain_from..at]);
-        plain_from = at + c.len_utf8();
-        escape(c, out);
+    // Nearly every text is a name in printable ASCII.
+    if kept.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(kept.as_bytes());
+    } else {
+        escaped(kept, out);
     }
-    out.extend_from_slice(&kept.as_bytes()[plain_from..]);
     if kept.len() < text.len() {
         out.extend_from_slice("…".as_bytes());
     }
     out.push(b'"');
+}
+
+fn escaped(text: &str, out: &mut Vec<u8>) {
+    let mut plain_from = 0;
+    for (at, c) in text.char_indices() {
+        if !needs_escape(c) {
+            continue;
+        }
+        out.extend_from_slice(&text.as_bytes()[plain_from..at]);
+        plain_from = at + c.len_utf8();
+        escape(c, out);
+    }
+    out.extend_from_slice(&text.as_bytes()[plain_from..]);
 }
 
 fn needs_escape(c: char) -> bool {

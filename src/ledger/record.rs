@@ -168,7 +168,7 @@ impl Record {
     /// Appends it as one line of JSON.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut line = Line::open(out);
-        line.text("time", String::from_utf8_lossy(&timestamp(self.time_unix_ms)));
+        line.ascii("time", &timestamp(self.time_unix_ms));
         line.text("request_id", &self.request_id);
         self.write_identity(&mut line);
         line.number("status", self.status.into());
@@ -193,7 +193,7 @@ impl Record {
 
     fn write_identity(&self, line: &mut Line<'_>) {
         if let Some(client) = self.client {
-            line.text("client", client.to_string());
+            line.plain("client", client);
         }
         line.text_if("caller", self.caller.as_deref());
         line.text_if("tenant", self.tenant.as_deref());

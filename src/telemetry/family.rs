@@ -1,17 +1,11 @@
-//! Series of one metric, told apart by their labels, found without a lock.
+//! Series of one metric, told apart by their labels.
 //!
-//! Reading goes through an `ArcSwap`: one hash of the labels and one comparison. A new series is
-//! rare (its labels were never seen before), so it may copy the index under a lock. A family holds
-//! at most [`SERIES_MAX`] series; what would be beyond goes to one series whose every label is
-//! [`OTHER`], so that sums stay right and memory stays bounded.
+//! A family holds at most [`SERIES_MAX`] series; what would be beyond goes to one series whose every
+//! label is [`OTHER`], so that sums stay right and memory stays bounded.
 
-use std::hash::Hash;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use hashbrown::{Equivalent, HashMap};
-use parking_lot::Mutex;
-
+use super::index::{Index, Values};
 use super::text::prefix;
 
 /// Most series a family has.
@@ -26,83 +20,65 @@ const LABEL_BYTES_MAX: usize = 128;
 /// Series of one metric.
 pub struct Family<M, const N: usize> {
     names: [&'static str; N],
-    index: ArcSwap<Index<M, N>>,
-    growing: Mutex<()>,
+    series: Index<M, N>,
+    other: Index<M, N>,
     make: fn() -> M,
 }
-
-type Index<M, const N: usize> = HashMap<Labels<N>, Arc<M>, ahash::RandomState>;
 
 /// One series and its labels, by name and value.
 pub type Series<M> = (Vec<(&'static str, Box<str>)>, Arc<M>);
 
-/// Owned label values.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Labels<const N: usize>([Box<str>; N]);
-
-/// Borrowed label values; hashes as [`Labels`] does.
-#[derive(Hash)]
-struct Query<'a, const N: usize>([&'a str; N]);
-
-impl<const N: usize> Equivalent<Labels<N>> for Query<'_, N> {
-    fn equivalent(&self, labels: &Labels<N>) -> bool {
-        self.0.iter().zip(&labels.0).all(|(asked, held)| **asked == **held)
-    }
-}
-
 impl<M, const N: usize> Family<M, N> {
     /// An empty family whose labels have these names; `make` makes a series.
     pub fn new(names: [&'static str; N], make: fn() -> M) -> Self {
-        Self { names, index: ArcSwap::default(), growing: Mutex::new(()), make }
+        Self { names, series: Index::new(SERIES_MAX - 1), other: Index::new(1), make }
     }
 
     /// Gives the series with these label values to `f`, making it when it is new.
-    pub fn with<R>(&self, values: [&str; N], f: impl FnOnce(&M) -> R) -> R {
-        let query = Query(values.map(|value| prefix(value, LABEL_BYTES_MAX)));
-        if let Some(series) = self.index.load().get(&query) {
-            return f(series);
-        }
-        f(&self.grow(&query))
+    pub fn with<R>(&self, values: [&str; N], f: impl Fn(&M) -> R) -> R {
+        let values = bounded(values);
+        self.series.find(values, |series| f(series)).unwrap_or_else(|| f(&self.grow(values)))
+    }
+
+    /// The series with these label values, made when it is new.
+    pub fn get(&self, values: [&str; N]) -> Arc<M> {
+        let values = bounded(values);
+        self.series.find(values, Arc::clone).unwrap_or_else(|| self.grow(values))
     }
 
     #[cold]
-    fn grow(&self, query: &Query<'_, N>) -> Arc<M> {
-        let _one_at_a_time = self.growing.lock();
-        let index = self.index.load();
-        let other = Query([OTHER; N]);
-        let query = if index.len() < SERIES_MAX - 1 { query } else { &other };
-        if let Some(series) = index.get(query) {
-            return Arc::clone(series);
-        }
-        let series = Arc::new((self.make)());
-        let mut grown = Index::clone(&index);
-        grown.insert(Labels(query.0.map(Into::into)), Arc::clone(&series));
-        self.index.store(Arc::new(grown));
-        series
+    fn grow(&self, values: [&str; N]) -> Arc<M> {
+        let others = [OTHER; N];
+        let new = if values == others { None } else { self.series.insert(values, self.make) };
+        // There is always room for the one entry of `other`.
+        new.or_else(|| self.other.insert(others, self.make))
+            .unwrap_or_else(|| Arc::new((self.make)()))
     }
 
     /// Every series with its labels (name and value), sorted by label values. Labels without a
     /// value are left out.
     pub fn read(&self) -> Vec<Series<M>> {
-        let index = self.index.load();
-        let mut series: Vec<_> = index.iter().collect();
-        series.sort_by(|a, b| a.0.cmp(b.0));
-        let labelled = |labels: &Labels<N>| {
-            let pairs = self.names.iter().copied().zip(labels.0.iter().cloned());
+        let labelled = |values: Values<N>| {
+            let pairs = self.names.iter().copied().zip(values.0);
             pairs.filter(|(_, value)| !value.is_empty()).collect()
         };
-        series.into_iter().map(|(labels, series)| (labelled(labels), Arc::clone(series))).collect()
+        let series = self.series.read().into_iter().chain(self.other.read());
+        series.map(|(values, series)| (labelled(values), series)).collect()
     }
 
     /// Number of series.
     pub fn len(&self) -> usize {
-        self.index.load().len()
+        self.series.len() + self.other.len()
     }
 
     /// Whether there is no series yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn bounded<const N: usize>(values: [&str; N]) -> [&str; N] {
+    values.map(|value| prefix(value, LABEL_BYTES_MAX))
 }
 
 #[cfg(test)]

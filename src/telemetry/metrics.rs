@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::cell::{Buckets, Counter, Gauge, Histogram};
 use super::event_loop::Loop;
-use super::family::Family;
+use super::family::{Family, SERIES_MAX};
 use super::models::Models;
-use crate::clock::{Duration, unix_s};
-use crate::error::Kind;
+use super::settled::{Operation, Shapes, TOKEN_KINDS};
+use crate::clock::unix_s;
 
 const NS_PER_S: f64 = 1e9;
 
@@ -66,84 +66,6 @@ const LAG: Buckets = Buckets {
     per_unit: NS_PER_S,
 };
 
-/// Kinds of tokens, as indices of [`Settled::tokens`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenKind {
-    /// The whole prompt.
-    Input,
-    /// The whole answer.
-    Output,
-    /// Part of the prompt: read from the provider's cache.
-    CachedInput,
-    /// Part of the prompt: written to the cache for five minutes.
-    CacheCreation5m,
-    /// Part of the prompt: written to the cache for one hour.
-    CacheCreation1h,
-    /// Part of the answer: reasoning.
-    Reasoning,
-    /// Part of the prompt: audio.
-    AudioInput,
-    /// Part of the answer: audio.
-    AudioOutput,
-}
-
-/// Label values of the token kinds, in declaration order. The first two are totals, the others
-/// say what a part of them was.
-pub const TOKEN_KINDS: [&str; 8] = [
-    "input",
-    "output",
-    "cached_input",
-    "cache_creation_5m",
-    "cache_creation_1h",
-    "reasoning",
-    "audio_input",
-    "audio_output",
-];
-
-/// How many of [`TOKEN_KINDS`] are totals.
-pub(super) const TOKEN_TOTALS: usize = 2;
-
-/// What a settled request adds to the metrics. Empty strings stand for what was never known.
-#[derive(Clone, Debug, Default)]
-pub struct Settled<'a> {
-    /// The endpoint's label.
-    pub endpoint: &'static str,
-    /// `gen_ai.operation.name`; empty for what is no model operation (files, model lists).
-    pub operation: &'static str,
-    /// The pool's name.
-    pub pool: &'a str,
-    /// The provider that answered, or was tried last.
-    pub provider: &'a str,
-    /// The model that the client named.
-    pub model_asked: &'a str,
-    /// The model that the upstream was asked for.
-    pub model_served: &'a str,
-    /// The status that the client got.
-    pub status: u16,
-    /// What went wrong.
-    pub error: Option<Kind>,
-    /// The error came after the first byte had reached the client.
-    pub stream_broken: bool,
-    /// The answer was a stream.
-    pub stream: bool,
-    /// From the request's head to its settling.
-    pub duration: Duration,
-    /// From the request's head to the first token.
-    pub ttft: Option<Duration>,
-    /// Tokens by [`TokenKind`].
-    pub tokens: [u64; TOKEN_KINDS.len()],
-    /// Who counted them; empty when nobody did.
-    pub usage_source: &'static str,
-    /// What they cost.
-    pub cost_nano_usd: u64,
-    /// Attempts beyond the first, hedges not counted.
-    pub retries: u32,
-    /// Body bytes read from the client.
-    pub body_in_bytes: u64,
-    /// Body bytes written to the client.
-    pub body_out_bytes: u64,
-}
-
 /// How a hedge ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HedgeResult {
@@ -166,17 +88,10 @@ impl HedgeResult {
     }
 }
 
-/// Per operation, provider and model asked.
-pub(super) struct Operation {
-    pub(super) first_token: Histogram,
-    pub(super) per_output_token: Histogram,
-    pub(super) input_tokens: Histogram,
-    pub(super) output_tokens: Histogram,
-}
-
 /// Every metric of the process.
 pub struct Metrics {
-    models: Models,
+    pub(super) models: Models,
+    pub(super) shapes: Shapes,
     pub(super) requests: Family<Counter, 4>,
     pub(super) requests_in_flight: Gauge,
     pub(super) durations: Family<Histogram, 4>,
@@ -206,6 +121,7 @@ impl Metrics {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             models: Models::default(),
+            shapes: Shapes::new(SERIES_MAX),
             requests: Family::new(["endpoint", "pool", "status", "error"], Counter::default),
             requests_in_flight: Gauge::default(),
             durations: Family::new(
@@ -253,53 +169,6 @@ impl Metrics {
         InFlight(Arc::clone(self))
     }
 
-    /// A request is over. Called once for each, by the ledger.
-    pub fn settled(&self, settled: &Settled<'_>) {
-        let error = settled.error.map_or("", Kind::as_str);
-        let mut digits = itoa::Buffer::new();
-        let status = digits.format(settled.status);
-        self.requests.with([settled.endpoint, settled.pool, status, error], Counter::inc);
-        self.body_in_bytes.add(settled.body_in_bytes);
-        self.body_out_bytes.add(settled.body_out_bytes);
-        if settled.retries > 0 {
-            self.retries.with([settled.pool], |retries| retries.add(u64::from(settled.retries)));
-        }
-        if settled.stream_broken {
-            self.stream_errors.with([settled.pool, error], Counter::inc);
-        }
-        if !settled.provider.is_empty() {
-            self.answered(settled, error);
-        }
-    }
-
-    /// The part of a settled request that a provider had a hand in.
-    fn answered(&self, settled: &Settled<'_>, error: &'static str) {
-        let Settled { operation, provider, tokens, .. } = *settled;
-        let ok = settled.error.is_none() && (200..300).contains(&settled.status);
-        let asked = self.models.label(settled.model_asked, ok);
-        let counted = !settled.usage_source.is_empty();
-        if !operation.is_empty() {
-            self.durations.with([operation, provider, asked, error], |duration| {
-                duration.observe(nanoseconds(settled.duration));
-            });
-            self.operations.with([operation, provider, asked], |series| {
-                series.observe(settled, counted);
-            });
-        }
-        if !counted {
-            return;
-        }
-        let served = self.models.label(settled.model_served, ok);
-        self.tokens.with([provider, served, settled.usage_source], |kinds| {
-            for (kind, n) in kinds.iter().zip(tokens) {
-                kind.add(n);
-            }
-        });
-        if settled.cost_nano_usd > 0 {
-            self.cost.with([provider, served], |cost| cost.add(settled.cost_nano_usd));
-        }
-    }
-
     /// An attempt on a target is over; `outcome` is `ok`, `cancelled` or an error kind's label.
     pub fn attempt(&self, pool: &str, target: &str, outcome: &'static str) {
         self.attempts.with([pool, target, outcome], Counter::inc);
@@ -335,6 +204,8 @@ impl Metrics {
     /// The model names of the plan that serves now; other names are bounded, see [`super`].
     pub fn plan_models<S: Into<Box<str>>>(&self, names: impl IntoIterator<Item = S>) {
         self.models.plan(names);
+        // What was `other` may have a name now, and the other way round.
+        self.shapes.clear();
     }
 
     /// `lines` lines of a log (`access`, `process`) were lost.
@@ -372,27 +243,6 @@ impl Metrics {
     pub fn tokens_in_flight(&self) -> i64 {
         self.tokens_in_flight.get()
     }
-}
-
-impl Operation {
-    fn observe(&self, settled: &Settled<'_>, counted: bool) {
-        let output = settled.tokens[TokenKind::Output as usize];
-        if counted {
-            self.input_tokens.observe(settled.tokens[TokenKind::Input as usize]);
-            self.output_tokens.observe(output);
-        }
-        let Some(ttft) = settled.ttft.filter(|_| settled.stream) else { return };
-        self.first_token.observe(nanoseconds(ttft));
-        // After the first token there are `output - 1` more.
-        if settled.error.is_none() && output > 1 {
-            let rest = settled.duration.saturating_sub(ttft);
-            self.per_output_token.observe(nanoseconds(rest) / (output - 1));
-        }
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A request in flight.

@@ -10,12 +10,14 @@
 mod cell;
 mod event_loop;
 mod family;
+mod index;
 mod live;
 mod log;
 mod metrics;
 mod models;
 mod process;
 mod scrape;
+mod settled;
 mod text;
 
 pub use cell::{Buckets, Counter, Gauge, Histogram};
@@ -23,9 +25,10 @@ pub use event_loop::Loop;
 pub use family::Family;
 pub use live::{Breaker, Live, LivePool, LiveTarget};
 pub use log::{Level, ProcessLog};
-pub use metrics::{Connection, HedgeResult, InFlight, Metrics, Settled, TOKEN_KINDS, TokenKind};
+pub use metrics::{Connection, HedgeResult, InFlight, Metrics};
 pub use process::Process;
 pub use scrape::Format;
+pub use settled::{Settled, TOKEN_KINDS, TokenKind};
 pub use text::{TIMESTAMP_LEN, prefix, timestamp};
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use prometheus_client::registry::Registry;
 use super::cell::{Counter, Histogram};
 use super::family::Family;
 use super::live::{Live, LivePool, LiveTarget};
-use super::metrics::{Metrics, Operation, TOKEN_KINDS, TOKEN_TOTALS};
+use super::metrics::Metrics;
 use super::process::Process;
+use super::settled::{Operation, TOKEN_KINDS, TOKEN_TOTALS};
 
 /// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
