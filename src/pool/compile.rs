@@ -10,7 +10,9 @@ use super::choose::{Core, Shared, Tier};
 use super::latency::Quantile;
 use super::queue::Queue;
 use super::ring::Ring;
-use super::settings::{HealthKind, Settings, Strategy, TargetSettings};
+use super::settings::{
+    BreakerSettings, HealthKind, HealthSettings, HedgeSettings, Settings, Strategy, TargetSettings,
+};
 use super::target::{Target, TargetState};
 use crate::clock::{Duration, Instant};
 use crate::provider::{Mistake, Provider};
@@ -141,7 +143,16 @@ fn check(settings: &Settings, mistakes: &mut Mistakes<'_>) {
         "retry.attempts",
         &format!("must be from 1 (no retry) to {ATTEMPTS_MAX}"),
     );
-    let breaker = &settings.breaker;
+    check_breaker(&settings.breaker, mistakes);
+    if let Some(health) = &settings.health {
+        check_health(health, mistakes);
+    }
+    if let Some(hedge) = &settings.hedge {
+        check_hedge(hedge, mistakes);
+    }
+}
+
+fn check_breaker(breaker: &BreakerSettings, mistakes: &mut Mistakes<'_>) {
     mistakes.unless(
         breaker.error_percent <= 100,
         "breaker.error_percent",
@@ -159,38 +170,38 @@ fn check(settings: &Settings, mistakes: &mut Mistakes<'_>) {
         "breaker.window",
         "must be above zero, such as 10s",
     );
-    if let Some(health) = &settings.health {
-        mistakes.unless(!health.interval.0.is_zero(), "health.interval", "must be above zero");
-        mistakes.unless(!health.timeout.0.is_zero(), "health.timeout", "must be above zero");
-        mistakes.unless(health.unhealthy_after > 0, "health.unhealthy_after", "must be at least 1");
-        mistakes.unless(health.healthy_after > 0, "health.healthy_after", "must be at least 1");
-        let path = health.path.as_deref();
-        mistakes.unless(
-            path.is_none_or(|path| {
-                path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic())
-            }),
-            "health.path",
-            "must begin with `/` and hold no space, such as /models",
-        );
-        if health.kind == Some(HealthKind::Http) && path.is_none() {
-            mistakes.add("health.path", "a check of kind `http` needs a path, such as /models");
-        }
-        if path.is_some() && matches!(health.kind, Some(HealthKind::Tcp | HealthKind::Completion)) {
-            mistakes.add("health.path", "only a check of kind `http` has a path: remove it");
-        }
+}
+
+fn check_health(health: &HealthSettings, mistakes: &mut Mistakes<'_>) {
+    mistakes.unless(!health.interval.0.is_zero(), "health.interval", "must be above zero");
+    mistakes.unless(!health.timeout.0.is_zero(), "health.timeout", "must be above zero");
+    mistakes.unless(health.unhealthy_after > 0, "health.unhealthy_after", "must be at least 1");
+    mistakes.unless(health.healthy_after > 0, "health.healthy_after", "must be at least 1");
+    let path = health.path.as_deref();
+    mistakes.unless(
+        path.is_none_or(|path| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic())),
+        "health.path",
+        "must begin with `/` and hold no space, such as /models",
+    );
+    if health.kind == Some(HealthKind::Http) && path.is_none() {
+        mistakes.add("health.path", "a check of kind `http` needs a path, such as /models");
     }
-    if let Some(hedge) = &settings.hedge {
-        mistakes.unless(
-            hedge.quantile > 0.0 && hedge.quantile < 1.0,
-            "hedge.quantile",
-            "must lie between 0 and 1, such as 0.95",
-        );
-        mistakes.unless(
-            hedge.max_cost_usd.is_none_or(|cost| cost.is_finite() && cost >= 0.0),
-            "hedge.max_cost_usd",
-            "must be an amount in dollars, such as 0.05",
-        );
+    if path.is_some() && matches!(health.kind, Some(HealthKind::Tcp | HealthKind::Completion)) {
+        mistakes.add("health.path", "only a check of kind `http` has a path: remove it");
     }
+}
+
+fn check_hedge(hedge: &HedgeSettings, mistakes: &mut Mistakes<'_>) {
+    mistakes.unless(
+        hedge.quantile > 0.0 && hedge.quantile < 1.0,
+        "hedge.quantile",
+        "must lie between 0 and 1, such as 0.95",
+    );
+    mistakes.unless(
+        hedge.max_cost_usd.is_none_or(|cost| cost.is_finite() && cost >= 0.0),
+        "hedge.max_cost_usd",
+        "must be an amount in dollars, such as 0.05",
+    );
 }
 
 fn compile_fallback(

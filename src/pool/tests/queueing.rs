@@ -250,3 +250,56 @@ fn no_wake_up_is_lost_between_runtimes() {
     assert!(served.load(Ordering::Relaxed) > rounds * 6 / 7 - 1);
     assert_eq!((pool.waiting(), in_flight(&pool)), (0, vec![0, 0]));
 }
+
+/// The same while targets fail, rest and come back all the time: some are told that nothing is
+/// left, nobody waits in vain, and the state adds up in the end.
+#[test]
+fn nobody_is_forgotten_while_targets_come_and_go() {
+    const THREADS: u64 = 4;
+    const TASKS: u64 = 30;
+    const ROUNDS: u64 = 40;
+    let pool = Arc::new(pool(
+        "{strategy: least_busy, targets: [{provider: p0, max_concurrent: 2}, \
+          {provider: p1, max_concurrent: 2}], queue: {max: 1000, wait: 30s}, \
+          breaker: {consecutive_failures: 3, cooldown: 1ms, cooldown_max: 4ms}}",
+    ));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let pool = Arc::clone(&pool);
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build()
+                    .expect("a runtime");
+                let tasks = (0..TASKS).map(|task| {
+                    let pool = &pool;
+                    async move {
+                        for round in 0..ROUNDS {
+                            let seed = (thread * TASKS + task) * ROUNDS + round;
+                            let mut pick = Pick::seeded(None, seed);
+                            let lease = match pool.select(&mut pick, far()).await {
+                                Ok(lease) => lease,
+                                Err(SelectError::Exhausted { .. }) => {
+                                    tokio::time::sleep(MS).await;
+                                    continue;
+                                }
+                                Err(error) => panic!("waited in vain: {error:?}"),
+                            };
+                            tokio::task::yield_now().await;
+                            lease.finish(match crate::hash::stable(&[&seed.to_le_bytes()]) % 10 {
+                                0..4 => Outcome::Failure(Kind::UpstreamStatus),
+                                4 => Outcome::RateLimited { retry_after: Some(MS) },
+                                5 => Outcome::Cancelled,
+                                _ => Outcome::Success,
+                            });
+                        }
+                    }
+                });
+                runtime.block_on(futures_util::future::join_all(tasks));
+            });
+        }
+    });
+    assert!(start.elapsed() < 25 * SECOND, "somebody waited for the bound of the queue");
+    assert_eq!((pool.waiting(), in_flight(&pool)), (0, vec![0, 0]));
+}
