@@ -2,6 +2,7 @@
 
 mod client;
 mod command;
+mod compare;
 mod drive;
 mod process;
 mod report;

@@ -32,11 +32,6 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// Both together.
-    pub fn total_s(self) -> f64 {
-        self.user_s + self.system_s
-    }
-
     /// What was spent since `earlier`.
     #[must_use]
     pub fn since(self, earlier: CpuTime) -> Self {
@@ -227,12 +222,6 @@ impl Workspace {
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
-    }
-
-    /// Keeps the directory, to look at what went wrong.
-    pub fn keep(&mut self) -> &Path {
-        self.keep = true;
-        &self.path
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Reply {
     pub error_frame: Option<Vec<u8>>,
     /// The body is a stream that ended inside a frame.
     pub torn: bool,
+    /// A frame holds data that is not JSON.
+    pub garbled: bool,
     /// Why the answer did not end as HTTP says.
     pub failure: Option<Failure>,
 }
@@ -58,9 +60,24 @@ impl Reply {
         ended && (!self.streams() || self.terminal || self.error_frame.is_some())
     }
 
+    /// Whether the answer is in the format it should be in.
+    pub fn intelligible(&self) -> bool {
+        match (self.streams(), self.header("content-type")) {
+            (true, _) => !self.garbled,
+            (false, Some(kind)) if kind.starts_with("application/json") => {
+                self.body_bytes > self.body.len() as u64
+                    || serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok()
+            }
+            (false, kind) => kind.is_some_and(|kind| !kind.starts_with("text/html")),
+        }
+    }
+
     /// Whether the client got what it asked for.
     pub fn succeeded(&self) -> bool {
-        (200..300).contains(&self.status()) && self.well_formed() && self.error_frame.is_none()
+        (200..300).contains(&self.status())
+            && self.well_formed()
+            && self.intelligible()
+            && self.error_frame.is_none()
     }
 }
 
@@ -163,17 +180,30 @@ impl Reply {
         self.body_bytes += data.len() as u64;
         let room = BODY_BYTES_KEPT.saturating_sub(self.body.len());
         self.body.extend_from_slice(&data[..data.len().min(room)]);
-        scanner.push(data, |mark, frame| match mark {
-            Mark::Content => self.content += 1,
-            Mark::Terminal => self.terminal = true,
-            Mark::Error if self.error_frame.is_none() => self.error_frame = Some(frame.to_vec()),
-            _ => {}
+        scanner.push(data, |mark, frame| {
+            self.garbled |= !readable(frame);
+            match mark {
+                Mark::Content => self.content += 1,
+                Mark::Terminal => self.terminal = true,
+                Mark::Error if self.error_frame.is_none() => {
+                    self.error_frame = Some(frame.to_vec());
+                }
+                _ => {}
+            }
         })
     }
 
     fn cut(&self) -> Failure {
         if self.head.is_some() { Failure::Cut } else { Failure::NoAnswer }
     }
+}
+
+/// Whether the data of an SSE frame is JSON, or the end mark.
+fn readable(frame: &[u8]) -> bool {
+    frame.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"data:")).all(|data| {
+        let data = data.trim_ascii();
+        data == b"[DONE]" || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
+    })
 }
 
 /// Sends a request and reads the whole answer.
@@ -228,6 +258,11 @@ mod tests {
             data: {\"content\":\"a\"}\n\ndata: [DONE]\n\n",
         );
         assert!(reply.succeeded() && reply.content == 1);
+        let reply = answer(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+            data: {\"content\":\"a}\n\ndata: [DONE]\n\n",
+        );
+        assert!(reply.well_formed() && !reply.succeeded());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compare;
 mod drive;
 mod faults;
 mod soak;
@@ -20,6 +21,8 @@ struct Arguments {
 enum Command {
     /// Send load at a constant rate and measure what comes back.
     Drive(drive::Arguments),
+    /// Measure weir beside nginx and `HAProxy`.
+    Compare(compare::Arguments),
     /// Run a scenario of faults against weir.
     Faults(faults::Arguments),
     /// Hours of mixed load with faults: memory flat, nothing lost.
@@ -33,6 +36,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Drive(arguments) => arguments.run(),
+        Command::Compare(arguments) => arguments.run(),
         Command::Faults(arguments) => arguments.run(),
         Command::Soak(arguments) => arguments.run(),
         Command::Mock(settings) => {

@@ -12,7 +12,6 @@ mod stats;
 mod worker;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,14 +86,13 @@ impl Load {
     /// Starts the threads and returns at once.
     pub fn start(&self) -> Running {
         let threads = self.threads.clamp(1, self.connections.max(1));
-        let stop = Arc::new(AtomicBool::new(false));
         let started = Instant::now() + Duration::from_millis(5);
         let mut shared = Vec::new();
         let mut workers = Vec::new();
         for index in 0..threads {
             let stats = Arc::new(Mutex::new(Stats::default()));
             shared.push(Arc::clone(&stats));
-            let part = worker::Part { index, threads, started, stop: Arc::clone(&stop) };
+            let part = worker::Part { index, threads, started };
             let load = self.clone();
             let spawned = std::thread::Builder::new()
                 .name(format!("load-{index}"))
@@ -104,7 +102,7 @@ impl Load {
                 Err(error) => eprintln!("weir-loadtest: no thread for load: {error}"),
             }
         }
-        Running { load: self.clone(), started, stop, shared, workers }
+        Running { load: self.clone(), started, shared, workers }
     }
 }
 
@@ -113,17 +111,11 @@ impl Load {
 pub struct Running {
     load: Load,
     started: Instant,
-    stop: Arc<AtomicBool>,
     shared: Vec<Arc<Mutex<Stats>>>,
     workers: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Running {
-    /// Sends nothing more from now on.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
         let mut total = Stats::default();

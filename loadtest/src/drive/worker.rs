@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +26,6 @@ pub struct Part {
     pub threads: usize,
     /// When the load begins.
     pub started: Instant,
-    /// Set to end early.
-    pub stop: Arc<AtomicBool>,
 }
 
 /// A request that is due.
@@ -95,10 +92,6 @@ impl Worker {
         self.part.started + self.load.duration
     }
 
-    fn stopped(&self) -> bool {
-        self.part.stop.load(Ordering::Relaxed)
-    }
-
     /// Whether a request that was due at this time counts.
     fn counts(&self, due: Instant) -> bool {
         due >= self.part.started + self.load.warmup
@@ -110,7 +103,7 @@ impl Worker {
         let mut sequence = self.part.index as u64;
         loop {
             let due = self.part.started + Duration::from_secs_f64(sequence as f64 / per_second);
-            if due >= self.ends() || self.stopped() {
+            if due >= self.ends() {
                 break;
             }
             timer.until(due).await;
@@ -138,7 +131,7 @@ impl Worker {
             if now < self.part.started {
                 tokio::time::sleep_until(self.part.started.into()).await;
             }
-            if now >= self.ends() || self.stopped() {
+            if now >= self.ends() {
                 return None;
             }
             let sequence = self.sequence.get();

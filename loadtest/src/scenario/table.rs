@@ -67,6 +67,7 @@ pub struct Plan {
 
 /// One answer, seen from the client and from weir.
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a column of the JSON")]
 pub struct Seen {
     /// The request's id.
     pub request_id: String,
@@ -76,6 +77,8 @@ pub struct Seen {
     pub ok: bool,
     /// It ended as HTTP and the stream's framing say.
     pub well_formed: bool,
+    /// It is in the format it should be in: frames and bodies that are JSON.
+    pub intelligible: bool,
     /// Something of the answer's content had arrived.
     pub began: bool,
     /// How the connection failed the client, if it did.
@@ -219,7 +222,8 @@ fn look(request_id: String, reply: &Reply, weir: &Weir) -> Seen {
         status: reply.status(),
         ok: reply.succeeded(),
         well_formed: reply.well_formed(),
-        began: reply.content > 0 || (reply.status() == 200 && !reply.streams()),
+        intelligible: reply.intelligible(),
+        began: reply.content > 0,
         failure: reply.failure.map(|failure| failure.to_string()),
         error_type,
         message,
@@ -337,6 +341,7 @@ fn got(seen: &Seen) -> String {
     let retry = seen.retry_after.as_ref().map_or_else(String::new, |text| format!(", {text}"));
     match (seen.status, seen.ok, seen.well_formed) {
         (status, true, _) => format!("{status} complete"),
+        (200, false, true) if !seen.intelligible => "200 GARBLED".into(),
         (200, false, true) => "200, then an error event".into(),
         (status, false, true) => format!("{status} error{retry}"),
         (status, false, false) => {

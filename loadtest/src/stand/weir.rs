@@ -16,7 +16,10 @@ const READY_WAIT: Duration = Duration::from_secs(15);
 
 /// A configuration. It is written as JSON, which is YAML too.
 #[derive(Clone, Debug)]
-pub struct Config(Map<String, Value>);
+pub struct Config {
+    root: Map<String, Value>,
+    environment: Vec<(String, String)>,
+}
 
 impl Config {
     /// Open access, no log; providers, pools and routes are still to come.
@@ -24,20 +27,27 @@ impl Config {
         let mut root = Map::new();
         root.insert("access".into(), json!("open"));
         root.insert("log".into(), json!({ "access": "off", "level": "warn" }));
-        Self(root)
+        Self { root, environment: Vec::new() }
     }
 
     /// Sets a top-level key.
     #[must_use]
     pub fn with(mut self, key: &str, value: Value) -> Self {
-        self.0.insert(key.into(), value);
+        self.root.insert(key.into(), value);
+        self
+    }
+
+    /// Sets an environment variable of the process, for secrets.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
     /// Adds one provider per dialect for an upstream, named `NAME-DIALECT`.
     #[must_use]
     pub fn upstream(mut self, name: &str, address: SocketAddr) -> Self {
-        let providers = self.0.entry("providers").or_insert_with(|| json!({}));
+        let providers = self.root.entry("providers").or_insert_with(|| json!({}));
         for (dialect, base) in
             [("openai", "/v1"), ("anthropic", ""), ("gemini", ""), ("cohere", ""), ("bedrock", "")]
         {
@@ -62,7 +72,7 @@ impl Config {
         default: bool,
         settings: &Value,
     ) -> Self {
-        let pools = self.0.entry("pools").or_insert_with(|| json!({}));
+        let pools = self.root.entry("pools").or_insert_with(|| json!({}));
         let mut routes = Vec::new();
         for (dialect, endpoints) in DIALECTS {
             let targets: Vec<Value> = upstreams
@@ -82,16 +92,16 @@ impl Config {
             }
             routes.push(json!({ "match": matches, "pool": format!("{name}-{dialect}") }));
         }
-        if let Some(Value::Array(known)) = self.0.get_mut("routes") {
+        if let Some(Value::Array(known)) = self.root.get_mut("routes") {
             known.extend(routes);
         } else {
-            self.0.insert("routes".into(), routes.into());
+            self.root.insert("routes".into(), routes.into());
         }
         self
     }
 
     fn text(&self, address: SocketAddr, admin: SocketAddr, threads: u16) -> String {
-        let mut root = self.0.clone();
+        let mut root = self.root.clone();
         root.insert("listeners".into(), json!([{ "address": address }]));
         root.insert("admin".into(), json!({ "address": admin }));
         let runtime = root.entry("runtime").or_insert_with(|| json!({}));
@@ -167,7 +177,7 @@ impl Weir {
         std::fs::write(&file, text).map_err(explain)?;
         let (program, log) = (settings.weir_program(), workspace.file("weir.log"));
         let arguments = ["run".into(), "--config".into(), file.clone().into_os_string()];
-        let child = Child::start("weir", &program, &arguments, &[], &log, core)
+        let child = Child::start("weir", &program, &arguments, &config.environment, &log, core)
             .map_err(|error| format!("{}: {error}", program.display()))?;
         let threads = settings.weir_threads;
         let mut weir = Self { child, address, admin, file, access_log, program, log, threads };
