@@ -50,11 +50,15 @@ pub enum Endpoint {
     CohereEmbed,
     /// `POST /model/{id}/converse` or `/converse-stream`
     Converse,
+    /// `GET /v1/realtime` (WebSocket)
+    Realtime,
+    /// `POST /passthrough/one-openai/v1/chat/completions`: to a provider of the scenarios
+    Passthrough,
 }
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Endpoint; 20] = [
+    pub const ALL: [Endpoint; 22] = [
         Endpoint::Chat,
         Endpoint::Completions,
         Endpoint::Responses,
@@ -75,6 +79,8 @@ impl Endpoint {
         Endpoint::CohereChat,
         Endpoint::CohereEmbed,
         Endpoint::Converse,
+        Endpoint::Realtime,
+        Endpoint::Passthrough,
     ];
 
     /// The name on the command line and in reports.
@@ -100,6 +106,8 @@ impl Endpoint {
             Endpoint::CohereChat => "cohere_chat",
             Endpoint::CohereEmbed => "cohere_embed",
             Endpoint::Converse => "converse",
+            Endpoint::Realtime => "realtime",
+            Endpoint::Passthrough => "passthrough",
         }
     }
 
@@ -114,6 +122,7 @@ impl Endpoint {
                 | Endpoint::Generate
                 | Endpoint::CohereChat
                 | Endpoint::Converse
+                | Endpoint::Passthrough
         )
     }
 
@@ -145,6 +154,7 @@ impl Endpoint {
             Endpoint::Images => "gpt-image-1",
             Endpoint::Speech => "gpt-4o-mini-tts",
             Endpoint::Transcriptions => "gpt-4o-mini-transcribe",
+            Endpoint::Realtime => "gpt-realtime",
             _ => "gpt-4o",
         }
     }
@@ -167,6 +177,8 @@ impl Endpoint {
             Endpoint::CountTokens => "/v1/messages/count_tokens",
             Endpoint::CohereChat => "/v2/chat",
             Endpoint::CohereEmbed => "/v2/embed",
+            Endpoint::Passthrough => "/passthrough/one-openai/v1/chat/completions",
+            Endpoint::Realtime => return format!("/v1/realtime?model={model}"),
             Endpoint::Generate if stream => {
                 return format!("/v1beta/models/{model}:streamGenerateContent?alt=sse");
             }
@@ -186,7 +198,7 @@ impl Endpoint {
         let flag = if stream { ",\"stream\":true" } else { "" };
         let user = format!("[{{\"role\":\"user\",\"content\":\"{text}\"}}]");
         match self {
-            Endpoint::Chat | Endpoint::CohereChat => format!(
+            Endpoint::Chat | Endpoint::CohereChat | Endpoint::Passthrough => format!(
                 "{{\"model\":\"{model}\",\"messages\":{user},\"max_tokens\":{tokens}{flag}}}"
             ),
             Endpoint::Completions => format!(
@@ -238,13 +250,13 @@ impl Endpoint {
                 --{BOUNDARY}\r\ncontent-disposition: form-data; name=\"file\"; \
                 filename=\"a.jsonl\"\r\n\r\n{text}\r\n--{BOUNDARY}--\r\n"
             ),
-            Endpoint::Models => String::new(),
+            Endpoint::Models | Endpoint::Realtime => String::new(),
         }
     }
 
     fn content_type(self) -> Option<String> {
         match self {
-            Endpoint::Models => None,
+            Endpoint::Models | Endpoint::Realtime => None,
             Endpoint::Transcriptions | Endpoint::Files => {
                 Some(format!("multipart/form-data; boundary={BOUNDARY}"))
             }
@@ -339,12 +351,26 @@ impl Shape {
         if matches!(self.endpoint, Endpoint::Messages | Endpoint::CountTokens) {
             headers.push(("anthropic-version".to_owned(), "2023-06-01".to_owned()));
         }
+        if self.endpoint == Endpoint::Realtime {
+            // RFC 6455, 4.1; the key is that of its example.
+            for (name, value) in [
+                ("connection", "upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ] {
+                headers.push((name.to_owned(), value.to_owned()));
+            }
+        }
         for header in &self.headers {
             let (name, value) = header.split_once(':').unwrap_or((header, ""));
             headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
         Parts {
-            method: if self.endpoint == Endpoint::Models { "GET" } else { "POST" },
+            method: match self.endpoint {
+                Endpoint::Models | Endpoint::Realtime => "GET",
+                _ => "POST",
+            },
             path: self.endpoint.path(model, self.stream),
             headers,
             body: body.into_bytes(),

@@ -134,7 +134,8 @@ impl Running {
     /// Waits for the end; the bare counters, to be added to those of other runs.
     pub fn finish_stats(self) -> Stats {
         let mut printer = self.load.progress.then(progress::Printer::new);
-        let mut next = self.started + Duration::from_secs(1);
+        // The first line covers whatever has passed when this is called late.
+        let mut next = Instant::now().max(self.started) + Duration::from_secs(1);
         while !self.workers.iter().all(std::thread::JoinHandle::is_finished) {
             std::thread::sleep(Duration::from_millis(20));
             if Instant::now() >= next {

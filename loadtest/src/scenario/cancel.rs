@@ -100,7 +100,9 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
         }
         for version in [Version::Http1, Version::Http2] {
             for stream in [false, true] {
-                if stream && !endpoint.streams() {
+                // A WebSocket over HTTP/2 (RFC 8441) is not offered.
+                let skipped = endpoint == Endpoint::Realtime && version == Version::Http2;
+                if skipped || (stream && !endpoint.streams()) {
                     continue;
                 }
                 for _ in 0..plan.repeat {
@@ -129,8 +131,8 @@ fn shape(endpoint: Endpoint, stream: bool, request_id: &str) -> Shape {
     shape.headers.push(format!("x-request-id: {request_id}"));
     if stream {
         shape.headers.push("x-mock-itl-ms: 25".into());
-    } else {
-        shape.headers.push("x-mock-ttft-ms: 5000".into());
+    } else if endpoint != Endpoint::Realtime {
+        shape.headers.push("x-mock-fault: black_hole".into());
     }
     shape
 }

@@ -285,13 +285,21 @@ fn checks(cells: &[Cell]) -> Vec<Check> {
     vec![
         none(
             "with a healthy target, requests that failed before the first byte",
-            &all(&|cell, seen| cell.healthy_beside && !seen.ok && !seen.began),
+            &all(&|cell, seen| {
+                cell.healthy_beside && !seen.ok && !seen.began && seen.intelligible
+            }),
+        ),
+        none(
+            "with a healthy target, answers that are garbled from their first byte",
+            &all(&|cell, seen| cell.healthy_beside && !seen.began && !seen.intelligible),
         ),
         none("answers that did not end as the protocols say", &all(&|_, seen| !seen.well_formed)),
         none("answers that never came", &all(&|_, seen| seen.status == 0)),
         none(
             "failures whose error has no type or message",
-            &all(&|_, seen| !seen.ok && seen.well_formed && seen.message.is_none()),
+            &all(&|_, seen| {
+                !seen.ok && seen.well_formed && seen.intelligible && seen.message.is_none()
+            }),
         ),
     ]
 }
