@@ -16,12 +16,10 @@ pub const ERROR_CONTENT_TYPE: &str = "application/json";
 
 /// The status of an error answer.
 ///
-/// That of the kind, but for what a client library of the dialect would misread: the AWS libraries
-/// send a request again after a 408.
+/// That of the kind, but that AWS answers 403 to a credential it does not know.
 pub fn error_status(dialect: Dialect, error: &Error) -> u16 {
     match (dialect, error.kind) {
         (Dialect::Bedrock, Kind::Unauthorized) => 403,
-        (Dialect::Bedrock, Kind::RequestTimeout) => 400,
         _ => error.kind.status(),
     }
 }
