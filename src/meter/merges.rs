@@ -36,6 +36,7 @@ pub(super) struct Merges {
 
 /// Tokens by prefix. Nodes are numbered level by level, so that the children of a node have
 /// consecutive numbers.
+#[derive(Default)]
 struct Trie {
     first_child: Vec<u32>,
     label: Vec<u8>,
@@ -49,28 +50,50 @@ impl Merges {
             (0..bpe.vocab_size() as Token).map(|token| bpe.decode(&[token])).collect();
         let ranks: HashMap<&[u8], Token, RandomState> =
             texts.iter().zip(0..).map(|(text, token)| (text.as_slice(), token)).collect();
-        let mut halves = vec![(NONE, NONE); texts.len()];
-        let mut merged = HashMap::with_capacity_and_hasher(texts.len(), RandomState::new());
+        let lengths = texts.iter().map(|text| u8::try_from(text.len()).unwrap_or(0)).collect();
+        let mut merges = Self {
+            halves: vec![(NONE, NONE); texts.len()],
+            merged: HashMap::with_capacity_and_hasher(texts.len(), RandomState::new()),
+            lengths,
+            shorter: Vec::new(),
+            tokens: Trie::default(),
+        };
         for (text, token) in texts.iter().zip(0..) {
             if text.len() == 1 {
-                halves[token as usize] = (token, token);
-            } else if let Some((left, right)) = last_merge(text, &ranks) {
-                halves[token as usize] = (left, right);
-                merged.insert(pair(left, right), token);
+                merges.halves[token as usize] = (token, token);
+            } else if let Some((left, right)) = merges.last_merge(text, &ranks) {
+                merges.halves[token as usize] = (left, right);
+                merges.merged.insert(pair(left, right), token);
             }
         }
         // What no merge leads to can only be a piece by itself, and a long piece is none.
         let mut sorted: Vec<(&[u8], Token)> = texts
             .iter()
             .zip(0..)
-            .filter(|&(_, token)| halves[token as usize].0 != NONE)
+            .filter(|&(_, token)| merges.halves[token as usize].0 != NONE)
             .map(|(text, token)| (text.as_slice(), token))
             .collect();
         sorted.sort_unstable();
-        let (tokens, shorter) = Trie::new(&sorted, texts.len());
-        // The longest token of the six vocabularies has 128 bytes.
-        let lengths = texts.iter().map(|text| u8::try_from(text.len()).unwrap_or(0)).collect();
-        Self { halves, merged, lengths, shorter, tokens }
+        (merges.tokens, merges.shorter) = Trie::new(&sorted, texts.len());
+        merges
+    }
+
+    /// The last merge on the way to a token, from the merges of all lower ranks: the one split into two
+    /// tokens that stay apart until this merge. None if no merge leads to it. A token is ranked above
+    /// the two it is merged from, because it was learnt after them.
+    fn last_merge(
+        &self,
+        text: &[u8],
+        ranks: &HashMap<&[u8], Token, RandomState>,
+    ) -> Option<(Token, Token)> {
+        let known = |part: &[u8]| {
+            let token = *ranks.get(part)?;
+            (self.halves[token as usize].0 != NONE).then_some(token)
+        };
+        (1..text.len()).find_map(|middle| {
+            let (left, right) = (known(&text[..middle])?, known(&text[middle..])?);
+            self.neighbours(left, right).then_some((left, right))
+        })
     }
 
     /// The tokens of one piece.
@@ -147,20 +170,6 @@ fn pair(left: Token, right: Token) -> u64 {
     u64::from(left) << 32 | u64::from(right)
 }
 
-/// Encodes the bytes of a token the textbook way and returns its last merge; none if they do not come
-/// out as this one token.
-fn last_merge(text: &[u8], ranks: &HashMap<&[u8], Token, RandomState>) -> Option<(Token, Token)> {
-    let mut starts: Vec<usize> = (0..=text.len()).collect();
-    while starts.len() > 3 {
-        let (_, at) = (0..starts.len() - 2)
-            .filter_map(|at| Some((*ranks.get(&text[starts[at]..starts[at + 2]])?, at)))
-            .min()?;
-        starts.remove(at + 1);
-    }
-    let middle = *starts.get(1)?;
-    Some((*ranks.get(&text[..middle])?, *ranks.get(&text[middle..])?))
-}
-
 impl Trie {
     /// From tokens in byte order. Also returns, for each token, its longest proper prefix.
     fn new(sorted: &[(&[u8], Token)], tokens: usize) -> (Self, Vec<Token>) {
@@ -228,5 +237,78 @@ impl Positions {
 
     fn contains(&self, position: usize) -> bool {
         self.0[position / 64] & 1 << (position % 64) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::meter::Vocabulary;
+
+    /// The textbook way: merge the lowest-ranked pair, the leftmost of equals, until none is left.
+    fn textbook(text: &[u8], ranks: &HashMap<Vec<u8>, Token>) -> Vec<Token> {
+        let mut starts: Vec<usize> = (0..=text.len()).collect();
+        let lowest = |starts: &[usize]| {
+            (0..starts.len().saturating_sub(2))
+                .filter_map(|at| Some((*ranks.get(&text[starts[at]..starts[at + 2]])?, at)))
+                .min()
+        };
+        while let Some((_, at)) = lowest(&starts) {
+            starts.remove(at + 1);
+        }
+        starts.windows(2).map(|part| ranks[&text[part[0]..part[1]]]).collect()
+    }
+
+    fn ranks(bpe: &CoreBpe) -> HashMap<Vec<u8>, Token> {
+        (0..bpe.vocab_size() as Token).map(|token| (bpe.decode(&[token]), token)).collect()
+    }
+
+    #[test]
+    fn every_tokens_last_merge_is_the_textbooks() {
+        for vocabulary in Vocabulary::ALL {
+            let loaded = vocabulary.load();
+            let merges = &loaded.long().merges;
+            let ranks = ranks(loaded.bpe);
+            // Every token would take minutes without optimisation; these are spread over all ranks.
+            for token in (0..loaded.bpe.vocab_size() as Token).step_by(13) {
+                let text = loaded.bpe.decode(&[token]);
+                let reached = textbook(&text, &ranks) == [token];
+                assert_eq!(merges.halves[token as usize].0 != NONE, reached, "{text:?}");
+                if reached {
+                    let (left, right) = merges.halves[token as usize];
+                    assert!(text.len() == 1 || (left < token && right < token), "{text:?}");
+                }
+            }
+        }
+    }
+
+    static RANKS: std::sync::OnceLock<[HashMap<Vec<u8>, Token>; 2]> = std::sync::OnceLock::new();
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn encodes_as_the_textbook_does(parts in prop::collection::vec(
+            prop_oneof![
+                "[ab]{1,40}", "[a-z]{1,30}", "[ \\t]{1,90}", "[\r\n ]{1,30}", "[!=/-]{1,40}", "[ก-๙]{1,20}",
+                "[一-丟]{1,20}", "\\PC{1,20}", "(na|an|banana){1,9}",
+            ],
+            1..4,
+        )) {
+            let text = parts.concat();
+            for vocabulary in [Vocabulary::O200k, Vocabulary::DeepSeekV3] {
+                let loaded = vocabulary.load();
+                let ranks = RANKS.get_or_init(|| {
+                    [Vocabulary::O200k, Vocabulary::DeepSeekV3].map(|v| ranks(v.load().bpe))
+                });
+                let ranks = &ranks[usize::from(vocabulary == Vocabulary::DeepSeekV3)];
+                prop_assert_eq!(
+                    loaded.long().merges.encode(text.as_bytes()),
+                    textbook(text.as_bytes(), ranks)
+                );
+            }
+        }
     }
 }

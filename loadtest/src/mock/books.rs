@@ -202,7 +202,7 @@ impl Books {
     pub(super) fn open(&self, endpoint: Endpoint, mut record: Record) -> Arc<Entry> {
         record.sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         record.time_unix_us = unix_us();
-        record.endpoint = endpoint.as_str().to_owned();
+        endpoint.as_str().clone_into(&mut record.endpoint);
         for leak in &record.leaks {
             *lock(&self.leaks).entry(leak.clone()).or_default() += 1;
         }

@@ -223,8 +223,7 @@ fn status(name: &str, argument: Option<&str>) -> Result<Fault, String> {
     }
     let retry_after = match argument {
         None if status == 429 => RetryAfter::Seconds(1),
-        None => RetryAfter::Unsaid,
-        Some("none") => RetryAfter::Unsaid,
+        None | Some("none") => RetryAfter::Unsaid,
         Some(text) => {
             let (kind, number) = text.split_once(':').unwrap_or(("", text));
             match (kind, number.strip_suffix("ms")) {

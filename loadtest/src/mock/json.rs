@@ -103,12 +103,11 @@ impl<'a> Object<'a> {
             .into_iter()
             .flatten()
             .enumerate()
-            .map(|(index, value)| match value.as_object() {
-                Some(map) => Ok(Object { dialect, map }),
-                None => {
+            .map(|(index, value)| {
+                value.as_object().map(|map| Object { dialect, map }).ok_or_else(|| {
                     let param = format!("{name}[{index}]");
-                    Err(Problem::wrong_type(dialect, &param, "an object", value))
-                }
+                    Problem::wrong_type(dialect, &param, "an object", value)
+                })
             })
             .collect()
     }

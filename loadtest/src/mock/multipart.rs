@@ -44,7 +44,7 @@ pub(super) fn parse(content_type: &str, body: &Bytes) -> Result<Vec<Part>, &'sta
         let content = at + end + 4;
         let rest = &body[content - 2..];
         let length = memmem::find(rest, between.as_bytes()).ok_or("a part has no end")?;
-        let length = length.checked_sub(2).unwrap_or_default();
+        let length = length.saturating_sub(2);
         parts.push(part(&head, body.slice(content..content + length))?);
         at = content + length + 2;
     }

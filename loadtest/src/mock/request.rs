@@ -62,6 +62,7 @@ impl FromStr for Chunking {
 
 /// What the test asks of this one answer, in `x-mock-*` headers.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a header of its own")]
 pub(super) struct Knobs {
     pub(super) fault: Option<Fault>,
     pub(super) tokens: Option<u32>,

@@ -285,9 +285,7 @@ fn checks(cells: &[Cell]) -> Vec<Check> {
     vec![
         none(
             "with a healthy target, requests that failed before the first byte",
-            &all(&|cell, seen| {
-                cell.healthy_beside && !seen.ok && !seen.began && seen.intelligible
-            }),
+            &all(&|cell, seen| cell.healthy_beside && !seen.ok && !seen.began && seen.intelligible),
         ),
         none(
             "with a healthy target, answers that are garbled from their first byte",

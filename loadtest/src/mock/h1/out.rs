@@ -17,6 +17,7 @@ use crate::mock::outbound::{Gone, Head};
 const AHEAD_BYTES_MAX: usize = 256 << 10;
 
 /// The way back over one connection, for one answer.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one answer")]
 pub(in crate::mock) struct Out<'a> {
     io: &'a TcpStream,
     inbox: &'a mut BytesMut,

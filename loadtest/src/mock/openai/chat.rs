@@ -13,6 +13,7 @@ use crate::mock::scene::Scene;
 use crate::mock::script::{Ask, Finish, Script, Step, Usage};
 
 /// What only this format asks for.
+#[derive(Clone, Copy)]
 struct Options {
     include_usage: bool,
     refusal: bool,
@@ -48,10 +49,10 @@ pub(in crate::mock) fn chat(scene: &Scene<'_>, object: Object<'_>) -> Result<Rep
         parts::content(&mut reading, *message, &param)?;
     }
     ask.prompt = scene.prompt(reading);
-    if !answered {
-        ask.calls = parts::calls(object, scene.tool_calls())?;
-    } else {
+    if answered {
         parts::calls(object, 0)?;
+    } else {
+        ask.calls = parts::calls(object, scene.tool_calls())?;
     }
     ask.reasoning = object.string("reasoning_effort")?.is_some_and(|effort| effort != "none");
     ask.document = parts::document(object.object("response_format")?)?;
@@ -193,7 +194,7 @@ impl Chunks {
         }
     }
 
-    fn completion(scene: &Scene<'_>, ask: &Ask, options: &Options) -> Self {
+    fn completion(scene: &Scene<'_>, ask: &Ask, options: Options) -> Self {
         Self {
             head: format!(
                 "data: {{\"id\":\"cmpl-{:016x}\",\"object\":\"text_completion\",\"created\":{},\"model\":{},\"choices\":[",
@@ -326,7 +327,7 @@ pub(in crate::mock) fn completion(scene: &Scene<'_>, object: Object<'_>) -> Resu
     ask.prompt = scene.prompt(reading);
     let options = options(scene, object)?;
     if ask.stream {
-        let encoder = Chunks::completion(scene, &ask, &options);
+        let encoder = Chunks::completion(scene, &ask, options);
         return Ok(scene.stream(&ask, "text/event-stream; charset=utf-8", encoder));
     }
     let script = scene.script(&ask);

@@ -1,5 +1,6 @@
 //! A plain HTTP/1.1 client for tests: blocking, one connection a call, nothing hidden.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -55,9 +56,9 @@ impl Answer {
 pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: mock\r\n");
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
-    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    let _ = write!(text, "content-length: {}\r\n\r\n{body}", body.len());
     text
 }
 

@@ -37,11 +37,11 @@ fn a_connection_carries_many_requests_in_any_framing() {
     let mut chunked =
         String::from("POST /v1/chat/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n");
     for piece in body.as_bytes().chunks(7) {
-        chunked.push_str(&format!(
-            "{:x};ext=1\r\n{}\r\n",
-            piece.len(),
-            std::str::from_utf8(piece).unwrap()
-        ));
+        let piece = std::str::from_utf8(piece).unwrap();
+        let _ = std::fmt::Write::write_fmt(
+            &mut chunked,
+            format_args!("{:x};ext=1\r\n{piece}\r\n", piece.len()),
+        );
     }
     chunked.push_str("0\r\ntrailer: x\r\n\r\n");
     // Two at once, the second begins before the first is answered.
@@ -106,16 +106,12 @@ async fn exchange(
             let status = response.status().as_u16();
             let (mut read, mut ended, mut incoming) = (Vec::new(), true, response.into_body());
             while let Some(chunk) = incoming.data().await {
-                match chunk {
-                    Ok(chunk) => {
-                        let _ = incoming.flow_control().release_capacity(chunk.len());
-                        read.extend_from_slice(&chunk);
-                    }
-                    Err(_) => {
-                        ended = false;
-                        break;
-                    }
-                }
+                let Ok(chunk) = chunk else {
+                    ended = false;
+                    break;
+                };
+                let _ = incoming.flow_control().release_capacity(chunk.len());
+                read.extend_from_slice(&chunk);
             }
             (Some(status), read, ended)
         }
@@ -168,7 +164,7 @@ fn frame(event: &Value) -> Vec<u8> {
     if text.len() < 126 {
         bytes.push(0x80 | text.len() as u8);
     } else {
-        bytes.push(0x80 | 126);
+        bytes.push(0x80 | 0x7e);
         bytes.extend_from_slice(&(text.len() as u16).to_be_bytes());
     }
     bytes.extend_from_slice(&[0; 4]);
