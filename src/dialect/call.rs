@@ -107,7 +107,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn of(headers: &HeaderMap, query: Option<&str>) -> Self {
+    /// Only looked at on the paths that several clients share.
+    fn of(path: &str, query: Option<&str>, headers: &HeaderMap) -> Self {
+        if !path.starts_with("/v1/models") && path != "/v1/rerank" {
+            return Self::default();
+        }
         Self {
             anthropic: headers.contains_key("anthropic-version"),
             gemini: headers.contains_key("x-goog-api-key")
@@ -138,7 +142,7 @@ pub fn classify<'a>(
     if let Some(rest) = path.strip_prefix("/passthrough/") {
         return passthrough(path, rest, content_type);
     }
-    let client = Client::of(headers, query);
+    let client = Client::of(path, query, headers);
     let place = bedrock::place(path)
         .or_else(|| gemini::place(path, client))
         .or_else(|| cohere::place(path, client))

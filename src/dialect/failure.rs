@@ -107,8 +107,12 @@ pub fn heartbeat(dialect: Dialect, framing: Framing) -> Option<Bytes> {
     }
 }
 
-/// How an answer streams, by its content type. `None` if it does not.
+/// How an answer streams, by its content type. `None` if it does not, or if its frames are none of
+/// weir's business: whether a passthrough's stream is complete is not known here.
 pub fn framing(endpoint: Endpoint, content_type: Option<&str>) -> Option<Framing> {
+    if matches!(endpoint, Endpoint::Passthrough | Endpoint::Files | Endpoint::Batches) {
+        return None;
+    }
     let media_type = content_type?.split(';').next()?.trim();
     if media_type.eq_ignore_ascii_case("text/event-stream") {
         Some(Framing::Sse)

@@ -184,9 +184,10 @@ impl StreamObserver {
         self.facts.usage.filter(|usage| usage.input > 0)
     }
 
-    /// Whether the answer is complete, without an error: nothing is lost if the stream ends here.
+    /// Whether the answer is complete: there was one, without an error, and nothing is lost if the
+    /// stream ends here. A stream that ends without having said anything is not.
     pub fn finished(&self) -> bool {
-        self.facts.finished && !self.facts.failed
+        self.facts.finished && self.facts.said == Said::Something
     }
 
     /// The model that the answer names.
@@ -210,6 +211,15 @@ impl StreamObserver {
     }
 }
 
+/// What a stream has said so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Said {
+    #[default]
+    Nothing,
+    Something,
+    Error,
+}
+
 /// What an observer remembers of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -217,7 +227,7 @@ pub(super) struct Facts {
     usage: Option<Usage>,
     usage_complete: bool,
     finished: bool,
-    failed: bool,
+    said: Said,
     model: Option<String>,
     finish_reason: Option<String>,
     sequence_number: Option<u64>,
@@ -268,6 +278,9 @@ impl<'o> Run<'o> {
     }
 
     pub fn observed(mut self, bytes: usize) -> Observed {
+        if self.observed.content && self.facts.said == Said::Nothing {
+            self.facts.said = Said::Something;
+        }
         if !self.withheld.is_empty() {
             self.observed.forward = Forward::Spans(between(&self.withheld, bytes));
         }
@@ -392,7 +405,7 @@ impl Frame<'_> {
 
     /// The provider's own error.
     pub fn error(&mut self, error: StreamError) {
-        self.facts.failed = true;
+        self.facts.said = Said::Error;
         self.observed.error.get_or_insert(error);
     }
 

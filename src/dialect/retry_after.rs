@@ -93,6 +93,11 @@ fn scaled(value: &str, unit_s: f64) -> Option<Duration> {
     Some(Duration::from_secs_f64((number(value)? * unit_s).min(RETRY_AFTER_MAX.as_secs_f64())))
 }
 
+/// A delay that stands in a body (`34.5s`).
+pub(super) fn retry_delay(value: &str) -> Option<Duration> {
+    units(value).map(|delay| delay.min(RETRY_AFTER_MAX))
+}
+
 /// `1h2m3.5s`, `6m0s`, `17ms`.
 fn units(value: &str) -> Option<Duration> {
     let mut total_s = 0.0;

@@ -5,7 +5,9 @@
 //! or the provider itself.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
+use super::retry_after::retry_delay;
 use crate::error::Kind;
 use crate::wire::json::{self, Value};
 
@@ -29,6 +31,9 @@ pub struct StreamError {
     pub retryable: bool,
     /// What it counts as.
     pub kind: Kind,
+    /// When the provider wants to be asked again, where it says so in the error itself (Google's
+    /// `RetryInfo`).
+    pub retry_after: Option<Duration>,
 }
 
 impl StreamError {
@@ -41,16 +46,17 @@ impl StreamError {
             code: code.map(|word| cut(word, WORD_BYTES_MAX)),
             retryable: kind.retryable(),
             kind,
+            retry_after: None,
         }
     }
 
     /// The value of an `error` member: an object with `message`, `type` or `status`, and `code`, or
     /// a plain string.
-    pub(super) fn from_value(error: Value<'_>) -> Self {
+    pub fn from_value(error: Value<'_>) -> Self {
         if let Some(message) = error.as_str() {
             return Self::new(&message, None, None);
         }
-        let (mut message, mut error_type, mut code) = (None, None, None);
+        let (mut message, mut error_type, mut code, mut retry_after) = (None, None, None, None);
         for member in error.members() {
             match member.key {
                 b"message" => message = word(member.value),
@@ -58,11 +64,28 @@ impl StreamError {
                 b"type" if member.value.raw() == b"\"error\"" => {}
                 b"type" | b"status" => error_type = word(member.value).or(error_type),
                 b"code" => code = word(member.value),
+                b"details" => {
+                    let delays = member.value.items().filter_map(|detail| detail.get("retryDelay"));
+                    let delays = delays.filter_map(|delay| retry_delay(&delay.as_str()?));
+                    retry_after = delays.max();
+                }
                 _ => {}
             }
         }
         let message = message.unwrap_or_else(|| String::from_utf8_lossy(error.raw()));
-        Self::new(&message, error_type.as_deref(), code.as_deref())
+        let error = Self::new(&message, error_type.as_deref(), code.as_deref());
+        Self { retry_after, ..error }
+    }
+
+    /// The error that the body of an answer other than 2xx reports, in any dialect's shape. `None`
+    /// if it is not JSON.
+    pub fn from_body(body: &[u8]) -> Option<Self> {
+        let document = json::lazy(body);
+        // Google wraps the error of a stream that was asked for as an array in one.
+        let document = document.items().next().unwrap_or(document);
+        let error = document.get("error").filter(|error| !error.is_null());
+        (document.kind() == Some(json::Kind::Object))
+            .then(|| Self::from_value(error.unwrap_or(document)))
     }
 }
 
@@ -187,6 +210,27 @@ mod tests {
     fn a_long_message_is_cut_between_characters() {
         let error = StreamError::new(&"é".repeat(MESSAGE_BYTES_MAX), None, None);
         assert!(error.message.len() <= MESSAGE_BYTES_MAX);
+    }
+
+    #[test]
+    fn bodies_of_every_dialect() {
+        let read = |body: &str| StreamError::from_body(body.as_bytes()).map(|error| error.message);
+        assert_eq!(read(r#"{"error":{"message":"a"}}"#).as_deref(), Some("a"));
+        assert_eq!(read(r#"{"error":"a"}"#).as_deref(), Some("a"));
+        assert_eq!(read(r#"[{"error":{"message":"a"}}]"#).as_deref(), Some("a"));
+        assert_eq!(read(r#"{"id":"1","message":"a"}"#).as_deref(), Some("a"));
+        assert_eq!(read(r#"{"detail":"a"}"#).as_deref(), Some(r#"{"detail":"a"}"#));
+        assert_eq!(read("<html>"), None);
+        assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn google_says_when_to_come_back() {
+        let body = br#"{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED","details":[
+            {"@type":"type.googleapis.com/google.rpc.QuotaFailure"},
+            {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.5s"}]}}"#;
+        let error = StreamError::from_body(body).expect("is JSON");
+        assert_eq!(error.retry_after, Some(Duration::from_millis(34_500)));
     }
 
     #[test]

@@ -150,6 +150,7 @@ fn framings_and_heartbeats() {
     assert_eq!(framing(Endpoint::ChatCompletions, sse), Some(Framing::Sse));
     assert_eq!(framing(Endpoint::ChatCompletions, Some("application/json")), None);
     assert_eq!(framing(Endpoint::ChatCompletions, None), None);
+    assert_eq!(framing(Endpoint::Passthrough, sse), None);
     assert_eq!(
         framing(Endpoint::StreamGenerateContent, Some("application/json; charset=UTF-8")),
         Some(Framing::JsonArray)
