@@ -12,7 +12,7 @@ ci: fmt-check lint deny typos test sdk
 
 # All Rust tests
 test:
-    cargo nextest run --workspace --profile ci
+    cargo nextest run --workspace --profile ci --no-fail-fast
     cargo test --doc --workspace
 
 # Real client libraries against weir and its simulated upstreams

@@ -23,7 +23,7 @@ const TAIL_BYTES_MAX: usize = 64 << 10;
 /// The most text that waits for a vocabulary.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 /// How long [`Counter::finish`] waits for a vocabulary.
-const LOAD_TIME_MAX: Duration = Duration::from_secs(5);
+const LOAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Capacity that an idle counter may keep.
 const KEPT_BYTES: usize = 4 << 10;
 
@@ -156,6 +156,11 @@ impl Counter {
         // Without it the total is an estimate.
         let _ = tokio::time::timeout(LOAD_TIME_MAX, loaded).await;
         self.total()
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.tail.capacity()
     }
 
     fn append(&mut self, text: &str) {

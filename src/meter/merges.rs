@@ -19,8 +19,13 @@ use ahash::RandomState;
 use tiktoken::CoreBpe;
 
 type Token = u32;
+type Ranks<'a> = HashMap<&'a [u8], Token, RandomState>;
 
 const NONE: u32 = u32::MAX;
+/// The longest token of the six vocabularies, so all of the text that the choice of a token looks at.
+const TOKEN_BYTES_MAX: usize = 128;
+/// The longest repetition, in tokens, that is recognised.
+const PERIOD_TOKENS_MAX: usize = 4;
 
 /// The merge rules of a vocabulary, and its tokens by prefix.
 pub(super) struct Merges {
@@ -48,20 +53,19 @@ impl Merges {
     pub fn new(bpe: &CoreBpe) -> Self {
         let texts: Vec<Vec<u8>> =
             (0..bpe.vocab_size() as Token).map(|token| bpe.decode(&[token])).collect();
-        let ranks: HashMap<&[u8], Token, RandomState> =
+        let ranks: Ranks<'_> =
             texts.iter().zip(0..).map(|(text, token)| (text.as_slice(), token)).collect();
-        let lengths = texts.iter().map(|text| u8::try_from(text.len()).unwrap_or(0)).collect();
         let mut merges = Self {
             halves: vec![(NONE, NONE); texts.len()],
             merged: HashMap::with_capacity_and_hasher(texts.len(), RandomState::new()),
-            lengths,
+            lengths: texts.iter().map(|text| u8::try_from(text.len()).unwrap_or(0)).collect(),
             shorter: Vec::new(),
             tokens: Trie::default(),
         };
         for (text, token) in texts.iter().zip(0..) {
             if text.len() == 1 {
                 merges.halves[token as usize] = (token, token);
-            } else if let Some((left, right)) = merges.last_merge(text, &ranks) {
+            } else if let Some((left, right)) = last_merge(text, &ranks) {
                 merges.halves[token as usize] = (left, right);
                 merges.merged.insert(pair(left, right), token);
             }
@@ -78,28 +82,12 @@ impl Merges {
         merges
     }
 
-    /// The last merge on the way to a token, from the merges of all lower ranks: the one split into two
-    /// tokens that stay apart until this merge. None if no merge leads to it. A token is ranked above
-    /// the two it is merged from, because it was learnt after them.
-    fn last_merge(
-        &self,
-        text: &[u8],
-        ranks: &HashMap<&[u8], Token, RandomState>,
-    ) -> Option<(Token, Token)> {
-        let known = |part: &[u8]| {
-            let token = *ranks.get(part)?;
-            (self.halves[token as usize].0 != NONE).then_some(token)
-        };
-        (1..text.len()).find_map(|middle| {
-            let (left, right) = (known(&text[..middle])?, known(&text[middle..])?);
-            self.neighbours(left, right).then_some((left, right))
-        })
-    }
-
     /// The tokens of one piece.
     pub fn encode(&self, piece: &[u8]) -> Vec<Token> {
         let mut encoded: Vec<Token> = Vec::with_capacity(piece.len() / 6);
         let mut dead = Positions::new(piece.len() + 1);
+        let mut last_dead = 0;
+        let mut checked = Checked::new();
         let mut at = 0;
         let mut candidate = self.tokens.longest(piece);
         while at < piece.len() {
@@ -107,22 +95,51 @@ impl Merges {
                 // Every byte is a token, so the first position always has a way on.
                 let Some(last) = encoded.pop() else { break };
                 dead.insert(at);
+                last_dead = last_dead.max(at);
                 at -= self.length(last);
                 candidate = self.shorter[last as usize];
                 continue;
             }
             let next = at + self.length(candidate);
             let fits = !dead.contains(next)
-                && encoded.last().is_none_or(|&last| self.neighbours(last, candidate));
+                && encoded.last().is_none_or(|&last| {
+                    checked.or_insert(last, candidate, || self.neighbours(last, candidate))
+                });
             if fits {
                 encoded.push(candidate);
-                at = next;
+                at = self.repeat(piece, next, last_dead, &mut encoded);
                 candidate = self.tokens.longest(&piece[at..]);
             } else {
                 candidate = self.shorter[candidate as usize];
             }
         }
         encoded
+    }
+
+    /// Where the text goes on as it did, so does its encoding: repeats the last tokens for as long as
+    /// the text, with all that a choice looks at, is the same as one period before. Returns the
+    /// position reached.
+    fn repeat(&self, piece: &[u8], at: usize, last_dead: usize, encoded: &mut Vec<Token>) -> usize {
+        for period in 1..=PERIOD_TOKENS_MAX {
+            let Some(before) = encoded.len().checked_sub(2 * period) else { break };
+            let (first, second) = encoded[before..].split_at(period);
+            if first != second {
+                continue;
+            }
+            let bytes = second.iter().map(|&token| self.length(token)).sum::<usize>();
+            // Nothing was refused in the last period for leading nowhere.
+            if last_dead + bytes > at {
+                break;
+            }
+            let same = common_prefix(&piece[at - bytes..], &piece[at..]);
+            let times = same.saturating_sub(TOKEN_BYTES_MAX) / bytes;
+            let tokens = encoded.len() - period..encoded.len();
+            for _ in 0..times {
+                encoded.extend_from_within(tokens.clone());
+            }
+            return at + times * bytes;
+        }
+        at
     }
 
     /// Bytes of a token.
@@ -138,32 +155,92 @@ impl Merges {
     /// stay apart if no two edges that live at the same time have a merge that comes before the ends
     /// of both; of equal ranks the leftmost merge is made first. Walked from the last merge to
     /// the first.
+    ///
+    /// That takes for granted that a token is ranked above its halves, so that merges are made in the
+    /// order of their ranks. Vocabularies that were edited after they were learnt have a few tokens
+    /// that are not; with those the two are encoded the textbook way.
     fn neighbours(&self, left: Token, right: Token) -> bool {
-        let (mut left, mut right) = (left, right);
-        let (mut left_end, mut right_end) = (NONE, NONE);
+        let (mut x, mut y) = (left, right);
+        let (mut x_end, mut y_end) = (NONE, NONE);
         loop {
-            if let Some(&merge) = self.merged.get(&pair(left, right))
-                && merge < left_end
-                && merge <= right_end
+            if let Some(&merge) = self.merged.get(&pair(x, y))
+                && merge < x_end
+                && merge <= y_end
             {
                 return false;
             }
-            let (left_half, right_half) =
-                (self.halves[left as usize].1, self.halves[right as usize].0);
-            let (left_whole, right_whole) = (left_half == left, right_half == right);
-            // The edge that was born last is undone first: a merge on the left is made before one of the
-            // same rank on the right.
-            if !right_whole && (left_whole || right >= left) {
-                right_end = right;
-                right = right_half;
-            } else if !left_whole {
-                left_end = left;
-                left = left_half;
+            let (x_halves, y_halves) = (self.halves[x as usize], self.halves[y as usize]);
+            let (x_whole, y_whole) = (x_halves.1 == x, y_halves.0 == y);
+            // The edge that was born last is undone first: of equal ranks the one on the right.
+            let (halves, whole) = if !y_whole && (x_whole || y >= x) {
+                y_end = y;
+                y = y_halves.0;
+                (y_halves, y_end)
+            } else if !x_whole {
+                x_end = x;
+                x = x_halves.1;
+                (x_halves, x_end)
             } else {
                 return true;
+            };
+            if halves.0 > whole || halves.1 > whole {
+                return self.textbook(left, right) == [left, right];
             }
         }
     }
+
+    /// The encoding of the bytes of two tokens: merges the lowest-ranked pair, the leftmost of equals,
+    /// until none is left.
+    fn textbook(&self, left: Token, right: Token) -> Vec<Token> {
+        let mut tokens = Vec::with_capacity(2 * TOKEN_BYTES_MAX);
+        self.spell(left, &mut tokens);
+        self.spell(right, &mut tokens);
+        let lowest = |tokens: &[Token]| {
+            let merge = |at: usize| self.merged.get(&pair(tokens[at], tokens[at + 1]));
+            (0..tokens.len() - 1).filter_map(|at| Some((*merge(at)?, at))).min()
+        };
+        while let Some((merged, at)) = lowest(&tokens) {
+            tokens[at] = merged;
+            tokens.remove(at + 1);
+        }
+        tokens
+    }
+
+    /// The bytes of a token, as tokens.
+    fn spell(&self, token: Token, bytes: &mut Vec<Token>) {
+        let (left, right) = self.halves[token as usize];
+        if left == token {
+            bytes.push(token);
+        } else {
+            self.spell(left, bytes);
+            self.spell(right, bytes);
+        }
+    }
+}
+
+/// Encodes the bytes of a token the textbook way and returns its last merge; none if they do not come
+/// out as this one token.
+fn last_merge(text: &[u8], ranks: &Ranks<'_>) -> Option<(Token, Token)> {
+    let rank = |from: usize, to: usize| ranks.get(&text[from..to]).copied().unwrap_or(NONE);
+    // Where each part begins, and the rank of its merge with the part behind it.
+    let mut parts: Vec<(usize, Token)> =
+        (0..text.len()).map(|at| (at, rank(at, (at + 2).min(text.len())))).collect();
+    while parts.len() > 2 {
+        let end = |at: usize| parts.get(at).map_or(text.len(), |part| part.0);
+        let at = (0..parts.len() - 1).min_by_key(|&at| parts[at].1)?;
+        if parts[at].1 == NONE {
+            return None;
+        }
+        let own = rank(parts[at].0, end(at + 3));
+        let before = at.checked_sub(1).map(|before| rank(parts[before].0, end(at + 2)));
+        parts[at].1 = own;
+        if let Some(before) = before {
+            parts[at - 1].1 = before;
+        }
+        parts.remove(at + 1);
+    }
+    let middle = parts.get(1)?.0;
+    Some((*ranks.get(&text[..middle])?, *ranks.get(&text[middle..])?))
 }
 
 fn pair(left: Token, right: Token) -> u64 {
@@ -223,6 +300,39 @@ impl Trie {
     }
 }
 
+/// How many bytes two texts begin with in common.
+fn common_prefix(left: &[u8], right: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let blocks = left.chunks_exact(BLOCK).zip(right.chunks_exact(BLOCK));
+    let from = blocks.take_while(|(left, right)| left == right).count() * BLOCK;
+    let bytes = left[from..].iter().zip(&right[from..]);
+    from + bytes.take_while(|(left, right)| left == right).count()
+}
+
+/// Answers about neighbours, of which a text asks the same again and again. Forgetful.
+struct Checked(Box<[u64]>);
+
+impl Checked {
+    const SLOTS_LOG2: u32 = 12;
+    const FITS: u64 = 1 << 63;
+
+    fn new() -> Self {
+        // No token is `NONE`, so this is no pair.
+        Self(vec![u64::MAX; 1 << Self::SLOTS_LOG2].into())
+    }
+
+    fn or_insert(&mut self, left: Token, right: Token, check: impl FnOnce() -> bool) -> bool {
+        let pair = pair(left, right);
+        // Fibonacci hashing: the high bits of a multiplication by 2^64 over the golden ratio.
+        let slot = pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::SLOTS_LOG2);
+        let slot = &mut self.0[slot as usize];
+        if *slot & !Self::FITS != pair {
+            *slot = pair | if check() { Self::FITS } else { 0 };
+        }
+        *slot & Self::FITS != 0
+    }
+}
+
 /// A set of positions, one bit each.
 struct Positions(Vec<u64>);
 
@@ -267,7 +377,8 @@ mod tests {
 
     #[test]
     fn every_tokens_last_merge_is_the_textbooks() {
-        for vocabulary in Vocabulary::ALL {
+        // The smallest of the published ones, and the one with tokens ranked below their halves.
+        for vocabulary in [Vocabulary::Cl100k, Vocabulary::MistralV3] {
             let loaded = vocabulary.load();
             let merges = &loaded.long().merges;
             let ranks = ranks(loaded.bpe);
@@ -276,9 +387,9 @@ mod tests {
                 let text = loaded.bpe.decode(&[token]);
                 let reached = textbook(&text, &ranks) == [token];
                 assert_eq!(merges.halves[token as usize].0 != NONE, reached, "{text:?}");
-                if reached {
+                if reached && text.len() > 1 {
                     let (left, right) = merges.halves[token as usize];
-                    assert!(text.len() == 1 || (left < token && right < token), "{text:?}");
+                    assert_eq!(merges.merged[&pair(left, right)], token);
                 }
             }
         }
@@ -287,7 +398,7 @@ mod tests {
     static RANKS: std::sync::OnceLock<[HashMap<Vec<u8>, Token>; 2]> = std::sync::OnceLock::new();
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
         #[test]
         fn encodes_as_the_textbook_does(parts in prop::collection::vec(
@@ -296,14 +407,14 @@ mod tests {
                 "[一-丟]{1,20}", "\\PC{1,20}", "(na|an|banana){1,9}",
             ],
             1..4,
-        )) {
-            let text = parts.concat();
-            for vocabulary in [Vocabulary::O200k, Vocabulary::DeepSeekV3] {
+        ), times in prop_oneof![4 => Just(1), 1 => 2..40usize]) {
+            let text = parts.concat().repeat(times);
+            for vocabulary in [Vocabulary::Cl100k, Vocabulary::MistralV3] {
                 let loaded = vocabulary.load();
                 let ranks = RANKS.get_or_init(|| {
-                    [Vocabulary::O200k, Vocabulary::DeepSeekV3].map(|v| ranks(v.load().bpe))
+                    [Vocabulary::Cl100k, Vocabulary::MistralV3].map(|v| ranks(v.load().bpe))
                 });
-                let ranks = &ranks[usize::from(vocabulary == Vocabulary::DeepSeekV3)];
+                let ranks = &ranks[usize::from(vocabulary == Vocabulary::MistralV3)];
                 prop_assert_eq!(
                     loaded.long().merges.encode(text.as_bytes()),
                     textbook(text.as_bytes(), ranks)
