@@ -55,6 +55,13 @@ pub struct Call<'a> {
     pub(super) model_span: Option<Range<usize>>,
 }
 
+impl Call<'_> {
+    /// Whether its body is a JSON object.
+    pub fn is_json(&self) -> bool {
+        self.body == BodyKind::Json
+    }
+}
+
 /// Where a dialect places a path. Built by the dialects' own `place` functions.
 pub(super) struct Place<'a> {
     pub endpoint: Endpoint,

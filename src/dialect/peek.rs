@@ -37,6 +37,14 @@ pub struct Peeked {
     pub(super) model_spans: Vec<Range<usize>>,
 }
 
+impl Peeked {
+    /// The same of a request that is forwarded as it is, whatever it says.
+    #[must_use]
+    pub fn unchanged(self) -> Self {
+        Self { usage: UsageOption::Unasked, model_spans: Vec::new(), ..self }
+    }
+}
+
 /// What a request says about usage in a stream, and what weir has to add to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum UsageOption {

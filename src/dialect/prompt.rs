@@ -1,19 +1,15 @@
 //! The text of a prompt, for when it has to be counted here.
 
-use super::call::{BodyKind, Call};
 use super::text::{TextKind, TextSink, Texts, channel};
 use super::{Dialect, anthropic, bedrock, cohere, gemini, openai};
 use crate::wire::json::{Value, lazy};
 
-/// Hands the text of a prompt to `sink`, each piece on a channel of its own. Images, audio and tool
+/// Hands the text of a prompt, which is in a JSON body, to `sink`, each piece on a channel of its own. Images, audio and tool
 /// definitions are left out: no public tokenizer counts them.
-pub fn prompt_text(call: &Call<'_>, body: &[u8], sink: &mut dyn TextSink) {
-    if call.body != BodyKind::Json {
-        return;
-    }
+pub fn prompt_text(dialect: Dialect, body: &[u8], sink: &mut dyn TextSink) {
     let object = lazy(body);
     let prompt = &mut Prompt { texts: Texts::default(), sink, pieces: 0 };
-    match call.dialect {
+    match dialect {
         Dialect::OpenAi => openai::request::prompt(object, prompt),
         Dialect::Anthropic => anthropic::request::prompt(object, prompt),
         Dialect::Gemini => gemini::request::prompt(object, prompt),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::head::Head;
 use super::settle::Settlement;
 use crate::clock::Instant;
-use crate::dialect::{self, Peeked};
+use crate::dialect::{self, Endpoint, Peeked};
 use crate::error::{Error, Kind};
 use crate::limit::{Estimate, Limits};
 use crate::meter;
@@ -47,7 +47,7 @@ pub(super) fn admit(
 ) -> Result<Admitted, Error> {
     settlement.body_in(&body);
     let call = head.call()?;
-    let peeked = dialect::peek(&call, &body, plan.bounds.json_depth)?;
+    let peeked = peek(plan, head, &caller, &body)?;
     let model: Option<Arc<str>> = peeked.model.as_deref().map(Into::into);
     settlement.asked(model.as_deref(), peeked.stream, peeked.user.as_deref());
     if let Some(model) = &model
@@ -76,6 +76,20 @@ pub(super) fn admit(
         pools: chosen.pools,
         deadline,
     })
+}
+
+/// Reads what the request says of itself. What is passed through is not changed, and what is wrong
+/// with it is for the provider to say; but a caller who may not use every model is not let past with
+/// a body in which weir and the provider could read different ones.
+fn peek(plan: &Plan, head: &Head, caller: &Caller, body: &[u8]) -> Result<Peeked, Error> {
+    let peeked = dialect::peek(&head.read_call()?, body, plan.bounds.json_depth);
+    match peeked {
+        Ok(peeked) if head.endpoint == Endpoint::Passthrough => Ok(peeked.unchanged()),
+        Err(_) if head.endpoint == Endpoint::Passthrough && caller.may_use_all() => {
+            Ok(Peeked::default())
+        }
+        peeked => peeked,
+    }
 }
 
 struct Chosen {

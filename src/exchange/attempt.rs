@@ -19,7 +19,7 @@ use super::admit::Admitted;
 use super::head::Head;
 use super::respond;
 use crate::clock::{Duration, Instant};
-use crate::dialect::{self, Endpoint, StreamObserver};
+use crate::dialect::{self, Endpoint, StreamError, StreamObserver};
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pool, Target};
@@ -63,6 +63,8 @@ pub(super) struct Stream {
     pub(super) observer: StreamObserver,
     /// What arrived while it was probed, as the client gets it.
     pub(super) held: Vec<Bytes>,
+    /// The provider's own error among it, in a passthrough.
+    pub(super) error: Option<StreamError>,
     /// The upstream has sent everything.
     pub(super) ended: bool,
     pub(super) last_frame: Instant,
@@ -333,7 +335,7 @@ async fn probe(
     check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
-    let framing = match dialect::framing(order.head.endpoint, content_type) {
+    let framing = match dialect::framing(order.head.read_as, content_type) {
         // Audio, images, files: forwarded as they come.
         None if !json => Some(Framing::Opaque),
         framing => framing,
@@ -343,9 +345,8 @@ async fn probe(
     let dialect = target.provider.dialect;
     let name = model.or(order.admitted.model.as_deref()).unwrap_or_default();
     let counters = Counters::new(meter::tokenizer_for(name).vocabulary);
-    let observer = |framing| {
-        StreamObserver::new(order.head.endpoint, dialect, framing, request.usage_injected)
-    };
+    let observer =
+        |framing| StreamObserver::new(order.head.read_as, dialect, framing, request.usage_injected);
     let frame_max = order.admitted.plan.bounds.frame.as_usize();
     let probed = match framing {
         None => whole(order, session, counters, observer(Framing::Opaque)).await,
@@ -354,10 +355,11 @@ async fn probe(
                 framer: Framer::new(framing, frame_max),
                 observer: observer(framing),
                 held: Vec::new(),
+                error: None,
                 ended: false,
                 last_frame: Instant::now(),
             };
-            first_event(session, stream, counters).await
+            first_event(session, stream, counters, order.head.endpoint).await
         }
     };
     probed.map_err(|error| Box::new(with_status(error, status)))
@@ -391,18 +393,21 @@ fn check_head(head: &ResponseHeader, order: Order<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a stream up to its first good event.
+/// Reads a stream up to its first good event. What is passed through is taken as it comes.
 async fn first_event(
     session: &mut Session,
     mut stream: Stream,
     mut counters: Counters,
+    endpoint: Endpoint,
 ) -> Result<(Answer, Counters), Error> {
+    let as_it_comes = endpoint == Endpoint::Passthrough;
     let mut held_bytes = 0;
     loop {
         let Some(chunk) = session.body().await? else {
             stream.ended = true;
             let rest = stream.framer.finish();
-            if stream.framer.framing() == Framing::Opaque || stream.observer.finished() {
+            let opaque = stream.framer.framing() == Framing::Opaque;
+            if opaque || as_it_comes || stream.observer.finished() {
                 stream.held.extend(rest);
                 return Ok((Answer::Stream(Box::new(stream)), counters));
             }
@@ -415,13 +420,14 @@ async fn first_event(
             continue;
         };
         let observed = stream.observer.observe(&frames, &mut counters);
-        if let Some(error) = observed.error {
-            return Err(Error::new(error.kind, error.message));
+        match observed.error {
+            Some(error) if !as_it_comes => return Err(Error::new(error.kind, error.message)),
+            error => stream.error = error,
         }
         held_bytes += frames.len();
         stream.last_frame = Instant::now();
         hold(&mut stream.held, &frames, observed.forward);
-        if observed.content || held_bytes > PROBE_BYTES_MAX {
+        if observed.content || as_it_comes || held_bytes > PROBE_BYTES_MAX {
             return Ok((Answer::Stream(Box::new(stream)), counters));
         }
         if observed.terminal && !stream.observer.finished() {
@@ -473,6 +479,7 @@ async fn whole(
                 framer: Framer::new(Framing::Opaque, usize::MAX),
                 observer,
                 held: vec![body.freeze()],
+                error: None,
                 ended: false,
                 last_frame: Instant::now(),
             };

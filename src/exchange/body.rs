@@ -8,9 +8,8 @@ use pingora_proxy::Session;
 use crate::error::{Error, Kind};
 use crate::plan::Bounds;
 
-/// Memory reserved ahead for a body whose length the client announced. A longer one grows as it
-/// arrives, so that an announcement alone costs nothing.
-const RESERVE_BYTES_MAX: usize = 1 << 20;
+/// Bytes taken in before the worker's other requests get a turn.
+const TURN_BYTES_MAX: usize = 256 * 1024;
 
 /// Reads the whole body.
 pub(super) async fn read(session: &mut Session, bounds: &Bounds) -> Result<Bytes, Error> {
@@ -51,14 +50,21 @@ async fn collect(
         }
         return Err(Error::new(Kind::BadRequest, "The request body is longer than announced."));
     }
-    let reserve = announced.unwrap_or(2 * first.len()).clamp(first.len(), RESERVE_BYTES_MAX);
-    let mut body = BytesMut::with_capacity(reserve);
+    // An announced length, which is within the bound here, is reserved whole: memory that is not
+    // written to costs nothing, and a body that grows is copied again and again.
+    let mut body = BytesMut::with_capacity(announced.unwrap_or(2 * first.len()).max(first.len()));
     body.extend_from_slice(&first);
+    let mut turn_bytes = 0;
     while let Some(part) = next(session, bounds).await? {
         if body.len() + part.len() > bounds.body.as_usize() {
             return Err(too_large(bounds));
         }
         body.extend_from_slice(&part);
+        turn_bytes += part.len();
+        if turn_bytes > TURN_BYTES_MAX {
+            turn_bytes = 0;
+            tokio::task::yield_now().await;
+        }
     }
     Ok(body.freeze())
 }

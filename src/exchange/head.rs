@@ -26,6 +26,11 @@ pub(super) struct Head {
     pub(super) request_id: Arc<str>,
     pub(super) endpoint: Endpoint,
     pub(super) dialect: Dialect,
+    /// The endpoint as which body and answer are read: the same, but for a passthrough to an
+    /// endpoint that is known, whose tokens count like any other's.
+    pub(super) read_as: Endpoint,
+    /// The upstream's path of such a passthrough.
+    known_path: Option<Box<str>>,
     upgrade: bool,
 }
 
@@ -53,6 +58,8 @@ impl Head {
         let call = dialect::classify(&header.method, path, query, &header.headers)
             .map_err(|error| refuse(error, looks_like))?;
         let (endpoint, dialect) = (call.endpoint, call.dialect);
+        let known = known_passthrough(header, &call, plan);
+        let (known_path, read_as) = known.map_or((None, endpoint), |(path, as_)| (Some(path), as_));
         Ok(Self {
             method: header.method.clone(),
             path: path.into(),
@@ -60,6 +67,8 @@ impl Head {
             headers: header.headers.clone(),
             endpoint,
             dialect,
+            read_as,
+            known_path,
             upgrade: upgrade && endpoint == Endpoint::Realtime,
             request_id,
         })
@@ -68,6 +77,12 @@ impl Head {
     /// The call, as its dialect reads it.
     pub(super) fn call(&self) -> Result<Call<'_>, Error> {
         dialect::classify(&self.method, &self.path, self.query.as_deref(), &self.headers)
+    }
+
+    /// The call as which body and answer are read.
+    pub(super) fn read_call(&self) -> Result<Call<'_>, Error> {
+        let path = self.known_path.as_deref().unwrap_or(&self.path);
+        dialect::classify(&self.method, path, self.query.as_deref(), &self.headers)
     }
 
     /// Whether the connection is to be upgraded to a WebSocket.
@@ -85,6 +100,22 @@ impl Head {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// The upstream's path of a passthrough, and which endpoint of its provider's format that is.
+fn known_passthrough(
+    header: &pingora_http::RequestHeader,
+    call: &Call<'_>,
+    plan: &Plan,
+) -> Option<(Box<str>, Endpoint)> {
+    let pool = plan.passthrough.get(call.provider?)?;
+    let provider = &pool.targets.first()?.provider;
+    let path = dialect::upstream_path(call, &provider.base_path, None, None);
+    let known =
+        dialect::classify(&header.method, &path, header.uri.query(), &header.headers).ok()?;
+    let readable = known.dialect == provider.dialect && known.endpoint != Endpoint::Realtime;
+    let endpoint = known.endpoint;
+    readable.then(|| (path.into_boxed_str(), endpoint))
 }
 
 fn check_bounds(header: &pingora_http::RequestHeader, plan: &Plan) -> Result<(), Error> {

@@ -26,6 +26,9 @@ use crate::transport::upstream;
 use crate::wire::frame::Framing;
 use crate::wire::websocket::{self, Message};
 
+/// The longest payload of a control frame (RFC 6455, section 5.5).
+const CONTROL_BYTES_MAX: usize = 125;
+
 /// An upstream that has switched protocols.
 struct Open {
     pool: Arc<Pool>,
@@ -67,8 +70,10 @@ pub(super) async fn run(
         Err(error) if error.kind == Kind::ClientGone => Outcome::Cancelled,
         Err(error) => Outcome::Failure(error.kind),
     });
-    if let Err(error) = end {
-        settlement.broken(&error);
+    match end {
+        Ok(()) => {}
+        Err(error) if error.kind == Kind::ClientGone => return Ok(settlement.gone()),
+        Err(error) => settlement.broken(&error),
     }
     // A WebSocket's connection is never used again.
     let _ = respond::finish(session).await;
@@ -196,6 +201,7 @@ async fn carry(
     }
     let deadline = tokio::time::sleep_until(admitted.deadline.into());
     tokio::pin!(deadline);
+    let mut closing = Closing::new();
     loop {
         let step = tokio::select! {
             biased;
@@ -215,13 +221,38 @@ async fn carry(
                     Error::new(Kind::ClientGone, "The client went away.").cause(error)
                 })?;
             }
-            Step::FromClient(Ok(Some(data))) => upstream.send_upgraded(data).await?,
-            // A client that closed its side after the closing handshake is no fault.
-            Step::FromClient(Ok(None)) => return Ok(()),
+            Step::FromClient(Ok(Some(data))) => {
+                closing.observe(&data);
+                upstream.send_upgraded(data).await?;
+            }
+            Step::FromClient(Ok(None)) if closing.said || tap.closed => return Ok(()),
+            Step::FromClient(Ok(None)) => {
+                return Err(Error::new(Kind::ClientGone, "The client went away without a close."));
+            }
             Step::FromClient(Err(error)) => {
                 return Err(Error::new(Kind::ClientGone, "The client went away.").cause(error));
             }
         }
+    }
+}
+
+/// Watches whether the client says that it is about to close (RFC 6455, section 5.5.1): one that
+/// goes without a word was lost.
+struct Closing {
+    reader: websocket::Reader,
+    said: bool,
+}
+
+impl Closing {
+    fn new() -> Self {
+        // Longer messages than a control frame's are not kept.
+        Self { reader: websocket::Reader::new(CONTROL_BYTES_MAX), said: false }
+    }
+
+    fn observe(&mut self, data: &[u8]) {
+        let said = &mut self.said;
+        // A client that breaks the protocol is for the upstream to judge.
+        let _ = self.reader.push(data, |message| *said |= matches!(message, Message::Close { .. }));
     }
 }
 
@@ -230,6 +261,8 @@ struct Tap {
     reader: Option<websocket::Reader>,
     observer: StreamObserver,
     counters: Counters,
+    /// The upstream has said that it closes.
+    closed: bool,
 }
 
 impl Tap {
@@ -239,17 +272,21 @@ impl Tap {
             reader: Some(websocket::Reader::new(admitted.plan.bounds.frame.as_usize())),
             observer: StreamObserver::new(head.endpoint, dialect, Framing::Opaque, false),
             counters: Counters::new(meter::tokenizer_for(model).vocabulary),
+            closed: false,
         }
     }
 
     /// What cannot be read (a frame too large, a broken one) ends the reading, not the session.
     fn observe(&mut self, data: &Bytes) {
         let Some(reader) = &mut self.reader else { return };
-        let (observer, counters) = (&mut self.observer, &mut self.counters);
-        let read = reader.push(data, |message| {
-            if let Message::Text(text) = message {
+        let (observer, counters, closed) =
+            (&mut self.observer, &mut self.counters, &mut self.closed);
+        let read = reader.push(data, |message| match message {
+            Message::Text(text) => {
                 observer.observe_message(text, counters);
             }
+            Message::Close { .. } => *closed = true,
+            _ => {}
         });
         if read.is_err() {
             self.reader = None;

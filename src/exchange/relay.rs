@@ -106,8 +106,16 @@ impl Relay<'_> {
         let result = self.frames(upstream, &mut stream).await;
         self.settlement.observed(&stream.observer);
         match result {
-            Ok(()) if respond::finish(self.session).await => (End::Answered, Outcome::Success),
-            Ok(()) => (self.settlement.gone(), Outcome::Success),
+            Ok(()) => {
+                // A stream with the provider's own error in it is complete, but no success.
+                let said = self.settlement.said_stream_error();
+                let outcome = said.map_or(Outcome::Success, Outcome::Failure);
+                if respond::finish(self.session).await {
+                    (End::Answered, outcome)
+                } else {
+                    (self.settlement.gone(), outcome)
+                }
+            }
             Err(Broken::Gone) => (self.settlement.gone(), Outcome::Cancelled),
             Err(Broken::Upstream(error)) => {
                 let outcome = Outcome::Failure(error.kind);
@@ -122,6 +130,9 @@ impl Relay<'_> {
         upstream: &mut upstream::Session,
         stream: &mut Stream,
     ) -> Result<(), Broken> {
+        if let Some(error) = stream.error.take() {
+            self.settlement.stream_error(error);
+        }
         for piece in std::mem::take(&mut stream.held) {
             self.write(piece).await?;
         }

@@ -12,7 +12,7 @@ use super::gaps::Gaps;
 use super::head::{Head, Refusal};
 use super::{End, Gateway};
 use crate::clock::{self, Duration, Instant};
-use crate::dialect::{self, Dialect, StreamError, StreamObserver, TextSink, Usage};
+use crate::dialect::{self, Call, Dialect, StreamError, StreamObserver, TextSink, Usage};
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
 use crate::limit::{Actual, Hold};
@@ -210,6 +210,7 @@ impl Settlement {
     pub(super) fn stream_error(&mut self, error: StreamError) {
         self.record.stream_broken = true;
         self.record.error = Some(error.kind);
+        self.answer_failed(error.kind);
         self.stream_error = Some(error);
     }
 
@@ -220,7 +221,16 @@ impl Settlement {
     /// A stream broke after its first byte had reached the client.
     pub(super) fn broken(&mut self, error: &Error) {
         self.record.stream_broken = true;
+        self.answer_failed(error.kind);
         self.error(error);
+    }
+
+    /// The attempt whose answer the client was getting came to a bad end after all.
+    fn answer_failed(&mut self, kind: Kind) {
+        let answering = |attempt: &&mut AttemptRecord| attempt.outcome == AttemptOutcome::Ok;
+        if let Some(attempt) = self.record.attempts.iter_mut().find(answering) {
+            attempt.outcome = AttemptOutcome::Failed(kind);
+        }
     }
 
     pub(super) fn error(&mut self, error: &Error) {
@@ -246,7 +256,7 @@ impl Settlement {
         body: &[u8],
         mut counters: Counters,
     ) {
-        let facts = dialect::observe_body(head.endpoint, dialect, body, &mut counters);
+        let facts = dialect::observe_body(head.read_as, dialect, body, &mut counters);
         self.usage = facts.usage;
         self.counters = Some(counters);
     }
@@ -270,7 +280,7 @@ impl Settlement {
             return;
         }
         let Some(counters) = &mut self.counters else { return };
-        if !head.endpoint.metered() {
+        if !head.read_as.metered() {
             return;
         }
         let counted = counters.finish().await;
@@ -333,7 +343,7 @@ impl Drop for Settlement {
     }
 }
 
-/// Tokens of the prompt, counted on the meter's own thread.
+/// Tokens of the prompt, taken from the body and counted on the meter's own thread.
 async fn prompt(head: &Head, body: bytes::Bytes, vocabulary: Vocabulary) -> Tally {
     struct Text(String);
     impl TextSink for Text {
@@ -342,8 +352,13 @@ async fn prompt(head: &Head, body: bytes::Bytes, vocabulary: Vocabulary) -> Tall
             self.0.push('\n');
         }
     }
-    let Ok(call) = head.call() else { return Tally { tokens: 0, exact: false } };
-    let mut text = Text(String::new());
-    dialect::prompt_text(&call, &body, &mut text);
-    meter::count_off_worker(vocabulary, text.0).await
+    let Some(dialect) = head.read_call().ok().filter(Call::is_json).map(|call| call.dialect) else {
+        return Tally { tokens: 0, exact: false };
+    };
+    meter::count_off_worker(vocabulary, body, move |body| {
+        let mut text = Text(String::new());
+        dialect::prompt_text(dialect, &body, &mut text);
+        text.0.into()
+    })
+    .await
 }

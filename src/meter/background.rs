@@ -22,9 +22,12 @@ pub(super) enum Job {
     Load(Vocabulary),
     /// Build its tables for long pieces.
     LoadLong(Vocabulary),
-    /// Count a text.
-    Count { vocabulary: Vocabulary, text: Bytes, answer: oneshot::Sender<u64> },
+    /// Count a text, which is made here too.
+    Count { vocabulary: Vocabulary, text: Text, answer: oneshot::Sender<u64> },
 }
+
+/// Makes a text.
+pub(super) type Text = Box<dyn FnOnce() -> Bytes + Send>;
 
 /// The queue is full, or the thread could not be started.
 #[derive(Debug)]
@@ -67,22 +70,27 @@ fn run(job: Job) {
         Job::Count { vocabulary, text, answer } => {
             if !answer.is_closed() {
                 // The asker may have gone away meanwhile.
-                let _ = answer.send(count_lossy(vocabulary, &text));
+                let _ = answer.send(count_lossy(vocabulary, &text()));
             }
         }
     }
 }
 
-/// Counts a text on the background thread. Invalid UTF-8 counts as U+FFFD. When the queue is full the
-/// result is an estimate and says so.
-pub async fn count_off_worker(vocabulary: Vocabulary, text: impl Into<Bytes>) -> Tally {
-    let text = text.into();
+/// Counts a text on the background thread, where `text_of` makes it from `source` first: unescaping
+/// megabytes would hold a worker up as well. Invalid UTF-8 counts as U+FFFD. When the queue is full
+/// the result is an estimate from the source and says so.
+pub async fn count_off_worker(
+    vocabulary: Vocabulary,
+    source: Bytes,
+    text_of: impl FnOnce(Bytes) -> Bytes + Send + 'static,
+) -> Tally {
     let (answer, counted) = oneshot::channel();
-    let job = Job::Count { vocabulary, text: text.clone(), answer };
+    let theirs = source.clone();
+    let job = Job::Count { vocabulary, text: Box::new(move || text_of(theirs)), answer };
     if submit(job).is_ok()
         && let Ok(tokens) = counted.await
     {
         return Tally { tokens, exact: true };
     }
-    Tally { tokens: estimate::tokens_of(&text), exact: false }
+    Tally { tokens: estimate::tokens_of(&source), exact: false }
 }

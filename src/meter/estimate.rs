@@ -11,8 +11,10 @@ const OTHER_BYTES_PER_TOKEN: u64 = 3;
 
 /// Tokens of a text, from its bytes.
 pub fn tokens_of(text: &[u8]) -> u64 {
-    let ascii = text.iter().filter(|byte| byte.is_ascii()).count() as u64;
-    let other = text.len() as u64 - ascii;
+    // Summed in bytes, a few at a time, so that the compiler can use vectors.
+    let high = |part: &[u8]| u64::from(part.iter().map(|byte| byte >> 7).sum::<u8>());
+    let other: u64 = text.chunks(u8::MAX.into()).map(high).sum();
+    let ascii = text.len() as u64 - other;
     ascii.div_ceil(ASCII_BYTES_PER_TOKEN) + other.div_ceil(OTHER_BYTES_PER_TOKEN)
 }
 
@@ -31,6 +33,7 @@ mod tests {
         assert_eq!(tokens_of(b"a"), 1);
         assert_eq!(tokens_of(b"abcde"), 2);
         assert_eq!(tokens_of("漢字".as_bytes()), 2);
+        assert_eq!(tokens_of("漢字".repeat(1000).as_bytes()), 2000);
         assert_eq!(tokens_of_len(0), 0);
         assert_eq!(tokens_of_len(9), 3);
     }

@@ -34,6 +34,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether the caller may use every model.
+    pub fn may_use_all(&self) -> bool {
+        self.models.is_empty()
+    }
+
     /// Whether the caller may use the model.
     pub fn may_use(&self, model: &str) -> bool {
         self.models.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))

@@ -129,6 +129,18 @@ fn the_usage_frame_that_weir_asked_for_stays_with_weir() {
     }
 }
 
+/// The access log's line of a request.
+fn logged(weir: &Weir, id: &str) -> serde_json::Value {
+    let wanted = format!("\"request_id\":\"{id}\"");
+    for _ in 0..200 {
+        if let Some(line) = weir.access_log().lines().find(|line| line.contains(&wanted)) {
+            return serde_json::from_str(line).expect("JSON");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("no line for {id}");
+}
+
 #[test]
 fn what_was_used_is_recorded_whoever_says_it() {
     let upstream = mock();
@@ -139,17 +151,7 @@ fn what_was_used_is_recorded_whoever_says_it() {
         .expect("text")
         .replace("x-mock-record: 1", "x-mock-no-usage: 1");
     ask(&weir, unsaid.as_bytes());
-    let line = |id: &str| -> serde_json::Value {
-        let wanted = format!("\"request_id\":\"{id}\"");
-        for _ in 0..200 {
-            if let Some(line) = weir.access_log().lines().find(|line| line.contains(&wanted)) {
-                return serde_json::from_str(line).expect("JSON");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("no line for {id}");
-    };
-    let (theirs, ours) = (line("by-provider"), line("by-weir"));
+    let (theirs, ours) = (logged(&weir, "by-provider"), logged(&weir, "by-weir"));
     assert_eq!(theirs["usage_source"], "provider");
     assert_eq!(theirs["output_tokens"], 40);
     assert_ne!(ours["usage_source"], "provider");
@@ -183,4 +185,54 @@ routes: [{{ pool: both }}]
     assert!(String::from_utf8_lossy(&answer).to_ascii_lowercase().contains("x-weir-attempts: 2"));
     let record = healthy.record("large").expect("it arrived");
     assert_eq!(record.bytes_in, json.len() as u64);
+}
+
+#[test]
+fn a_passthrough_is_left_as_it_is_and_counted_all_the_same() {
+    let upstream = mock();
+    let weir = weir(&upstream);
+    let json = format!(r#"{{"model":"sim-1","stream":true,{MESSAGES}}}"#);
+    let path = "/passthrough/openai/v1/chat/completions";
+    for cut in ["whole", "bytes:5"] {
+        let id = format!("passed-{}", cut.replace(':', "-"));
+        let got = body(&ask(&weir, &request(path, &id, cut, &json)));
+        assert_eq!(String::from_utf8(got), String::from_utf8(sent(&upstream, &id)), "{cut}");
+        let line = logged(&weir, &id);
+        assert_eq!(line["model_asked"], "sim-1", "{line}");
+        assert!(line["output_tokens"].as_u64().is_some_and(|tokens| tokens >= 30), "{line}");
+        assert_ne!(line["usage_source"], "provider", "nobody asked the provider: {line}");
+    }
+    let whole = format!(r#"{{"model":"sim-1","max_tokens":64,{MESSAGES}}}"#);
+    ask(&weir, &request("/passthrough/anthropic/v1/messages", "passed-json", "whole", &whole));
+    let line = logged(&weir, "passed-json");
+    assert_eq!((&line["usage_source"], &line["output_tokens"]), (&"provider".into(), &40.into()));
+    // What nobody here can read goes through as well.
+    let broken = request(path, "passed-broken", "whole", "{\"model\":");
+    let answer = String::from_utf8_lossy(&ask(&weir, &broken)).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(upstream.record("passed-broken").is_some(), "the upstream said so");
+}
+
+#[test]
+fn a_stream_that_breaks_is_a_failed_attempt() {
+    let upstream = mock();
+    let weir = weir(&upstream);
+    let json = format!(r#"{{"model":"sim-1","stream":true,{MESSAGES}}}"#);
+    let faults = [("cut=3", "upstream_cut"), ("error_in_stream=3", "upstream_stream_error")];
+    for (n, (fault, outcome)) in faults.into_iter().enumerate() {
+        let id = format!("broken-{n}");
+        let faulty = String::from_utf8(request("/v1/chat/completions", &id, "whole", &json))
+            .expect("text")
+            .replace("x-mock-record: 1", &format!("x-mock-fault: {fault}"));
+        ask(&weir, faulty.as_bytes());
+        let line = logged(&weir, &id);
+        assert_eq!(line["attempts"][0]["outcome"], outcome, "{line}");
+        assert_eq!(line["stream_broken"], true, "{line}");
+    }
+    let failed = weir.metrics().lines().any(|line| {
+        line.starts_with("weir_attempts_total")
+            && line.contains("upstream_cut")
+            && line.ends_with(" 1")
+    });
+    assert!(failed, "{}", weir.metrics());
 }

@@ -56,12 +56,20 @@ pub struct Scanner {
     framing: Framing,
     endpoint: Endpoint,
     pending: Vec<u8>,
+    search: Search,
+}
+
+/// How far an incomplete SSE frame was searched, so that a long one is searched only once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Search {
+    line_start: usize,
+    searched: usize,
 }
 
 impl Scanner {
     /// A scanner for one answer of `endpoint`.
     pub fn new(endpoint: Endpoint, framing: Framing) -> Self {
-        Self { framing, endpoint, pending: Vec::new() }
+        Self { framing, endpoint, pending: Vec::new(), search: Search::default() }
     }
 
     /// Bytes of an incomplete frame; anything at the end of a stream means that it was cut.
@@ -72,43 +80,55 @@ impl Scanner {
     /// Takes a part of the body and shows every frame that is complete now. False when a frame is
     /// too long or its length makes no sense.
     pub fn push(&mut self, data: &Bytes, mut frame: impl FnMut(Mark, &[u8])) -> bool {
-        let endpoint = self.endpoint;
-        let whole = if self.pending.is_empty() {
-            None
-        } else {
-            self.pending.extend_from_slice(data);
-            Some(std::mem::take(&mut self.pending))
-        };
-        let mut rest: &[u8] = whole.as_deref().unwrap_or(data);
-        loop {
-            let length = match self.framing {
-                Framing::Sse => sse_frame(rest),
-                Framing::EventStream => match event_stream_frame(rest) {
-                    Ok(length) => length,
-                    Err(()) => return false,
-                },
-                Framing::Whole => None,
-            };
-            let Some(length) = length else { break };
-            let (complete, tail) = rest.split_at(length);
-            frame(mark(endpoint, self.framing, complete), complete);
-            rest = tail;
+        if self.framing == Framing::Whole {
+            return true;
         }
-        self.pending.extend_from_slice(rest);
+        let mut held = std::mem::take(&mut self.pending);
+        let joined = !held.is_empty();
+        if joined {
+            held.extend_from_slice(data);
+        }
+        let bytes: &[u8] = if joined { &held } else { data };
+        let mut start = 0;
+        loop {
+            let rest = &bytes[start..];
+            let length = match self.framing {
+                Framing::EventStream => event_stream_frame(rest),
+                _ => Ok(sse_frame(rest, &mut self.search)),
+            };
+            match length {
+                Err(()) => return false,
+                Ok(None) => break,
+                Ok(Some(length)) => {
+                    let complete = &rest[..length];
+                    frame(mark(self.endpoint, self.framing, complete), complete);
+                    start += length;
+                }
+            }
+        }
+        if joined {
+            held.drain(..start);
+        } else {
+            held.extend_from_slice(&data[start..]);
+        }
+        self.pending = held;
         self.pending.len() <= FRAME_BYTES_MAX
     }
 }
 
 /// Length of the first complete frame of an SSE stream, its blank line included.
-fn sse_frame(bytes: &[u8]) -> Option<usize> {
-    let mut line_start = 0;
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        let line = &bytes[line_start..end];
+fn sse_frame(bytes: &[u8], search: &mut Search) -> Option<usize> {
+    let from = search.searched;
+    for end in memchr::memchr_iter(b'\n', &bytes[from..]) {
+        let end = from + end;
+        let line = &bytes[search.line_start..end];
         if line.is_empty() || line == b"\r" {
+            *search = Search::default();
             return Some(end + 1);
         }
-        line_start = end + 1;
+        search.line_start = end + 1;
     }
+    search.searched = bytes.len();
     None
 }
 
@@ -204,6 +224,13 @@ mod tests {
                 "cut {cut}"
             );
         }
+    }
+
+    #[test]
+    fn a_body_that_is_no_stream_is_not_held() {
+        let mut scanner = Scanner::new(Endpoint::Chat, Framing::Whole);
+        assert!(scanner.push(&Bytes::from_static(b"{\"a\":\n\n1}"), |_, _| panic!("no frame")));
+        assert!(scanner.pending().is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::report;
-use crate::scenario::{Check, cancel, kill, reload, table, upgrade};
+use crate::scenario::{Check, cancel, kill, prompt, reload, table, upgrade};
 use crate::stand::Settings;
 
 #[derive(Debug, Args)]
@@ -23,6 +23,8 @@ enum Scenario {
     Cancel(cancel::Plan),
     /// One of two upstreams is killed in the middle of the load.
     Kill(kill::Plan),
+    /// Prompts of megabytes beside small requests, which must not wait for them.
+    Prompt(prompt::Plan),
     /// The configuration is read again and again under load, a quarter of the time invalid.
     Reload(reload::Plan),
     /// A new process takes over while streams are open and requests keep coming.
@@ -46,6 +48,12 @@ impl Arguments {
             Scenario::Kill(plan) => {
                 let findings = kill::run(&self.settings, plan)?;
                 println!("{}", report::summary(&findings.load));
+                self.close(&findings, &findings.checks)
+            }
+            Scenario::Prompt(plan) => {
+                let findings = prompt::run(&self.settings, plan)?;
+                println!("alone\n\n{}", report::summary(&findings.alone));
+                println!("beside large prompts\n\n{}", report::summary(&findings.beside));
                 self.close(&findings, &findings.checks)
             }
             Scenario::Reload(plan) => {

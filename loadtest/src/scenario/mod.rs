@@ -4,6 +4,7 @@
 
 pub mod cancel;
 pub mod kill;
+pub mod prompt;
 pub mod reload;
 pub mod soak;
 pub mod table;

@@ -221,8 +221,8 @@ fn the_text_of_prompts() {
         let headers = HeaderMap::new();
         let call = classify(&Method::POST, path, None, &headers).expect("an endpoint");
         let mut sink = Pieces::default();
-        prompt_text(&call, body.as_bytes(), &mut sink);
-        prompt_text(&call, &body.as_bytes()[..body.len() / 2], &mut NoText);
+        prompt_text(call.dialect, body.as_bytes(), &mut sink);
+        prompt_text(call.dialect, &body.as_bytes()[..body.len() / 2], &mut NoText);
         sink.0.join("|")
     };
     let chat = r#"{"messages":[{"role":"system","content":"be \"kind\""},{"role":"user","content":
