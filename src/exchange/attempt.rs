@@ -12,7 +12,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::timeout_at;
 
 use super::admit::Admitted;
@@ -24,7 +23,7 @@ use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pool, Target};
 use crate::provider::KeyChoice;
-use crate::transport::upstream::{Session, Upstreams};
+use crate::transport::upstream::{self, Session, Upstreams};
 use crate::wire::frame::{Framer, Framing};
 
 /// Events held back while a stream is probed. Beyond it the stream is taken for good.
@@ -173,7 +172,7 @@ async fn send_and_probe(
 ) -> Result<Probed, Box<Failure>> {
     let target = Arc::clone(lease.target());
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
-    let request = build(order, &target, model.as_deref(), key)?;
+    let prepared = build(order, &target, model.as_deref(), key)?;
     let mut stale = true;
     loop {
         let left = super::left(order.admitted.deadline)?;
@@ -182,7 +181,7 @@ async fn send_and_probe(
         let started = Instant::now();
         let first_token = started + pool.timeouts.first_token.0;
         let until = first_token.min(order.admitted.deadline);
-        let probe = probe(order, &target, &request, &mut session, model.as_deref());
+        let probe = probe(order, &target, &prepared, &mut session, model.as_deref());
         match timeout_at(until.into(), probe).await {
             Ok(Ok((answer, counters))) => {
                 let model = model.or_else(|| order.admitted.model.clone());
@@ -217,8 +216,9 @@ fn timed_out(pool: &Pool) -> Error {
     )
 }
 
-pub(super) struct Request {
-    pub(super) header: RequestHeader,
+/// A request, ready to be sent.
+pub(super) struct Prepared {
+    pub(super) request: upstream::Request,
     body: Vec<Bytes>,
     usage_injected: bool,
 }
@@ -228,7 +228,7 @@ pub(super) fn build(
     target: &Target,
     model: Option<&str>,
     key: &mut Option<usize>,
-) -> Result<Request, Error> {
+) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
     let call = head.call()?;
     let provider = &target.provider;
@@ -248,35 +248,32 @@ pub(super) fn build(
     };
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
     let path = dialect::upstream_path(&call, &provider.base_path, head.query.as_deref(), model);
-    let mut header =
-        RequestHeader::build(head.method.clone(), path.as_bytes(), Some(24)).map_err(|error| {
-            Error::new(Kind::Internal, "The upstream path is malformed.").cause(error)
-        })?;
-    copy_headers(head, &mut header, provider.headers.as_slice());
-    let mut set = |name: HeaderName, value: HeaderValue| {
-        // Only an invalid name or value could fail, and both are typed.
-        let _ = header.insert_header(name, value);
-    };
-    set(HOST, provider.authority.clone());
+    let mut headers = Vec::with_capacity(head.headers.len() + provider.headers.len() + 6);
+    headers.push((HOST, provider.authority.clone()));
+    copy_headers(head, &mut headers);
+    let mut request = upstream::Request { method: head.method.clone(), target: path, headers };
+    for (name, value) in &provider.headers {
+        request.set(name.clone(), value.clone());
+    }
     if let Some((name, value)) = credential {
-        set(name, value);
+        request.set(name, value);
     }
     if let Ok(id) = HeaderValue::from_str(&head.request_id) {
-        set(respond::REQUEST_ID, id);
+        request.set(respond::REQUEST_ID, id);
     }
     let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
     let body_bytes = rewritten.body.len_bytes();
     if head.upgrade() {
-        set(CONNECTION, HeaderValue::from_static("Upgrade"));
-        set(UPGRADE, HeaderValue::from_static("websocket"));
+        request.set(CONNECTION, HeaderValue::from_static("Upgrade"));
+        request.set(UPGRADE, HeaderValue::from_static("websocket"));
     } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
-        set(CONTENT_LENGTH, HeaderValue::from(body_bytes));
+        request.set(CONTENT_LENGTH, HeaderValue::from(body_bytes));
     }
-    Ok(Request { header, body, usage_injected: rewritten.usage_injected })
+    Ok(Prepared { request, body, usage_injected: rewritten.usage_injected })
 }
 
 /// Copies what the client sent, without what is between it and weir alone.
-fn copy_headers(head: &Head, to: &mut RequestHeader, fixed: &[(HeaderName, HeaderValue)]) {
+fn copy_headers(head: &Head, to: &mut Vec<(HeaderName, HeaderValue)>) {
     let nominated = respond::connection_options(&head.headers);
     for (name, value) in &head.headers {
         let theirs = respond::is_hop_by_hop(name)
@@ -284,12 +281,8 @@ fn copy_headers(head: &Head, to: &mut RequestHeader, fixed: &[(HeaderName, Heade
             || is_for_weir(name)
             || nominated.iter().any(|option| name.as_str().eq_ignore_ascii_case(option));
         if !theirs {
-            // Names and values were parsed from a request, so they are valid.
-            let _ = to.append_header(name.clone(), value.clone());
+            to.push((name.clone(), value.clone()));
         }
-    }
-    for (name, value) in fixed {
-        let _ = to.insert_header(name.clone(), value.clone());
     }
 }
 
@@ -318,11 +311,11 @@ fn is_for_weir(name: &HeaderName) -> bool {
 async fn probe(
     order: Order<'_>,
     target: &Target,
-    request: &Request,
+    prepared: &Prepared,
     session: &mut Session,
     model: Option<&str>,
 ) -> Result<(Answer, Counters), Box<Failure>> {
-    let sent = session.send(request.header.clone(), &request.body).await;
+    let sent = session.send(&prepared.request, &prepared.body).await;
     let head = match (session.head().await, sent) {
         (Ok(head), _) => head,
         // What broke first says more.
@@ -345,8 +338,9 @@ async fn probe(
     let dialect = target.provider.dialect;
     let name = model.or(order.admitted.model.as_deref()).unwrap_or_default();
     let counters = Counters::new(meter::tokenizer_for(name).vocabulary);
-    let observer =
-        |framing| StreamObserver::new(order.head.read_as, dialect, framing, request.usage_injected);
+    let observer = |framing| {
+        StreamObserver::new(order.head.read_as, dialect, framing, prepared.usage_injected)
+    };
     let frame_max = order.admitted.plan.bounds.frame.as_usize();
     let probed = match framing {
         None => whole(order, session, counters, observer(Framing::Opaque)).await,
@@ -371,7 +365,7 @@ fn with_status(error: Error, status: u16) -> Failure {
 
 /// A 2xx whose head says that it is no answer: larger than what a client would be allowed to send,
 /// or a web page where an API was asked (a captive portal, a load balancer's own words).
-fn check_head(head: &ResponseHeader, order: Order<'_>) -> Result<(), Error> {
+fn check_head(head: &upstream::Head, order: Order<'_>) -> Result<(), Error> {
     let bytes: usize =
         head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes as u64 > order.admitted.plan.bounds.head.0 {

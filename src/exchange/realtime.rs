@@ -129,20 +129,20 @@ async fn open(
 async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream::Session, Error> {
     let target = lease.target();
     let model = target.model.as_deref().or(order.admitted.alias.as_deref());
-    let mut request = attempt::build(order, target, model, &mut None)?;
-    request.header.remove_header(&SEC_WEBSOCKET_EXTENSIONS);
+    let mut request = attempt::build(order, target, model, &mut None)?.request;
+    request.remove(&SEC_WEBSOCKET_EXTENSIONS);
     if let Some(offered) = order.head.header(SEC_WEBSOCKET_PROTOCOL.as_str()) {
-        request.header.remove_header(&SEC_WEBSOCKET_PROTOCOL);
+        request.remove(&SEC_WEBSOCKET_PROTOCOL);
         let kept = dialect::websocket_protocols(offered)
             .and_then(|kept| HeaderValue::from_str(&kept).ok());
         if let Some(kept) = kept {
-            let _ = request.header.insert_header(SEC_WEBSOCKET_PROTOCOL, kept);
+            request.set(SEC_WEBSOCKET_PROTOCOL, kept);
         }
     }
     let connect = pool.timeouts.connect.0.min(super::left(order.admitted.deadline)?);
     let mut upstream = order.upstreams.connect_http1(&target.provider.address, connect).await?;
     let opening = async {
-        upstream.send_header(request.header).await?;
+        upstream.send_head(&request).await?;
         upstream.head().await.map(|head| head.status.as_u16())
     };
     let status = match tokio::time::timeout(pool.timeouts.first_token.0, opening).await {
@@ -166,7 +166,7 @@ async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream
 }
 
 /// The head that tells the client of the switch.
-fn switching(response: &ResponseHeader, head: &Head) -> Result<ResponseHeader, Error> {
+fn switching(response: &upstream::Head, head: &Head) -> Result<ResponseHeader, Error> {
     let internal =
         |error| Error::new(Kind::Internal, "The response head is malformed.").cause(error);
     let mut header = ResponseHeader::build(101, Some(8)).map_err(internal)?;

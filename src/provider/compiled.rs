@@ -53,7 +53,7 @@ pub struct Provider {
     /// Whether it is served by this process.
     pub simulated: bool,
     /// Where it is, as the connectors know it.
-    pub address: Address,
+    pub address: Arc<Address>,
     /// Connections of two providers with the same number are interchangeable.
     pub reuse_key: u64,
     usable: bool,
@@ -100,7 +100,7 @@ impl Provider {
             name: name.into(),
             dialect: settings.dialect,
             reuse_key: reuse_key(&url, &sni, settings),
-            address: connect_address(&url, &sni, settings),
+            address: Arc::new(connect_address(&url, &sni, settings)),
             keys: KeyRing::new(keys, previous.map(|previous| &previous.keys)),
             tls: url.tls,
             host: url.host,

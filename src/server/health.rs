@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method};
-use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
 
 use crate::clock::Instant;
@@ -15,7 +14,7 @@ use crate::dialect;
 use crate::plan::Plan;
 use crate::pool::{self, Check, HealthKind, Prober, Target};
 use crate::provider::KeyChoice;
-use crate::transport::upstream::Upstreams;
+use crate::transport::upstream::{Request, Upstreams};
 
 /// Idle connections that health checks keep.
 const IDLE_CONNECTIONS_MAX: usize = 64;
@@ -54,28 +53,22 @@ impl UpstreamProber {
         body: Bytes,
     ) -> Result<(), String> {
         let provider = &target.provider;
-        let internal = |error| format!("the check is malformed: {error}");
-        let mut header =
-            RequestHeader::build(method, path.as_bytes(), Some(8)).map_err(internal)?;
-        for (name, value) in &provider.headers {
-            header.insert_header(name.clone(), value.clone()).map_err(internal)?;
-        }
-        header.insert_header(HOST, provider.authority.clone()).map_err(internal)?;
+        let headers = provider.headers.clone();
+        let mut request = Request { method, target: path.to_owned(), headers };
+        request.set(HOST, provider.authority.clone());
         if let KeyChoice::Key(index, _) = provider.pick_key(Instant::now())
             && let Some((name, value)) = provider.credential(index)
         {
-            header.insert_header(name, value).map_err(internal)?;
+            request.set(name, value);
         }
         if !body.is_empty() {
-            let json = HeaderValue::from_static("application/json");
-            header.insert_header(CONTENT_TYPE, json).map_err(internal)?;
-            let length = HeaderValue::from(body.len());
-            header.insert_header(CONTENT_LENGTH, length).map_err(internal)?;
+            request.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.set(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let failed = |error: crate::error::Error| error.to_string();
         let mut session =
             self.upstreams.connect(&provider.address, timeout).await.map_err(failed)?;
-        session.send(header, &[body]).await.map_err(failed)?;
+        session.send(&request, &[body]).await.map_err(failed)?;
         let status = session.head().await.map_err(failed)?.status;
         let mut read = 0;
         while let Some(part) = session.body().await.map_err(failed)? {

@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::http::v2::server::H2Options;
-use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use crate::clock::Instant;
 use crate::exchange::Gateway;
 use crate::telemetry::Metrics;
+use crate::transport::{self, Stream};
 
 /// The client preface of HTTP/2 (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -84,8 +84,7 @@ impl Worker {
         if self.pin {
             pin(self.index);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match runtime {
+        match transport::runtime() {
             Ok(runtime) => runtime.block_on(self.serve()),
             Err(error) => log::error!("worker {} has no runtime: {error}", self.index),
         }
@@ -95,6 +94,8 @@ impl Worker {
         let Worker { index, sockets, gateway, metrics, mut phase, .. } = self;
         let (stop, shutdown) = watch::channel(false);
         let lag = tokio::spawn(metrics.event_loop(index).run());
+        let upstreams = Arc::clone(&gateway.upstreams);
+        let sweep = tokio::spawn(async move { upstreams.sweep().await });
         let serving = Arc::new(Serving {
             idle: gateway.plan.load().bounds.idle.0,
             http1: Arc::new(proxy(gateway.clone(), false)),
@@ -137,6 +138,7 @@ impl Worker {
             log::warn!("worker {index}: {left} connections were still open when the drain ended");
         }
         lag.abort();
+        sweep.abort();
     }
 }
 
@@ -212,9 +214,6 @@ async fn connection(tcp: TcpStream, tls: Option<Arc<Acceptor>>, serving: Arc<Ser
     let open = Open(serving);
     let serving = &open.0;
     let _counted = serving.metrics.connection_opened();
-    if tcp.set_nodelay(true).is_err() {
-        return;
-    }
     let http2 = if tls.is_some() {
         false
     } else {
@@ -226,9 +225,9 @@ async fn connection(tcp: TcpStream, tls: Option<Arc<Acceptor>>, serving: Arc<Ser
             () = silent(serving) => return,
         }
     };
-    #[cfg(unix)]
     let digest = SocketDigest::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&tcp));
-    let mut stream = Stream::from(tcp);
+    // Both fail only for a socket that is of no use.
+    let Ok(Ok(mut stream)) = tcp.into_std().map(Stream::new) else { return };
     stream.set_socket_digest(digest);
     let proxy = if http2 { &serving.http2 } else { &serving.http1 };
     match tls {

@@ -9,6 +9,7 @@
 
 pub mod eventstream;
 pub mod frame;
+pub mod http1;
 pub mod json;
 pub mod jsonarray;
 pub mod sse;

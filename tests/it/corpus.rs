@@ -23,6 +23,11 @@ fn replay(target: &str, property: fn(&[u8])) {
 }
 
 #[test]
+fn http1() {
+    replay("http1", properties::http1);
+}
+
+#[test]
 fn sse() {
     replay("sse", properties::sse);
 }

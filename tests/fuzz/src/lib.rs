@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::de::IgnoredAny;
 use weir::plan::{self, Environment, Source};
 use weir::wire::frame::{Framer, Framing};
 use weir::wire::json::{self, Edit, Kind, Limits, Value};
-use weir::wire::{eventstream, jsonarray, sse, websocket};
+use weir::wire::{eventstream, http1, jsonarray, sse, websocket};
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Lengths of the chunks that a stream is cut into.
@@ -53,6 +53,36 @@ fn same_for_any_cutting<T: Debug + PartialEq>(
         assert_eq!(&found, items, "chunks of {chunk_bytes}");
         assert_eq!(&rest, expected_rest, "chunks of {chunk_bytes}");
         assert_eq!(&failed, expected_failed, "chunks of {chunk_bytes}");
+    }
+}
+
+/// A response of HTTP/1.1.
+pub fn http1(stream: &[u8]) {
+    let read = |chunk_bytes: usize| {
+        let mut decoder = http1::Decoder::default();
+        let (mut buffer, mut head, mut body) = (BytesMut::new(), None, Vec::new());
+        for chunk in stream.chunks(chunk_bytes.min(stream.len()).max(1)) {
+            buffer.extend_from_slice(chunk);
+            if head.is_none() {
+                let Ok(read) = decoder.head(&mut buffer, false) else { return None };
+                head = read.map(|head| (head.status, head.headers));
+            }
+            while head.is_some() {
+                match decoder.body(&mut buffer) {
+                    Ok(http1::Part::Data(data)) => {
+                        assert!(!data.is_empty(), "a part has something in it");
+                        body.extend_from_slice(&data);
+                    }
+                    Ok(http1::Part::Incomplete | http1::Part::End) => break,
+                    Err(_) => return None,
+                }
+            }
+        }
+        Some((head, body, decoder.is_done(), decoder.keeps()))
+    };
+    let whole = read(usize::MAX);
+    for chunk_bytes in CHUNK_BYTES {
+        assert_eq!(read(chunk_bytes), whole, "chunks of {chunk_bytes}");
     }
 }
 

@@ -1,0 +1,327 @@
+//! Connections to upstreams: one set of pools per worker, so that no connection crosses cores.
+//!
+//! HTTP/1.1 in cleartext is [`http1`], over the transport that downstream connections use. HTTP/2 and
+//! TLS go through Pingora's connector ([`pingora`](mod@pingora)), which negotiates the version.
+
+mod http1;
+mod pingora;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use parking_lot::Mutex;
+
+use crate::error::{Error, Kind};
+pub use crate::wire::http1::Head;
+
+/// How long a resolved name is used before it is asked for again.
+const NAME_TTL: Duration = Duration::from_secs(30);
+/// Addresses of one name that one connect tries.
+const ADDRESSES_TRIED_MAX: usize = 3;
+/// Informational responses (1xx) that are skipped before the final one.
+const INFORMATIONAL_MAX: usize = 8;
+/// From one look at waiting connections to the next.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Where an upstream is and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Name or literal address.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+    /// TLS, unless cleartext.
+    pub tls: Option<Tls>,
+    /// HTTP version.
+    pub version: Version,
+    /// How long an idle connection is kept.
+    pub idle: Duration,
+}
+
+/// TLS towards an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// The name to ask for and to verify.
+    pub sni: Box<str>,
+    /// Authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether certificates are verified.
+    pub verify: bool,
+}
+
+/// HTTP version towards an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/2 where TLS negotiates it.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS.
+    Http2,
+}
+
+impl Address {
+    /// HTTP/1.1 without TLS.
+    fn is_plain_http1(&self) -> bool {
+        self.tls.is_none() && self.version != Version::Http2
+    }
+}
+
+/// A request for an upstream.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// Its headers, in the order in which they go out.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Request {
+    /// Sets a header in place of all of its name.
+    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.remove(&name);
+        self.headers.push((name, value));
+    }
+
+    /// Removes all headers of a name.
+    pub fn remove(&mut self, name: &HeaderName) {
+        self.headers.retain(|(known, _)| known != name);
+    }
+}
+
+/// The upstream connections of one worker.
+pub struct Upstreams {
+    idle: Arc<http1::Idle>,
+    connectors: pingora::Connectors,
+    names: Mutex<HashMap<Box<str>, Resolved>>,
+}
+
+struct Resolved {
+    addresses: Arc<[IpAddr]>,
+    at: Instant,
+    next: usize,
+}
+
+impl Upstreams {
+    /// Pools that keep at most this many idle connections to one upstream.
+    pub fn new(idle_connections_max: usize) -> Self {
+        Self {
+            idle: Arc::new(http1::Idle::new(idle_connections_max)),
+            connectors: pingora::Connectors::new(idle_connections_max),
+            names: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// An idle session, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::UpstreamConnect`], [`Kind::UpstreamConnectTimeout`], [`Kind::UpstreamTls`] and
+    /// [`Kind::UpstreamProtocol`] (an upstream without the HTTP/2 that was configured).
+    pub async fn connect(&self, to: &Arc<Address>, timeout: Duration) -> Result<Session, Error> {
+        if to.is_plain_http1()
+            && let Some(connection) = self.idle.take(to)
+        {
+            return Ok(self.session(to, connection, true));
+        }
+        match tokio::time::timeout(timeout, self.connect_any(to)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(
+                Kind::UpstreamConnectTimeout,
+                "The upstream did not accept a connection in time.",
+            )),
+        }
+    }
+
+    /// The same over HTTP/1.1 whatever the address says: for requests that upgrade.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstreams::connect`].
+    pub async fn connect_http1(
+        &self,
+        to: &Arc<Address>,
+        timeout: Duration,
+    ) -> Result<Session, Error> {
+        let to = Arc::new(Address { version: Version::Http1, ..Address::clone(to) });
+        self.connect(&to, timeout).await
+    }
+
+    /// Closes, now and then, idle connections that waited for too long or that their upstream has
+    /// closed. Runs until it is dropped.
+    pub async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            self.idle.sweep();
+        }
+    }
+
+    fn session(&self, to: &Arc<Address>, connection: http1::Connection, reused: bool) -> Session {
+        let idle = Arc::clone(&self.idle);
+        let inner = Inner::Http1 { connection, idle, to: Arc::clone(to) };
+        Session { inner, reused, head: None }
+    }
+
+    async fn connect_any(&self, to: &Arc<Address>) -> Result<Session, Error> {
+        let (addresses, start) = self.resolve(&to.host, to.port).await?;
+        let mut last = None;
+        for attempt in 0..addresses.len().min(ADDRESSES_TRIED_MAX) {
+            let address = addresses[(start + attempt) % addresses.len()];
+            match self.connect_to(to, SocketAddr::new(address, to.port)).await {
+                Ok(session) => return Ok(session),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            Error::new(Kind::UpstreamConnect, "The upstream's name has no address.")
+        }))
+    }
+
+    async fn connect_to(&self, to: &Arc<Address>, at: SocketAddr) -> Result<Session, Error> {
+        if to.is_plain_http1() {
+            let connection = http1::Connection::open(at).await.map_err(|error| {
+                Error::new(Kind::UpstreamConnect, "The upstream could not be reached.").cause(error)
+            })?;
+            return Ok(self.session(to, connection, false));
+        }
+        let (session, reused) = self.connectors.connect(to, at).await?;
+        Ok(Session { inner: Inner::Pingora(Box::new(session)), reused, head: None })
+    }
+
+    /// The name's addresses, and which of them is next.
+    async fn resolve(&self, host: &str, port: u16) -> Result<(Arc<[IpAddr]>, usize), Error> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok((Arc::from([address]), 0));
+        }
+        let stale = {
+            let mut names = self.names.lock();
+            match names.get_mut(host) {
+                Some(known) if known.at.elapsed() < NAME_TTL => {
+                    known.next = known.next.wrapping_add(1);
+                    return Ok((Arc::clone(&known.addresses), known.next));
+                }
+                Some(known) => Some(Arc::clone(&known.addresses)),
+                None => None,
+            }
+        };
+        let found = tokio::net::lookup_host((host, port)).await;
+        let addresses: Arc<[IpAddr]> = match found {
+            Ok(found) => found.map(|address| address.ip()).collect(),
+            // A resolver that is away must not take a working upstream with it.
+            Err(error) => stale.ok_or_else(|| {
+                Error::new(Kind::UpstreamConnect, "The upstream's name could not be resolved.")
+                    .cause(error)
+            })?,
+        };
+        let resolved = Resolved { addresses: Arc::clone(&addresses), at: Instant::now(), next: 0 };
+        self.names.lock().insert(host.into(), resolved);
+        Ok((addresses, 0))
+    }
+}
+
+/// One request and its response on an upstream connection. Dropped before its end, it closes the
+/// connection (HTTP/1) or resets the stream (HTTP/2), so that the upstream stops at once.
+pub struct Session {
+    inner: Inner,
+    reused: bool,
+    head: Option<Head>,
+}
+
+enum Inner {
+    Http1 { connection: http1::Connection, idle: Arc<http1::Idle>, to: Arc<Address> },
+    Pingora(Box<pingora::Session>),
+}
+
+impl Session {
+    /// Whether the connection served an earlier request. Such a one may have been closed by the
+    /// upstream in the meantime, which says nothing about the upstream.
+    pub fn reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Sends the request: its head, then every part of its body.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::UpstreamCut`], here and in all that follows, when the connection breaks.
+    pub async fn send(&mut self, request: &Request, body: &[Bytes]) -> Result<(), Error> {
+        match &mut self.inner {
+            Inner::Http1 { connection, .. } => connection.send(request, body).await,
+            Inner::Pingora(session) => session.send(request, body).await,
+        }
+    }
+
+    /// Sends the head only, for a request that upgrades.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::send`].
+    pub async fn send_head(&mut self, request: &Request) -> Result<(), Error> {
+        match &mut self.inner {
+            Inner::Http1 { connection, .. } => connection.send(request, &[]).await,
+            Inner::Pingora(session) => session.send_head(request).await,
+        }
+    }
+
+    /// Sends more of an upgraded connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::send`].
+    pub async fn send_upgraded(&mut self, data: Bytes) -> Result<(), Error> {
+        match &mut self.inner {
+            Inner::Http1 { connection, .. } => connection.send_upgraded(&data).await,
+            Inner::Pingora(session) => session.send_upgraded(data).await,
+        }
+    }
+
+    /// Waits for the final response head; informational ones (1xx but 101) are skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::UpstreamProtocol`] for a response that is malformed.
+    pub async fn head(&mut self) -> Result<&Head, Error> {
+        for _ in 0..INFORMATIONAL_MAX {
+            let head = match &mut self.inner {
+                Inner::Http1 { connection, .. } => connection.head().await?,
+                Inner::Pingora(session) => session.head().await?,
+            };
+            if !head.status.is_informational() || head.status == 101 {
+                return Ok(self.head.insert(head));
+            }
+        }
+        Err(Error::new(Kind::UpstreamProtocol, "The upstream sent no final response."))
+    }
+
+    /// The response head, once it was read.
+    pub fn response(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// The next piece of the body; `None` at its end. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::UpstreamProtocol`] for a body that is malformed.
+    pub async fn body(&mut self) -> Result<Option<Bytes>, Error> {
+        match &mut self.inner {
+            Inner::Http1 { connection, .. } => connection.body().await,
+            Inner::Pingora(session) => session.body().await,
+        }
+    }
+
+    /// Gives the connection back for reuse, where the response was read to its end.
+    pub async fn release(self) {
+        match self.inner {
+            Inner::Http1 { connection, idle, to } => idle.keep(&to, connection, to.idle),
+            Inner::Pingora(session) => session.release().await,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// What came of a response that arrived in these pieces.
+fn read(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, Decoder), Malformed> {
+    let mut decoder = Decoder::default();
+    let (mut buffer, mut head, mut body) = (BytesMut::new(), None, Vec::new());
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        if head.is_none() {
+            head = decoder.head(&mut buffer, false)?;
+        }
+        while head.is_some() {
+            match decoder.body(&mut buffer)? {
+                Part::Data(data) => body.extend_from_slice(&data),
+                Part::Incomplete | Part::End => break,
+            }
+        }
+    }
+    Ok((head.map_or(0, |head| head.status.as_u16()), body, decoder))
+}
+
+fn whole(response: &str) -> Result<(u16, Vec<u8>, Decoder), Malformed> {
+    read(&[response.as_bytes()])
+}
+
+const SIZED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-a: b\r\n\r\nhello";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+    5\r\nhello\r\n1;a=b\r\n \r\n0A \r\n0123456789\r\n0\r\nx-trailer: 1\r\n\r\n";
+
+#[test]
+fn a_body_of_known_length() {
+    let (status, body, decoder) = whole(SIZED).expect("well-formed");
+    assert_eq!((status, &body[..]), (200, &b"hello"[..]));
+    assert!(decoder.is_done() && decoder.keeps());
+}
+
+#[test]
+fn a_body_in_chunks() {
+    let (_, body, decoder) = whole(CHUNKED).expect("well-formed");
+    assert_eq!(body, b"hello 0123456789");
+    assert!(decoder.keeps());
+}
+
+#[test]
+fn a_body_until_the_end() {
+    let (_, body, mut decoder) = whole("HTTP/1.1 200 OK\r\n\r\nall of it").expect("well-formed");
+    assert_eq!(body, b"all of it");
+    assert!(!decoder.is_done());
+    assert!(decoder.end() && decoder.is_done() && !decoder.keeps());
+}
+
+#[test]
+fn a_cut_body_is_not_complete() {
+    for response in [&SIZED[..SIZED.len() - 1], &CHUNKED[..CHUNKED.len() - 1]] {
+        let (_, _, mut decoder) = whole(response).expect("well-formed so far");
+        assert!(!decoder.end(), "{response}");
+    }
+}
+
+#[test]
+fn responses_without_a_body() {
+    for response in [
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+    ] {
+        assert!(whole(response).expect("well-formed").2.keeps(), "{response}");
+    }
+    let mut decoder = Decoder::default();
+    let mut buffer = BytesMut::from(&SIZED.as_bytes()[..SIZED.len() - 5]);
+    assert!(decoder.head(&mut buffer, true).expect("well-formed").is_some());
+    assert!(decoder.keeps());
+}
+
+#[test]
+fn informational_heads_come_before_the_final_one() {
+    let mut decoder = Decoder::default();
+    let both = format!("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n{SIZED}");
+    let mut buffer = BytesMut::from(both.as_bytes());
+    let first = decoder.head(&mut buffer, false).expect("well-formed").expect("complete");
+    assert_eq!(first.status, 103);
+    let second = decoder.head(&mut buffer, false).expect("well-formed").expect("complete");
+    assert_eq!(
+        (second.status.as_u16(), &second.headers["x-a"]),
+        (200, &HeaderValue::from_static("b"))
+    );
+    assert_eq!(decoder.body(&mut buffer), Ok(Part::Data(Bytes::from_static(b"hello"))));
+}
+
+#[test]
+fn an_upgrade_ends_with_the_connection() {
+    let (status, body, decoder) =
+        whole("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\nframes").expect("ok");
+    assert_eq!((status, &body[..]), (101, &b"frames"[..]));
+    assert!(!decoder.keeps());
+}
+
+#[test]
+fn who_keeps_the_connection() {
+    for (line, keeps) in [
+        ("HTTP/1.1 200 OK\r\n", true),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\n", false),
+        ("HTTP/1.1 200 OK\r\nconnection: x, Close\r\n", false),
+        ("HTTP/1.0 200 OK\r\n", false),
+        ("HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\n", true),
+    ] {
+        let response = format!("{line}content-length: 0\r\n\r\n");
+        assert_eq!(whole(&response).expect("well-formed").2.keeps(), keeps, "{line}");
+    }
+}
+
+#[test]
+fn what_is_malformed() {
+    let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
+    let chunks = |body: &str| format!("{}{body}", head("transfer-encoding: chunked\r\n"));
+    for (response, wanted) in [
+        ("nonsense\r\n\r\n".to_owned(), Malformed::Head),
+        ("HTTP/1.1 099 x\r\n\r\n".to_owned(), Malformed::Head),
+        (head("bad name: 1\r\n"), Malformed::Head),
+        (head(&"a: b\r\n".repeat(HEADERS_MAX + 1)), Malformed::HeadTooLong),
+        (head(&format!("a: {}", "x".repeat(HEAD_BYTES_MAX))), Malformed::HeadTooLong),
+        (head("content-length: 5\r\ncontent-length: 6\r\n"), Malformed::Length),
+        (head("content-length: 5, 6\r\n"), Malformed::Length),
+        (head("content-length: -5\r\n"), Malformed::Length),
+        (head("content-length: +5\r\n"), Malformed::Length),
+        (head("content-length: 99999999999999999999\r\n"), Malformed::Length),
+        (head("content-length: \r\n"), Malformed::Length),
+        (head("transfer-encoding: gzip\r\n"), Malformed::TransferEncoding),
+        (head("transfer-encoding: gzip, chunked\r\n"), Malformed::TransferEncoding),
+        (
+            head("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n"),
+            Malformed::TransferEncoding,
+        ),
+        (head("transfer-encoding: chunked\r\ncontent-length: 5\r\n"), Malformed::TransferEncoding),
+        (chunks("x\r\n"), Malformed::Chunk),
+        (chunks("\r\n"), Malformed::Chunk),
+        (chunks("-1\r\n"), Malformed::Chunk),
+        (chunks("5 5\r\nhello"), Malformed::Chunk),
+        (chunks("5\nhello"), Malformed::Chunk),
+        (chunks("5\r\nhelloX"), Malformed::Chunk),
+        (chunks("5\r\nhello\rX"), Malformed::Chunk),
+        (chunks("1000000000000000\r\n"), Malformed::Chunk),
+        (chunks(&"0".repeat(CHUNK_LINE_BYTES_MAX + 1)), Malformed::Chunk),
+        (chunks(&format!("0\r\na: {}", "x".repeat(TRAILER_BYTES_MAX))), Malformed::Chunk),
+    ] {
+        assert_eq!(whole(&response).map(drop), Err(wanted), "{response:.80}");
+    }
+    let twice = head("content-length: 0\r\ncontent-length: 0\r\n");
+    assert!(whole(&twice).is_ok(), "the same length twice is one length");
+}
+
+proptest! {
+    #[test]
+    fn any_cutting_gives_the_same_body(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+        for response in [SIZED, CHUNKED, "HTTP/1.1 200 OK\r\n\r\nall of it"] {
+            let bytes = response.as_bytes();
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+            at.extend([0, bytes.len()]);
+            at.sort_unstable();
+            let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            let (status, body, decoder) = read(&pieces).expect("well-formed");
+            let (wanted_status, wanted_body, wanted) = whole(response).expect("well-formed");
+            prop_assert_eq!((status, body), (wanted_status, wanted_body));
+            prop_assert_eq!(decoder.is_done(), wanted.is_done());
+        }
+    }
+
+    #[test]
+    fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..200), chunked in any::<bool>()) {
+        let head: &[u8] = if chunked { b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" } else { b"" };
+        let _ = read(&[head, &noise]);
+    }
+}
