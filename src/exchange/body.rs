@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_proxy::Session;
 
+use super::within;
 use crate::error::{Error, Kind};
 use crate::plan::Bounds;
 
@@ -27,9 +28,9 @@ pub(super) async fn read(session: &mut Session, bounds: &Bounds) -> Result<Bytes
             .await
             .map_err(|error| gone(&error))?;
     }
-    match tokio::time::timeout(bounds.body_time.0, collect(session, announced, bounds)).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::new(
+    match within(bounds.body_time.0, collect(session, announced, bounds)).await {
+        Some(result) => result,
+        None => Err(Error::new(
             Kind::RequestTimeout,
             format!("The request body did not arrive within {}.", bounds.body_time),
         )),
@@ -71,10 +72,10 @@ async fn collect(
 
 async fn next(session: &mut Session, bounds: &Bounds) -> Result<Option<Bytes>, Error> {
     let read = session.as_downstream_mut().read_request_body();
-    match tokio::time::timeout(bounds.read.0, read).await {
-        Ok(Ok(part)) => Ok(part),
-        Ok(Err(error)) => Err(gone(&error)),
-        Err(_) => Err(Error::new(
+    match within(bounds.read.0, read).await {
+        Some(Ok(part)) => Ok(part),
+        Some(Err(error)) => Err(gone(&error)),
+        None => Err(Error::new(
             Kind::RequestTimeout,
             format!("No part of the request body arrived for {}.", bounds.read),
         )),

@@ -37,9 +37,11 @@ mod settle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
@@ -157,6 +159,10 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Self::CTX {}
 
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // None: an answer is forwarded as the upstream encoded it.
+    }
+
     async fn request_filter(
         &self,
         session: &mut Session,
@@ -202,6 +208,20 @@ impl ProxyHttp for Gateway {
     ) -> bool {
         // The record says it, with more to it.
         true
+    }
+}
+
+/// The outcome of a future that may take so long; `None` when it took longer. No clock is read for one
+/// that is ready at once.
+async fn within<T>(limit: std::time::Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let at_once = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(value) => Some(value),
+        None => tokio::time::timeout(limit, future).await.ok(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The client is watched all the while. When it leaves, the future that holds the attempts is
 //! dropped, which closes every upstream connection at once.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use pingora_proxy::Session;
@@ -10,9 +11,9 @@ use pingora_proxy::Session;
 use super::admit::{self, Admitted};
 use super::attempt::{self, Failure, Order, Ready, UpstreamAnswer};
 use super::head::Head;
-use super::settle::{AttemptEnd, Settlement};
+use super::settle::{AttemptEnd, AttemptId, Settlement};
 use super::{Gateway, relay};
-use crate::clock::Instant;
+use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
 use crate::pool::{Lease, Pick, Pool, SelectError};
 use crate::telemetry::HedgeResult;
@@ -98,13 +99,27 @@ async fn one(
 ) -> Result<Box<Ready>, Box<Failure>> {
     let target = lease.index();
     let started = settlement.attempt_started(pool, &lease, false);
-    let mut first = Box::pin(attempt::run(order, Arc::clone(pool), lease));
     let delay = pool.hedge_delay().filter(|_| order.head.endpoint.replayable());
     let Some(delay) = delay else {
-        let result = first.await;
+        let result = attempt::run(order, Arc::clone(pool), lease).await;
         settlement.attempt_ended(started, AttemptEnd::of(&result));
         return again(result, target, pick);
     };
+    let first = attempt::run(order, Arc::clone(pool), lease);
+    // Rarely taken, and large: it does not belong into every request's own state.
+    Box::pin(hedged(order, pool, Box::pin(first), (started, target), delay, pick, settlement)).await
+}
+
+/// An attempt that another one joins when its answer takes long.
+async fn hedged(
+    order: Order<'_>,
+    pool: &Arc<Pool>,
+    mut first: Pin<Box<impl Future<Output = Result<Box<Ready>, Box<Failure>>>>>,
+    (started, target): (AttemptId, usize),
+    delay: Duration,
+    pick: &mut Pick,
+    settlement: &mut Settlement,
+) -> Result<Box<Ready>, Box<Failure>> {
     let deadline = Instant::now() + delay;
     let early = tokio::time::timeout_at(deadline.into(), &mut first).await;
     if let Ok(result) = early {
@@ -247,11 +262,11 @@ pub(super) fn not_selected(pool: &Pool, error: SelectError) -> Error {
             Kind::Overloaded,
             "Every upstream for this model is busy and the queue is full.",
         )
-        .retry_after(Some(std::time::Duration::from_secs(1)))
+        .retry_after(Some(Duration::from_secs(1)))
         .cause(format!("queue of pool {} is full", pool.name)),
         SelectError::QueueTimeout => {
             Error::new(Kind::Overloaded, "Every upstream for this model was busy for too long.")
-                .retry_after(Some(std::time::Duration::from_secs(1)))
+                .retry_after(Some(Duration::from_secs(1)))
                 .cause(format!("waited too long in the queue of pool {}", pool.name))
         }
     }

@@ -60,6 +60,15 @@ impl Config {
         self
     }
 
+    /// Sets how long every provider so far keeps an idle connection.
+    #[must_use]
+    pub fn upstream_idle(mut self, idle: &str) -> Self {
+        if let Some(Value::Object(providers)) = self.root.get_mut("providers") {
+            providers.values_mut().for_each(|provider| provider["idle"] = idle.into());
+        }
+        self
+    }
+
     /// Adds a pool per dialect, named `NAME-DIALECT`, with these upstreams in order of priority (or
     /// all alike), and the given settings; and routes to them, for requests with `x-pool: NAME` or
     /// for all.
