@@ -8,7 +8,7 @@ run:
     cargo run --release -- run --config conf/weir.yaml
 
 # Everything that must pass: format, lints, licences and advisories, spelling, tests
-ci: fmt-check lint deny typos test sdk
+ci: fmt-check lint deny typos test sdk scenarios
 
 # All Rust tests
 test:
@@ -18,6 +18,16 @@ test:
 # Real client libraries against weir and its simulated upstreams
 sdk:
     tests/sdk/run
+
+# Faults, departures, reloads, an upgrade and a minute of soak, each checked; times are not judged here
+scenarios:
+    cargo build --workspace --bins
+    target/debug/weir-loadtest faults table
+    target/debug/weir-loadtest faults cancel --repeat 1 --within 1s
+    target/debug/weir-loadtest faults kill --duration 6s --rate 200
+    target/debug/weir-loadtest faults reload --duration 6s --reloads 20 --rounds 2 --rate 100 --p99-factor 1000
+    target/debug/weir-loadtest faults upgrade --streams 50 --rate 100
+    target/debug/weir-loadtest soak --duration 60s --rate 40 --interval 2s
 
 fmt-check:
     cargo fmt --all --check
