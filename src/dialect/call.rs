@@ -60,6 +60,52 @@ impl Call<'_> {
     pub fn is_json(&self) -> bool {
         self.body == BodyKind::Json
     }
+
+    /// What was understood, to be kept beside the request line.
+    pub fn keep(&self) -> Kept {
+        Kept {
+            endpoint: self.endpoint,
+            dialect: self.dialect,
+            body: self.body,
+            model: self.model.as_deref().map(Into::into),
+            provider: self.provider.map(Into::into),
+            tail_bytes: self.tail.len(),
+            model_span: self.model_span.clone(),
+        }
+    }
+}
+
+/// A call without the request line that it was read from, so that the line is read only once.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    endpoint: Endpoint,
+    dialect: Dialect,
+    body: BodyKind,
+    model: Option<Box<str>>,
+    provider: Option<Box<str>>,
+    /// The tail is the end of the path.
+    tail_bytes: usize,
+    model_span: Option<Range<usize>>,
+}
+
+impl Kept {
+    /// The call again, with the path and headers that it was read from.
+    pub fn call<'a>(&'a self, path: &'a str, headers: &'a HeaderMap) -> Call<'a> {
+        Call {
+            endpoint: self.endpoint,
+            dialect: self.dialect,
+            body: self.body,
+            model: self.model.as_deref().map(Cow::Borrowed),
+            provider: self.provider.as_deref(),
+            tail: &path[path.len() - self.tail_bytes..],
+            content_type: content_type(headers),
+            model_span: self.model_span.clone(),
+        }
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
 }
 
 /// Where a dialect places a path. Built by the dialects' own `place` functions.
@@ -145,7 +191,7 @@ pub fn classify<'a>(
     if path.split('/').any(is_dot_segment) {
         return Err(Error::new(Kind::BadRequest, "The path must not contain dot segments."));
     }
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type(headers);
     if let Some(rest) = path.strip_prefix("/passthrough/") {
         return passthrough(path, rest, content_type);
     }

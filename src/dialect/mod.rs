@@ -29,7 +29,7 @@ mod text;
 mod usage;
 
 pub use body::{BodyFacts, observe_body};
-pub use call::{BodyKind, Call, MODEL_BYTES_MAX, classify};
+pub use call::{BodyKind, Call, Kept, MODEL_BYTES_MAX, classify};
 pub use credential::{
     Credential, CredentialPlace, credential, is_client_credential, websocket_protocols,
 };

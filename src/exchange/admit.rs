@@ -46,7 +46,7 @@ pub(super) fn admit(
     settlement: &mut Settlement,
 ) -> Result<Admitted, Error> {
     settlement.body_in(&body);
-    let call = head.call()?;
+    let call = head.call();
     let peeked = peek(plan, head, &caller, &body)?;
     let model: Option<Arc<str>> = peeked.model.as_deref().map(Into::into);
     settlement.asked(model.as_deref(), peeked.stream, peeked.user.as_deref());
@@ -82,7 +82,7 @@ pub(super) fn admit(
 /// with it is for the provider to say; but a caller who may not use every model is not let past with
 /// a body in which weir and the provider could read different ones.
 fn peek(plan: &Plan, head: &Head, caller: &Caller, body: &[u8]) -> Result<Peeked, Error> {
-    let peeked = dialect::peek(&head.read_call()?, body, plan.bounds.json_depth);
+    let peeked = dialect::peek(&head.read_call(), body, plan.bounds.json_depth);
     match peeked {
         Ok(peeked) if head.endpoint == Endpoint::Passthrough => Ok(peeked.unchanged()),
         Err(_) if head.endpoint == Endpoint::Passthrough && caller.may_use_all() => {

@@ -7,6 +7,7 @@
 //! An error event inside a 200, a stream that ends empty and a body that breaks off are failures of
 //! this attempt, like a refused connection or a 500.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -181,8 +182,11 @@ async fn send_and_probe(
         let started = Instant::now();
         let first_token = started + pool.timeouts.first_token.0;
         let until = first_token.min(order.admitted.deadline);
-        let probe = probe(order, &target, &prepared, &mut session, model.as_deref());
-        match timeout_at(until.into(), probe).await {
+        let probed = {
+            let probe = pin!(probe(order, &target, &prepared, &mut session, model.as_deref()));
+            timeout_at(until.into(), probe).await
+        };
+        match probed {
             Ok(Ok((answer, counters))) => {
                 let model = model.or_else(|| order.admitted.model.clone());
                 return Ok(Probed { session, answer, sent: started, model, counters });
@@ -230,7 +234,7 @@ pub(super) fn build(
     key: &mut Option<usize>,
 ) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
-    let call = head.call()?;
+    let call = head.call();
     let provider = &target.provider;
     let credential = match provider.pick_key(Instant::now()) {
         KeyChoice::Anonymous => None,

@@ -1,6 +1,8 @@
 //! Reading the request's body, once and bounded. It is kept whole so that it can be sent to as many
 //! candidates as it takes.
 
+use std::pin::pin;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_proxy::Session;
@@ -28,7 +30,7 @@ pub(super) async fn read(session: &mut Session, bounds: &Bounds) -> Result<Bytes
             .await
             .map_err(|error| gone(&error))?;
     }
-    match within(bounds.body_time.0, collect(session, announced, bounds)).await {
+    match within(bounds.body_time.0, pin!(collect(session, announced, bounds))).await {
         Some(result) => result,
         None => Err(Error::new(
             Kind::RequestTimeout,
@@ -71,7 +73,7 @@ async fn collect(
 }
 
 async fn next(session: &mut Session, bounds: &Bounds) -> Result<Option<Bytes>, Error> {
-    let read = session.as_downstream_mut().read_request_body();
+    let read = pin!(session.as_downstream_mut().read_request_body());
     match within(bounds.read.0, read).await {
         Some(Ok(part)) => Ok(part),
         Some(Err(error)) => Err(gone(&error)),

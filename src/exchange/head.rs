@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use pingora_proxy::Session;
 use rand::Rng;
 
-use crate::dialect::{self, Call, Dialect, Endpoint};
+use crate::dialect::{self, Call, Dialect, Endpoint, Kept};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
 use crate::tenant::Caller;
@@ -29,8 +29,9 @@ pub(super) struct Head {
     /// The endpoint as which body and answer are read: the same, but for a passthrough to an
     /// endpoint that is known, whose tokens count like any other's.
     pub(super) read_as: Endpoint,
-    /// The upstream's path of such a passthrough.
-    known_path: Option<Box<str>>,
+    call: Kept,
+    /// Such a passthrough, as its provider gets it.
+    known: Option<(Box<str>, Kept)>,
     upgrade: bool,
 }
 
@@ -59,7 +60,7 @@ impl Head {
             .map_err(|error| refuse(error, looks_like))?;
         let (endpoint, dialect) = (call.endpoint, call.dialect);
         let known = known_passthrough(header, &call, plan);
-        let (known_path, read_as) = known.map_or((None, endpoint), |(path, as_)| (Some(path), as_));
+        let call = call.keep();
         Ok(Self {
             method: header.method.clone(),
             path: path.into(),
@@ -67,22 +68,25 @@ impl Head {
             headers: header.headers.clone(),
             endpoint,
             dialect,
-            read_as,
-            known_path,
+            read_as: known.as_ref().map_or(endpoint, |(_, _, endpoint)| *endpoint),
+            known: known.map(|(path, call, _)| (path, call)),
+            call,
             upgrade: upgrade && endpoint == Endpoint::Realtime,
             request_id,
         })
     }
 
     /// The call, as its dialect reads it.
-    pub(super) fn call(&self) -> Result<Call<'_>, Error> {
-        dialect::classify(&self.method, &self.path, self.query.as_deref(), &self.headers)
+    pub(super) fn call(&self) -> Call<'_> {
+        self.call.call(&self.path, &self.headers)
     }
 
     /// The call as which body and answer are read.
-    pub(super) fn read_call(&self) -> Result<Call<'_>, Error> {
-        let path = self.known_path.as_deref().unwrap_or(&self.path);
-        dialect::classify(&self.method, path, self.query.as_deref(), &self.headers)
+    pub(super) fn read_call(&self) -> Call<'_> {
+        match &self.known {
+            Some((path, call)) => call.call(path, &self.headers),
+            None => self.call(),
+        }
     }
 
     /// Whether the connection is to be upgraded to a WebSocket.
@@ -107,15 +111,15 @@ fn known_passthrough(
     header: &pingora_http::RequestHeader,
     call: &Call<'_>,
     plan: &Plan,
-) -> Option<(Box<str>, Endpoint)> {
+) -> Option<(Box<str>, Kept, Endpoint)> {
     let pool = plan.passthrough.get(call.provider?)?;
     let provider = &pool.targets.first()?.provider;
     let path = dialect::upstream_path(call, &provider.base_path, None, None);
     let known =
         dialect::classify(&header.method, &path, header.uri.query(), &header.headers).ok()?;
     let readable = known.dialect == provider.dialect && known.endpoint != Endpoint::Realtime;
-    let endpoint = known.endpoint;
-    readable.then(|| (path.into_boxed_str(), endpoint))
+    let (call, endpoint) = (known.keep(), known.endpoint);
+    readable.then(|| (path.into_boxed_str(), call, endpoint))
 }
 
 fn check_bounds(header: &pingora_http::RequestHeader, plan: &Plan) -> Result<(), Error> {

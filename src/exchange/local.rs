@@ -18,7 +18,7 @@ pub(super) fn answer(plan: &Plan, head: &Head, caller: &Caller) -> Option<Local>
     if head.endpoint != Endpoint::Models {
         return None;
     }
-    let call = head.call().ok()?;
+    let call = head.call();
     let models: Vec<&str> =
         plan.models.iter().map(|model| &**model).filter(|model| caller.may_use(model)).collect();
     let body = dialect::models_list(head.dialect, &models, call.model.as_deref())?;

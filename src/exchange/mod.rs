@@ -35,6 +35,7 @@ mod relay;
 mod respond;
 mod settle;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -213,8 +214,10 @@ impl ProxyHttp for Gateway {
 
 /// The outcome of a future that may take so long; `None` when it took longer. No clock is read for one
 /// that is ready at once.
-async fn within<T>(limit: std::time::Duration, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
+async fn within<T>(
+    limit: std::time::Duration,
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     let at_once = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),
         Poll::Pending => Poll::Ready(None),

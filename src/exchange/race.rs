@@ -3,7 +3,7 @@
 //! The client is watched all the while. When it leaves, the future that holds the attempts is
 //! dropped, which closes every upstream connection at once.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use pingora_proxy::Session;
@@ -34,10 +34,11 @@ pub(super) async fn run(
     admitted: &Admitted,
     settlement: &mut Settlement,
 ) -> Result<Won, Error> {
-    let candidates = candidates(gateway, head, admitted, settlement);
+    // Pinned here: a future that is moved is copied whole, and this one holds the attempts.
+    let mut candidates = pin!(candidates(gateway, head, admitted, settlement));
     tokio::select! {
         biased;
-        won = candidates => won,
+        won = &mut candidates => won,
         () = relay::client_gone(session) => {
             Err(Error::new(Kind::ClientGone, "The client went away before the answer began."))
         }

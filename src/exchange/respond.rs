@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::ResponseHeader;
@@ -30,28 +29,24 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-weir-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-weir-cache");
 const ERROR: HeaderName = HeaderName::from_static("x-weir-error");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const PROXY_AUTHENTICATE: HeaderName = HeaderName::from_static("proxy-authenticate");
-const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
 
 /// How long an answered request's unread body is drained, so that the client gets to read the answer.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Headers between two neighbours only (RFC 9110, section 7.6.1).
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]
-    .contains(name)
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// The headers that `Connection` names as between two neighbours only.

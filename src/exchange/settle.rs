@@ -12,7 +12,7 @@ use super::gaps::Gaps;
 use super::head::{Head, Refusal};
 use super::{End, Gateway};
 use crate::clock::{self, Duration, Instant};
-use crate::dialect::{self, Call, Dialect, StreamError, StreamObserver, TextSink, Usage};
+use crate::dialect::{self, Dialect, StreamError, StreamObserver, TextSink, Usage};
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
 use crate::limit::{Actual, Hold};
@@ -352,9 +352,11 @@ async fn prompt(head: &Head, body: bytes::Bytes, vocabulary: Vocabulary) -> Tall
             self.0.push('\n');
         }
     }
-    let Some(dialect) = head.read_call().ok().filter(Call::is_json).map(|call| call.dialect) else {
+    let call = head.read_call();
+    if !call.is_json() {
         return Tally { tokens: 0, exact: false };
-    };
+    }
+    let dialect = call.dialect;
     meter::count_off_worker(vocabulary, body, move |body| {
         let mut text = Text(String::new());
         dialect::prompt_text(dialect, &body, &mut text);

@@ -32,6 +32,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// What a stream keeps at most. A write that goes beyond it goes to the socket at once.
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
+/// Memory that a stream holds on to with nothing to send.
+const IDLE_BYTES_MAX: usize = 2 * 1024;
 /// Reads of a worker's streams after which its writes are sent although there is more to do.
 const READS_PER_TURN_MAX: u32 = 64;
 /// How long a dropped stream tries to send what it has kept.
@@ -122,6 +124,9 @@ impl Out {
     fn sent(&mut self, count: usize) {
         if count == self.bytes.len() {
             self.bytes.clear();
+            if self.bytes.capacity() > IDLE_BYTES_MAX {
+                self.bytes = Vec::new();
+            }
         } else {
             self.bytes.drain(..count);
         }

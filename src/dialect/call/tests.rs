@@ -238,3 +238,21 @@ proptest! {
         let _ = classify(&Method::POST, &path, Some(&query), &HeaderMap::new());
     }
 }
+
+#[test]
+fn a_kept_call_is_the_same_call() {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, "application/json".parse().expect("a value"));
+    for path in [
+        "/v1/chat/completions",
+        "/v1/responses/resp_1/cancel",
+        "/v1beta/models/gemini-2.5-pro:generateContent",
+        "/model/us.anthropic.claude%3A0/converse-stream",
+        "/passthrough/openai/v1/fine_tuning/jobs",
+        "/passthrough/openai",
+    ] {
+        let call = classify(&Method::POST, path, None, &headers).expect("a call");
+        let again = call.keep();
+        assert_eq!(format!("{:?}", again.call(path, &headers)), format!("{call:?}"), "{path}");
+    }
+}
