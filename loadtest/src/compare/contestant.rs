@@ -25,6 +25,8 @@ const READY_WAIT: Duration = Duration::from_secs(60);
 const ASK_WAIT: Duration = Duration::from_secs(5);
 /// Connections that a proxy has room for beyond those of the streams.
 const SPARE_CONNECTIONS: usize = 1024;
+/// Longest text that counts as a version.
+const VERSION_CHARS: usize = 80;
 /// Time from listening until memory counts as idle.
 const CALM: Duration = Duration::from_millis(300);
 
@@ -279,7 +281,8 @@ fn version(program: &Path, peer: &Peer, setting: &Setting) -> String {
     }
     let said = first_line(Command::new(program).args(peer.version).envs(setting.environment()));
     // Some give the path they were started by before their version.
-    said.strip_prefix(&program.display().to_string()).unwrap_or(&said).trim().to_owned()
+    let said = said.strip_prefix(&program.display().to_string()).unwrap_or(&said);
+    said.trim().chars().take(VERSION_CHARS).collect()
 }
 
 fn first_line(command: &mut Command) -> String {
@@ -287,7 +290,7 @@ fn first_line(command: &mut Command) -> String {
     let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().map(str::trim).find(|line| !line.is_empty());
-    line.unwrap_or_default().chars().take(80).collect()
+    line.unwrap_or_default().to_owned()
 }
 
 fn last_line(log: &Path) -> String {
@@ -309,12 +312,16 @@ mod tests {
 
     #[test]
     fn nothing_in_double_braces_is_left() {
-        let workspace = Workspace::new(None).expect("a temporary directory");
+        // Not the directory of this process, which other tests use and remove.
+        let path = std::env::temp_dir().join(format!("weir-compare-{}", std::process::id()));
+        let workspace = Workspace::new(Some(path.clone())).expect("a temporary directory");
         let upstream = SocketAddr::from(([127, 0, 0, 1], 9));
         for name in Name::ALL {
             let Some(peer) = name.peer() else { continue };
+            let conditions =
+                Conditions { programs: &[], workspace: &workspace, core: 0, streams_max: 64 };
             let setting =
-                Setting::new(name, peer, &workspace, upstream).expect("it can be written");
+                Setting::new(name, peer, conditions, upstream).expect("it can be written");
             let mut filled: Vec<String> =
                 peer.arguments.iter().chain(peer.headers).map(|word| setting.fill(word)).collect();
             filled.extend(setting.environment().into_iter().map(|(_, value)| value));
@@ -325,6 +332,7 @@ mod tests {
             }
             assert!(filled.iter().all(|text| !text.contains("{{")), "{}", name.as_str());
         }
+        std::fs::remove_dir_all(path).expect("it can be removed");
     }
 
     #[test]

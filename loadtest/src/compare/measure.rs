@@ -66,6 +66,7 @@ pub struct Streams {
 
 /// One request at a time on one connection, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the unit stands last in each")]
 pub struct Latency {
     /// Median to the end of an answer.
     pub p50_us: f64,
@@ -112,10 +113,10 @@ pub struct Bench {
 
 impl Bench {
     /// Opens connections, fills caches, loads vocabularies.
-    pub fn warm_up(&self, subject: Subject<'_>) -> Result<(), String> {
+    pub fn warm_up(&self, subject: Subject<'_>, streams: bool) -> Result<(), String> {
         let short = Bench { length: Duration::from_millis(500), ..*self };
         short.requests(subject, 64)?;
-        short.full_speed(subject).map(drop)
+        if streams { short.full_speed(subject).map(drop) } else { Ok(()) }
     }
 
     /// Lets a proxy find out that the upstream has begun anew. What fails here is no matter.

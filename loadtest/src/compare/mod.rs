@@ -158,11 +158,11 @@ pub struct Curves {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Syscalls {
     /// For one request that does not stream, on 64 connections.
-    pub per_request: f64,
+    pub request: f64,
     /// For one frame at full speed.
-    pub per_frame_full_speed: f64,
+    pub frame_full_speed: f64,
     /// For one frame at a pace of 5 ms.
-    pub per_frame_paced: f64,
+    pub frame_paced: f64,
 }
 
 /// Everything that was measured of one proxy.

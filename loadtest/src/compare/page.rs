@@ -218,11 +218,7 @@ pub mod tests {
             ],
             sustained: vec![100],
             memory: Memory { samples: vec![[0.0, 1e6], [1.0, 2e6]], ..Memory::default() },
-            syscalls: Some(Syscalls {
-                per_request: 6.0,
-                per_frame_full_speed: 1.0,
-                per_frame_paced: 2.0,
-            }),
+            syscalls: Some(Syscalls { request: 6.0, frame_full_speed: 1.0, frame_paced: 2.0 }),
             curves: Curves {
                 whole: curve.clone(),
                 first: curve.clone(),

@@ -198,7 +198,6 @@ static SGLANG_ROUTER: Peer = Peer {
         "--queue-size",
         "32768",
     ],
-    version: &[],
     asks_health: true,
     ..PLAIN
 };
@@ -216,6 +215,9 @@ static FERROGW: Peer = Peer {
         ("OPENAI_API_KEY", "upstream-key"),
         ("OPENAI_BASE_URL", "http://{{upstream}}/v1"),
         ("LOG_LEVEL", "warn"),
+        // One client is all there is here; its limit of requests is meant for many.
+        ("RATE_LIMIT_RPS", "1000000"),
+        ("RATE_LIMIT_BURST", "1000000"),
     ],
     version: &["version"],
     ..PLAIN

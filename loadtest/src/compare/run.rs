@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
         };
         let bench = Bench {
             length: plan.length(),
-            step: if plan.quick { Duration::from_millis(500) } else { Duration::from_millis(1200) },
+            step: if plan.quick { Duration::from_millis(500) } else { Duration::from_millis(1500) },
             hold: if plan.quick { Duration::from_secs(1) } else { Duration::from_secs(2) },
             core: plan.load_core,
         };
@@ -173,7 +173,9 @@ impl<'a> Run<'a> {
 
     fn warm_up(&mut self) -> Result<(), String> {
         self.play(Duration::ZERO)?;
-        self.each(0, |bench, entry| bench.warm_up(entry.subject()))
+        let whole = [Part::Requests, Part::Frontier, Part::Memory];
+        let streams = self.plan.parts.iter().any(|part| !whole.contains(part));
+        self.each(0, "warm-up", |bench, entry| bench.warm_up(entry.subject(), streams))
     }
 
     /// Has the upstream send at this pace, and lets everybody notice.
@@ -190,6 +192,7 @@ impl<'a> Run<'a> {
     fn each(
         &mut self,
         round: u32,
+        what: &str,
         mut turn: impl FnMut(&Bench, &mut Entry) -> Result<(), String>,
     ) -> Result<(), String> {
         let count = self.entries.len();
@@ -197,7 +200,7 @@ impl<'a> Run<'a> {
         for place in 0..count {
             let index = (place + round as usize) % count;
             if let Err(why) = turn(&self.bench, &mut self.entries[index]) {
-                failed.push((index, why));
+                failed.push((index, format!("{what}: {why}")));
             }
         }
         // From the last to the first, so that the places of those before stay what they are.
@@ -218,11 +221,12 @@ impl<'a> Run<'a> {
         self.play(Duration::ZERO)?;
         if plan.has(Part::Requests) {
             for &connections in &plan.connections {
-                self.each(round, |bench, entry| requests(bench, entry, connections))?;
+                let what = format!("{connections} connections");
+                self.each(round, &what, |bench, entry| requests(bench, entry, connections))?;
             }
         }
         if plan.has(Part::Streams) {
-            self.each(round, |bench, entry| {
+            self.each(round, "streams at full speed", |bench, entry| {
                 let (streams, stats) = bench.full_speed(entry.subject())?;
                 entry.proxy.full_speed.push(streams);
                 entry.kept.full_speed.merge(&stats);
@@ -230,17 +234,19 @@ impl<'a> Run<'a> {
             })?;
         }
         if plan.has(Part::Latency) {
-            self.each(round, latency)?;
+            self.each(round, "one request at a time", latency)?;
         }
         if plan.searches(Part::Frontier, round) {
-            self.each(round, |bench, entry| {
-                entry.proxy.frontier.push(bench.frontier(&entry.target)?);
+            self.each(round, "throughput under a bound", |bench, entry| {
+                if round == 0 || !entry.is_direct() {
+                    entry.proxy.frontier.push(bench.frontier(&entry.target)?);
+                }
                 Ok(())
             })?;
         }
         if plan.has(Part::Streams) {
             self.play(PACE)?;
-            self.each(round, |bench, entry| {
+            self.each(round, "streams at a pace of 5 ms", |bench, entry| {
                 let (streams, stats) = bench.paced(entry.subject())?;
                 entry.proxy.paced.push(streams);
                 entry.kept.paced.merge(&stats);
@@ -259,7 +265,7 @@ impl<'a> Run<'a> {
         let direct = &mut self.entries[0];
         let limit = self.bench.sustained(&direct.target, self.plan.streams_max)?;
         direct.proxy.sustained.push(limit);
-        self.each(round, |bench, entry| {
+        self.each(round, "streams at a pace of 20 ms", |bench, entry| {
             if !entry.is_direct() && limit > 0 {
                 entry.proxy.sustained.push(bench.sustained(&entry.target, limit)?);
             }
@@ -272,22 +278,20 @@ impl<'a> Run<'a> {
         let workspace = self.workspace;
         let mut why = None;
         self.play(Duration::ZERO)?;
-        self.each(0, |bench, entry| {
+        self.each(0, "system calls", |bench, entry| {
             let subject = entry.subject();
             let (Some(pid), None) = (subject.pid, &why) else { return Ok(()) };
-            let counted =
-                syscalls::count(pid, workspace, || bench.requests(subject, SYSCALL_CONNECTIONS))
-                    .and_then(|(calls, work)| {
-                        let (frames, streams) =
-                            syscalls::count(pid, workspace, || bench.full_speed(subject))?;
-                        Ok(Syscalls {
-                            per_request: calls as f64 / work.requests as f64,
-                            per_frame_full_speed: frames as f64 / streams.0.frames as f64,
-                            per_frame_paced: 0.0,
-                        })
+            let (calls, work) =
+                syscalls::count(pid, workspace, || bench.requests(subject, SYSCALL_CONNECTIONS))?;
+            let (frames, streams) = syscalls::count(pid, workspace, || bench.full_speed(subject))?;
+            match calls.and_then(|calls| Ok((calls, frames?))) {
+                Ok((calls, frames)) => {
+                    entry.proxy.syscalls = Some(Syscalls {
+                        request: calls as f64 / work.requests as f64,
+                        frame_full_speed: frames as f64 / streams.0.frames as f64,
+                        frame_paced: 0.0,
                     });
-            match counted {
-                Ok(syscalls) => entry.proxy.syscalls = Some(syscalls),
+                }
                 Err(error) => why = Some(error),
             }
             Ok(())
@@ -298,12 +302,12 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.play(PACE)?;
-        self.each(0, |bench, entry| {
+        self.each(0, "system calls", |bench, entry| {
             let subject = entry.subject();
             let Some(pid) = subject.pid else { return Ok(()) };
             let (frames, streams) = syscalls::count(pid, workspace, || bench.paced(subject))?;
-            if let Some(syscalls) = &mut entry.proxy.syscalls {
-                syscalls.per_frame_paced = frames as f64 / streams.0.frames as f64;
+            if let (Some(syscalls), Ok(frames)) = (&mut entry.proxy.syscalls, frames) {
+                syscalls.frame_paced = frames as f64 / streams.0.frames as f64;
             }
             Ok(())
         })

@@ -21,13 +21,13 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.lead, .soft { color: var(--soft); } code, pre { font: 13px/1.45 ui-monospace, monospace; }
-pre { overflow-x: auto; border: 1px solid var(--edge); border-radius: 6px; padding: .6rem .8rem; }
+pre { overflow-x: auto; white-space: pre-wrap; border: 1px solid var(--edge); border-radius: 6px; padding: .6rem .8rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
 th, td { padding: .28rem .65rem; border-bottom: 1px solid var(--edge); text-align: left;
   vertical-align: top; } th { color: var(--soft); font-weight: 600; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .held { color: var(--good); font-weight: 600; } .failed { color: var(--bad); font-weight: 600; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1.2rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr)); gap: 1.2rem; }
 figure { margin: 0; } figcaption { font-weight: 600; font-size: 14px; }
 svg { width: 100%; height: auto; } .legend { margin: .1rem 0; font-size: 12px; }
 .legend span { margin-right: .8rem; white-space: nowrap; }

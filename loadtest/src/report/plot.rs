@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use super::page::escape;
 
 /// Size of a plot with its margins, in SVG units.
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 64.0;
+const WIDTH: f64 = 520.0;
+const HEIGHT: f64 = 270.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
@@ -204,7 +204,7 @@ pub fn bars(title: &str, unit: &str, parts: &[&str], bars: &[Bar]) -> String {
     if longest <= 0.0 {
         return String::new();
     }
-    let (left, right) = (120.0, WIDTH - 150.0);
+    let (left, right) = (100.0, WIDTH - 130.0);
     let height = TOP + bars.len() as f64 * (BAR + BAR_GAP) + BOTTOM;
     let x = Scale::linear(0.0, longest, left, right);
     let bottom = height - BOTTOM;
