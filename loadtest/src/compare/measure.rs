@@ -23,8 +23,6 @@ const FIRST_TOKENS: u32 = 16;
 const FRONTIER_CONNECTIONS: usize = 256;
 /// Bounds of the search for a rate, in milliseconds.
 pub const BOUNDS_MS: [f64; 5] = [1.0, 5.0, 10.0, 50.0, 100.0];
-/// Tries for each bound.
-const FRONTIER_TRIES: u32 = 4;
 /// Pace of the streams that are to be sustained.
 pub const SUSTAINED_PACE: Duration = Duration::from_millis(20);
 /// The number of these streams that is tried first.
@@ -105,6 +103,8 @@ pub struct Bench {
     pub length: Duration,
     /// Length of one step of a search for a rate.
     pub step: Duration,
+    /// Tries for each bound of such a search.
+    pub tries: u32,
     /// Length of the streams that are to be sustained.
     pub hold: Duration,
     /// Core of the load.
@@ -201,7 +201,7 @@ impl Bench {
             let whole = summary.failed == 0 && summary.ok > 0;
             if whole { summary.total.p99_ns as f64 / 1e6 } else { f64::INFINITY }
         };
-        Ok(search::frontier(&BOUNDS_MS, most * 1.1, FRONTIER_TRIES, probe))
+        Ok(search::frontier(&BOUNDS_MS, most * 1.1, self.tries, probe))
     }
 
     /// The most streams, up to a limit, whose every frame arrives and arrives in time: hardly any

@@ -129,9 +129,9 @@ fn distributions(findings: &Findings) -> Vec<String> {
     let steps = |title: &str, what, of: &dyn Fn(&Proxy) -> &[[f64; 2]]| {
         let curves = || all().map(of).filter(|curve| !curve.is_empty());
         let edge = |place: usize| move |curve: &[[f64; 2]]| curve[place.min(curve.len() - 1)][1];
-        // From the lowest percent of anybody to the highest 99.8.
-        let low = curves().map(edge(2)).fold(f64::INFINITY, f64::min).max(1.0);
-        let high = curves().map(edge(200)).fold(0.0, f64::max);
+        // From what 5 % of anybody stay under to what 99.5 % do.
+        let low = curves().map(edge(10)).fold(f64::INFINITY, f64::min).max(1.0) * 0.9;
+        let high = curves().map(edge(199)).fold(0.0, f64::max);
         let lines_of = all().filter(|proxy| !of(proxy).is_empty()).map(|proxy| Line {
             name: proxy.name.clone(),
             points: histogram(of(proxy), low, high.max(low * 2.0), BINS),
@@ -142,7 +142,11 @@ fn distributions(findings: &Findings) -> Vec<String> {
     vec![
         lines("Latency, one request at a time: share answered within", axes, &cumulative),
         steps("Time to the first frame of a stream", "% of streams", &|proxy| &proxy.curves.first),
-        steps("Between two frames, full speed", "% of gaps", &|proxy| &proxy.curves.gap_full_speed),
+        steps(
+            "Between two frames, full speed (of those not read together)",
+            "% of gaps",
+            &|proxy| &proxy.curves.gap_full_speed,
+        ),
         steps("Between two frames, 5 ms pace", "% of gaps", &|proxy| &proxy.curves.gap_paced),
     ]
 }

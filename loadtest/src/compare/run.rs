@@ -109,6 +109,7 @@ impl<'a> Run<'a> {
         let bench = Bench {
             length: plan.length(),
             step: if plan.quick { Duration::from_millis(500) } else { Duration::from_millis(1500) },
+            tries: if plan.quick { 2 } else { 4 },
             hold: if plan.quick { Duration::from_secs(1) } else { Duration::from_secs(2) },
             core: plan.load_core,
         };

@@ -33,7 +33,10 @@ pub fn sections(findings: &Findings) -> Vec<Section> {
     sections.extend(counts.into_iter().map(|connections| requests(findings, connections)));
     let has = |measured: &dyn Fn(&Proxy) -> bool| findings.proxies.iter().any(measured);
     if has(&|proxy| !proxy.full_speed.is_empty()) {
-        sections.push(streams(findings));
+        let about = "16 streams of 500 tokens, as fast as they come.";
+        sections.push(streams(findings, "full speed", about, |proxy| &proxy.full_speed));
+        let about = "100 streams of 200 tokens, one every 5 ms.";
+        sections.push(streams(findings, "5 ms pace", about, |proxy| &proxy.paced));
     }
     if has(&|proxy| !proxy.latency.is_empty()) {
         sections.push(latency(findings));
@@ -118,56 +121,51 @@ fn requests(findings: &Findings, connections: usize) -> Section {
     }
 }
 
-fn streams(findings: &Findings) -> Section {
-    let of = |rounds: &[Streams], figure: &dyn Fn(&Streams) -> f64| {
-        Spread::of(&rounds.iter().map(figure).collect::<Vec<_>>())
+fn streams(
+    findings: &Findings,
+    title: &str,
+    about: &str,
+    rounds: fn(&Proxy) -> &[Streams],
+) -> Section {
+    let of = |proxy: &Proxy, figure: &dyn Fn(&Streams) -> f64| {
+        Spread::of(&rounds(proxy).iter().map(figure).collect::<Vec<_>>())
     };
     let cpu = |streams: &Streams| streams.user_ms + streams.system_ms;
-    let first = findings.proxies.first();
-    let full_first = first.and_then(|first| of(&first.full_speed, &cpu));
-    let paced_first = first.and_then(|first| of(&first.paced, &cpu));
+    let first = findings.proxies.first().and_then(|first| of(first, &cpu));
     let times = format!("× {}", base(findings));
     let mut table = Table::new([
         "proxy",
         &times,
-        "full speed ms",
+        "ms",
         "user",
         "system",
         "low–high",
         "frames/s",
-        &times,
-        "5 ms pace ms",
-        "user",
-        "system",
-        "low–high",
         "gap p50 µs",
         "gap p99 µs",
+        "p99 low–high",
     ]);
     for proxy in findings.proxies.iter().chain([&findings.direct]) {
-        let (full, paced) = (of(&proxy.full_speed, &cpu), of(&proxy.paced, &cpu));
+        let total = of(proxy, &cpu);
+        let gap_p99 = of(proxy, &|streams| streams.gap_p99_us);
         table.row([
             proxy.name.clone(),
-            ratio(full, full_first),
-            show(full, 0),
-            show(of(&proxy.full_speed, &|streams| streams.user_ms), 0),
-            show(of(&proxy.full_speed, &|streams| streams.system_ms), 0),
-            spread(full, 0),
-            show(of(&proxy.full_speed, &|streams| streams.frames_per_second), 0),
-            ratio(paced, paced_first),
-            show(paced, 0),
-            show(of(&proxy.paced, &|streams| streams.user_ms), 0),
-            show(of(&proxy.paced, &|streams| streams.system_ms), 0),
-            spread(paced, 0),
-            show_always(of(&proxy.paced, &|streams| streams.gap_p50_us), 0),
-            show_always(of(&proxy.paced, &|streams| streams.gap_p99_us), 0),
+            ratio(total, first),
+            show(total, 0),
+            show(of(proxy, &|streams| streams.user_ms), 0),
+            show(of(proxy, &|streams| streams.system_ms), 0),
+            spread(total, 0),
+            show(of(proxy, &|streams| streams.frames_per_second), 0),
+            show_always(of(proxy, &|streams| streams.gap_p50_us), 0),
+            show_always(gap_p99, 0),
+            spread(gap_p99, 0),
         ]);
     }
     Section {
-        title: "CPU per 100,000 frames of streams".into(),
-        about:
-            "At full speed 16 streams of 500 tokens, at the pace 100 streams with a token every \
-            5 ms; the gaps between frames are those at the pace. Every frame is checked to arrive."
-                .into(),
+        title: format!("CPU per 100,000 frames, {title}"),
+        about: format!(
+            "{about} Every frame is checked to arrive. A gap is the time between two frames."
+        ),
         table,
     }
 }

@@ -8,6 +8,12 @@ use crate::scenario::{Check, soak};
 
 /// A page of checks, with the text that the terminal showed.
 pub fn checks_page(title: &str, checks: &[Check], shown: &str) -> Page {
+    let mut page = begin(title, checks);
+    end(&mut page, shown);
+    page
+}
+
+fn begin(title: &str, checks: &[Check]) -> Page {
     let held = checks.iter().filter(|check| check.held).count();
     let mut page = Page::new(title, &format!("{held} of {} checks held.", checks.len()));
     page.section("Checks");
@@ -17,17 +23,20 @@ pub fn checks_page(title: &str, checks: &[Check], shown: &str) -> Page {
         table.row([check.what.clone(), mark.into(), check.found.clone()]);
     }
     page.table(&table);
+    page
+}
+
+fn end(page: &mut Page, shown: &str) {
     if !shown.is_empty() {
         page.section("Figures");
         page.code(shown);
     }
     page.machine(&Machine::here());
-    page
 }
 
 /// A page of a soak run: checks, and how memory and descriptors went.
 pub fn soak_page(findings: &soak::Findings, shown: &str) -> Page {
-    let mut page = checks_page("weir: soak", &findings.checks, shown);
+    let mut page = begin("weir: soak", &findings.checks);
     let line = |name: &str, of: &dyn Fn(&soak::Sample) -> f64| Line {
         name: name.to_owned(),
         points: findings.samples.iter().map(|sample| (sample.at_s, of(sample))).collect(),
@@ -49,6 +58,7 @@ pub fn soak_page(findings: &soak::Findings, shown: &str) -> Page {
             ],
         ),
     ]);
+    end(&mut page, shown);
     page
 }
 

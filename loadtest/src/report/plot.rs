@@ -57,7 +57,9 @@ impl Scale {
 
     /// Round figures to write beside the axis.
     pub fn ticks(&self) -> Vec<f64> {
-        if self.logarithmic { self.decades() } else { self.steps() }
+        // Within one decade a logarithm is nearly even.
+        let wide = self.high / self.low > 10.0;
+        if self.logarithmic && wide { self.decades() } else { self.steps() }
     }
 
     fn steps(&self) -> Vec<f64> {
