@@ -38,6 +38,9 @@ pub use table::render;
 use crate::report::machine::Machine;
 use crate::units;
 
+/// Most streams that are tried at a pace of 20 ms in a quick run.
+const QUICK_STREAMS: usize = 512;
+
 /// A part of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +118,10 @@ impl Plan {
 
     fn length(&self) -> Duration {
         if self.quick { Duration::from_secs(1) } else { self.length }
+    }
+
+    fn streams_max(&self) -> usize {
+        if self.quick { self.streams_max.min(QUICK_STREAMS) } else { self.streams_max }
     }
 
     fn has(&self, part: Part) -> bool {

@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
             length: plan.length(),
             step: if plan.quick { Duration::from_millis(500) } else { Duration::from_millis(1500) },
             tries: if plan.quick { 2 } else { 4 },
-            hold: if plan.quick { Duration::from_secs(1) } else { Duration::from_secs(2) },
+            hold: if plan.quick { Duration::from_secs(1) } else { Duration::from_secs(3) },
             core: plan.load_core,
         };
         let mut run = Self {
@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
             programs: &self.plan.programs,
             workspace: self.workspace,
             core: self.plan.proxy_core,
-            streams_max: self.plan.streams_max,
+            streams_max: self.plan.streams_max(),
         };
         match Contestant::start(name, settings, conditions, &mut self.stage) {
             Ok(contestant) => self.entries.push(Entry {
@@ -264,8 +264,11 @@ impl<'a> Run<'a> {
     fn sustained(&mut self, round: u32) -> Result<(), String> {
         self.play(super::measure::SUSTAINED_PACE)?;
         let direct = &mut self.entries[0];
-        let limit = self.bench.sustained(&direct.target, self.plan.streams_max)?;
-        direct.proxy.sustained.push(limit);
+        let limit = match direct.proxy.sustained.first() {
+            Some(limit) => *limit,
+            None => self.bench.sustained(&direct.target, self.plan.streams_max())?,
+        };
+        direct.proxy.sustained = vec![limit];
         self.each(round, "streams at a pace of 20 ms", |bench, entry| {
             if !entry.is_direct() && limit > 0 {
                 entry.proxy.sustained.push(bench.sustained(&entry.target, limit)?);

@@ -29,7 +29,6 @@ pub fn frontier(
     mut probe: impl FnMut(f64) -> f64,
 ) -> Vec<Point> {
     let mut seen: Vec<(f64, f64)> = Vec::new();
-    let mut found: Vec<Point> = Vec::new();
     // The loosest first: what it tries are good guesses for the others.
     for &bound_ms in bounds_ms.iter().rev() {
         for _ in 0..tries {
@@ -44,10 +43,9 @@ pub fn frontier(
             }
             seen.push((rate, p99_ms));
         }
-        found.push(Point { bound_ms, per_second: sides(&seen, bound_ms, ceiling).0 });
     }
-    found.reverse();
-    found
+    let point = |&bound_ms: &f64| Point { bound_ms, per_second: sides(&seen, bound_ms, ceiling).0 };
+    bounds_ms.iter().map(point).collect()
 }
 
 /// The highest rate that held below the lowest that did not, and the latter.
@@ -103,6 +101,14 @@ mod tests {
         // 1 ms is at 5,400 a second, 100 ms at 9,954.
         assert!((4_600.0..=5_400.0).contains(&points[0].per_second), "{points:?}");
         assert!((9_000.0..=9_954.0).contains(&points[4].per_second), "{points:?}");
+    }
+
+    #[test]
+    fn a_wider_bound_never_has_a_lower_rate() {
+        for tries in 1..6 {
+            let points = frontier(&[1.0, 5.0, 10.0, 50.0, 100.0], 11_000.0, tries, queue(10_000.0));
+            assert!(points.windows(2).all(|pair| pair[0].per_second <= pair[1].per_second));
+        }
     }
 
     #[test]

@@ -296,7 +296,8 @@ fn sustained(findings: &Findings) -> Section {
     }
     Section {
         title: "Streams sustained at a pace of 20 ms".into(),
-        about: "The most at which every frame arrives, 99 % of them within twice the pace. ≥ is as many \
+        about: "The most at which every frame arrives, 99 % of them within twice the pace; they begin over a \
+            second. ≥ is as many \
             as the load and the upstream sustain by themselves, or as were tried."
             .into(),
         table,
