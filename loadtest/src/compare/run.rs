@@ -11,7 +11,7 @@ use super::stage::Stage;
 use super::{Curves, Findings, LeftOut, Part, Plan, Proxy, Requests, Syscalls, syscalls};
 use crate::drive::Stats;
 use crate::process::{Workspace, resident_bytes};
-use crate::report::machine::Machine;
+use crate::report::machine::{Machine, busy};
 use crate::stand::Settings;
 
 /// Pace of the streams that are measured at a pace.
@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
             stage,
             entries: vec![direct],
             left_out: Vec::new(),
-            notes: Vec::new(),
+            notes: busy().into_iter().collect(),
         };
         // Those that ask for the upstream's health first, while a stand-in answers that.
         let (early, late): (Vec<Name>, Vec<Name>) =
@@ -270,7 +270,7 @@ impl<'a> Run<'a> {
         };
         direct.proxy.sustained = vec![limit];
         self.each(round, "streams at a pace of 20 ms", |bench, entry| {
-            if !entry.is_direct() && limit > 0 {
+            if !entry.is_direct() {
                 entry.proxy.sustained.push(bench.sustained(&entry.target, limit)?);
             }
             Ok(())

@@ -56,24 +56,24 @@ fn sides(seen: &[(f64, f64)], bound_ms: f64, ceiling: f64) -> (f64, f64) {
     (held.map(|(rate, _)| *rate).fold(0.0, f64::max), high)
 }
 
-/// The most that holds, between 0 and `limit`: doubling from `start`, then halving the gap.
+/// The most that holds, between 0 and `limit`: doubling from `start`, or halving where that is too
+/// much already, then halving the gap. What does not hold is tried once more, for the sake of blips.
 pub fn most(start: usize, limit: usize, mut holds: impl FnMut(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, limit + 1);
-    let mut next = start.clamp(1, limit);
-    while low < limit {
-        if holds(next) {
+    let mut next = start.clamp(1, limit.max(1));
+    let least = next.div_ceil(16);
+    while low < limit && next >= least {
+        if holds(next) || holds(next) {
             low = next;
         } else {
             high = next;
         }
-        if high <= limit {
-            if low == 0 || (high as f64) < low as f64 * 1.15 {
-                break;
-            }
-            next = low.midpoint(high);
-        } else {
-            next = (low * 2).min(limit);
-        }
+        next = match (low, high) {
+            (0, high) => high / 2,
+            (low, high) if high > limit => (low * 2).min(limit),
+            (low, high) if (high as f64) < low as f64 * 1.15 => break,
+            (low, high) => low.midpoint(high),
+        };
         if next == low {
             break;
         }
@@ -137,6 +137,10 @@ mod tests {
         }
         assert_eq!(most(64, 4096, |_| true), 4096);
         assert_eq!(most(64, 4096, |_| false), 0);
+        assert_eq!(most(64, 0, |_| false), 0);
+        assert!((26..=30).contains(&most(64, 4096, |count| count <= 30)));
+        let mut first = true;
+        assert_eq!(most(64, 64, |_| !std::mem::take(&mut first)), 64);
         assert_eq!(most(64, 10, |count| count <= 10), 10);
     }
 }

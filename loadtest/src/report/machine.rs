@@ -64,6 +64,22 @@ impl Machine {
     }
 }
 
+/// What is to be said when the machine is busy with something else before a measurement begins.
+pub fn busy() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    busy_at(text.split(' ').next()?.parse().ok()?, cores)
+}
+
+fn busy_at(load: f64, cores: usize) -> Option<String> {
+    (load > cores as f64 / 4.0).then(|| {
+        format!(
+            "The machine was not idle when this began (load average {load:.1} on {cores} cores): \
+            latencies and the results of searches are worse than they would be."
+        )
+    })
+}
+
 /// The command line without the directory of the program.
 fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut words: Vec<String> = arguments.collect();
@@ -98,6 +114,12 @@ mod tests {
         assert_eq!(date(951_782_400), "2000-02-29 00:00 UTC");
         assert_eq!(date(1_709_251_199), "2024-02-29 23:59 UTC");
         assert_eq!(date(1_735_689_600), "2025-01-01 00:00 UTC");
+    }
+
+    #[test]
+    fn a_busy_machine_is_told_from_an_idle_one() {
+        assert!(busy_at(0.4, 2).is_none());
+        assert!(busy_at(7.1, 2).is_some_and(|note| note.contains("7.1 on 2 cores")));
     }
 
     #[test]
