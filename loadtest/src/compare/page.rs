@@ -90,11 +90,14 @@ fn stacked(
     unit: &str,
     of: &dyn Fn(&Proxy) -> Vec<(f64, f64)>,
 ) -> String {
+    // The middle of the sums, as in the tables; its parts in the proportion of their own middles.
     let middle = |proxy: &Proxy| {
         let rounds = of(proxy);
-        let user = median(&rounds.iter().map(|round| round.0).collect::<Vec<_>>());
-        let system = median(&rounds.iter().map(|round| round.1).collect::<Vec<_>>());
-        (user, system)
+        let part = |of: fn(&(f64, f64)) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
+        let (user, total) = (part(|round| round.0), part(|round| round.0 + round.1));
+        let parts = user + part(|round| round.1);
+        let share = if parts > 0.0 { user / parts } else { 0.0 };
+        (total * share, total * (1.0 - share))
     };
     let Some((user, system)) = findings.proxies.first().map(middle) else { return String::new() };
     let first = user + system;

@@ -16,7 +16,9 @@ const STYLE: &str = "
   --c3: #ea7dbb; --c4: #a78bf0; --c5: #d9b53c; --c6: #4cc6d8; --c7: #bd9c88; --c8: #a3aeb8;
   --c9: #f5806f; } }
 @media print { :root { --ink: #000; --soft: #444; --paper: #fff; --edge: #bbb; color-scheme: light; }
-  figure, table { break-inside: avoid; } h2 { break-after: avoid; } }
+  figure, tr { break-inside: avoid; } h2 { break-after: avoid; } body { margin: 0; }
+  .plots { grid-template-columns: 1fr 1fr !important; } table { font-size: 10px; }
+  th, td { padding: .2rem .35rem; } .scroll { overflow: visible; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
