@@ -62,11 +62,14 @@ impl Watch {
 fn look(pids: &[u32], over: &AtomicBool) -> Vec<Seen> {
     let started = Instant::now();
     let mut seen = vec![Vec::new(); pids.len()];
-    while !over.load(Ordering::Relaxed) {
+    loop {
         for (pid, samples) in pids.iter().zip(&mut seen) {
             if let Some(bytes) = resident_bytes(*pid) {
                 samples.push([started.elapsed().as_secs_f64(), bytes as f64]);
             }
+        }
+        if over.load(Ordering::Relaxed) {
+            break;
         }
         std::thread::sleep(INTERVAL);
     }
@@ -99,7 +102,6 @@ mod tests {
     #[test]
     fn own_memory_is_seen() {
         let watch = Watch::start(vec![std::process::id()], 0).expect("a thread");
-        std::thread::sleep(Duration::from_millis(50));
         let seen = watch.finish();
         assert!(seen[0].1.first().is_some_and(|sample| sample[1] > 100_000.0));
     }
