@@ -1,8 +1,11 @@
 //! `weir-loadtest faults`
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::drive::Summary;
 use crate::report;
 use crate::scenario::{Check, cancel, kill, prompt, reload, table, upgrade};
 use crate::stand::Settings;
@@ -11,6 +14,9 @@ use crate::stand::Settings;
 pub struct Arguments {
     #[command(flatten)]
     settings: Settings,
+    /// Write the report as one HTML page.
+    #[arg(long, value_name = "FILE", global = true)]
+    html: Option<PathBuf>,
     #[command(subcommand)]
     scenario: Scenario,
 }
@@ -37,48 +43,64 @@ impl Arguments {
         match &self.scenario {
             Scenario::Table(plan) => {
                 let findings = table::run(&self.settings, plan)?;
-                println!("{}", table::render(&findings));
-                self.close(&findings, &findings.checks)
+                self.close("faults", &table::render(&findings), &findings, &findings.checks)
             }
             Scenario::Cancel(plan) => {
                 let findings = cancel::run(&self.settings, plan)?;
-                println!("{}", cancel::render(&findings));
-                self.close(&findings, &findings.checks)
+                let shown = cancel::render(&findings);
+                self.close("clients that go away", &shown, &findings, &findings.checks)
             }
             Scenario::Kill(plan) => {
                 let findings = kill::run(&self.settings, plan)?;
-                println!("{}", report::summary(&findings.load));
-                self.close(&findings, &findings.checks)
+                let shown = report::summary(&findings.load);
+                self.close("an upstream is killed", &shown, &findings, &findings.checks)
             }
             Scenario::Prompt(plan) => {
                 let findings = prompt::run(&self.settings, plan)?;
-                println!("alone\n\n{}", report::summary(&findings.alone));
-                println!("beside large prompts\n\n{}", report::summary(&findings.beside));
-                self.close(&findings, &findings.checks)
+                let shown =
+                    runs(&[("alone", &findings.alone), ("beside large prompts", &findings.beside)]);
+                self.close("large prompts", &shown, &findings, &findings.checks)
             }
             Scenario::Reload(plan) => {
                 let findings = reload::run(&self.settings, plan)?;
-                for (name, arm) in
-                    [("without reloads", &findings.calm), ("with reloads", &findings.reloading)]
-                {
-                    println!("{name}\n\n{}", report::summary(&arm.plain));
-                    println!("{name}, streams\n\n{}", report::summary(&arm.streams));
-                }
-                self.close(&findings, &findings.checks)
+                let shown = runs(&[
+                    ("without reloads", &findings.calm.plain),
+                    ("without reloads, streams", &findings.calm.streams),
+                    ("with reloads", &findings.reloading.plain),
+                    ("with reloads, streams", &findings.reloading.streams),
+                ]);
+                self.close("reloads", &shown, &findings, &findings.checks)
             }
             Scenario::Upgrade(plan) => {
                 let findings = upgrade::run(&self.settings, plan)?;
-                println!("{}", report::summary(&findings.plain));
-                println!("streams\n\n{}", report::summary(&findings.streams));
-                self.close(&findings, &findings.checks)
+                let shown = runs(&[("plain", &findings.plain), ("streams", &findings.streams)]);
+                self.close("an upgrade", &shown, &findings, &findings.checks)
             }
         }
     }
 
-    fn close(&self, findings: &impl Serialize, checks: &[Check]) -> Result<bool, String> {
+    /// Shows and writes what was found. Whether all checks held.
+    fn close(
+        &self,
+        about: &str,
+        shown: &str,
+        findings: &impl Serialize,
+        checks: &[Check],
+    ) -> Result<bool, String> {
+        println!("{shown}");
         if let Some(path) = &self.settings.json {
             report::write_json(path, findings)?;
         }
+        if let Some(path) = &self.html {
+            report::checks_page(&format!("weir: {about}"), checks, shown).write(path)?;
+        }
         Ok(Check::print_all(checks))
     }
+}
+
+/// Several runs of load, each under its heading.
+fn runs(runs: &[(&str, &Summary)]) -> String {
+    let shown =
+        |(name, summary): &(&str, &Summary)| format!("{name}\n\n{}", report::summary(summary));
+    runs.iter().map(shown).collect::<Vec<_>>().join("\n")
 }

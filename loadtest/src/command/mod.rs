@@ -21,7 +21,7 @@ struct Arguments {
 enum Command {
     /// Send load at a constant rate and measure what comes back.
     Drive(drive::Arguments),
-    /// Measure weir beside nginx and `HAProxy`.
+    /// Measure weir beside nginx, `HAProxy`, Envoy and the LLM gateways that are installed.
     Compare(compare::Arguments),
     /// Run a scenario of faults against weir.
     Faults(faults::Arguments),

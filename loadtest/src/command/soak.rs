@@ -1,5 +1,7 @@
 //! `weir-loadtest soak`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::report;
@@ -12,15 +14,22 @@ pub struct Arguments {
     settings: Settings,
     #[command(flatten)]
     plan: soak::Plan,
+    /// Write the report as one HTML page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl Arguments {
     /// Runs it. False when a check failed.
     pub fn run(&self) -> Result<bool, String> {
         let findings = soak::run(&self.settings, &self.plan)?;
-        println!("{}\n{}", report::summary(&findings.load), soak::render(&findings));
+        let shown = format!("{}\n{}", report::summary(&findings.load), soak::render(&findings));
+        println!("{shown}");
         if let Some(path) = &self.settings.json {
             report::write_json(path, &findings)?;
+        }
+        if let Some(path) = &self.html {
+            report::soak_page(&findings, &shown).write(path)?;
         }
         Ok(Check::print_all(&findings.checks))
     }

@@ -1,84 +1,404 @@
-//! The comparison for people: medians, how far the rounds spread, and ratios to the first proxy.
+//! The comparison as tables: ratios to the first proxy first, medians, and how far rounds spread.
 
-use super::{Findings, Proxy, Round};
-use crate::report::{Table, median};
+use std::fmt::Write as _;
 
-/// Both tables.
+use super::figures::Spread;
+use super::{Findings, LeftOut, Proxy, Requests, Streams, Work};
+use crate::report::Table;
+
+/// A table with what has to be said about it.
+pub struct Section {
+    /// Its heading.
+    pub title: String,
+    /// How it was measured.
+    pub about: String,
+    /// The figures.
+    pub table: Table,
+}
+
+/// What stands where nothing was measured.
+const NOTHING: &str = "–";
+
+/// All tables that have figures.
+pub fn sections(findings: &Findings) -> Vec<Section> {
+    let mut sections = Vec::new();
+    let counts: Vec<usize> = findings.proxies.iter().fold(Vec::new(), |mut counts, proxy| {
+        for requests in &proxy.requests {
+            if !counts.contains(&requests.connections) {
+                counts.push(requests.connections);
+            }
+        }
+        counts
+    });
+    sections.extend(counts.into_iter().map(|connections| requests(findings, connections)));
+    let has = |measured: &dyn Fn(&Proxy) -> bool| findings.proxies.iter().any(measured);
+    if has(&|proxy| !proxy.full_speed.is_empty()) {
+        let about = "16 streams of 500 tokens, as fast as they come.";
+        sections.push(streams(findings, "full speed", about, |proxy| &proxy.full_speed));
+        let about = "100 streams of 200 tokens, one every 5 ms.";
+        sections.push(streams(findings, "5 ms pace", about, |proxy| &proxy.paced));
+    }
+    if has(&|proxy| !proxy.latency.is_empty()) {
+        sections.push(latency(findings));
+    }
+    if has(&|proxy| !proxy.frontier.is_empty()) {
+        sections.push(frontier(findings));
+    }
+    if has(&|proxy| !proxy.sustained.is_empty()) {
+        sections.push(sustained(findings));
+    }
+    sections.push(memory(findings));
+    if has(&|proxy| proxy.syscalls.is_some()) {
+        sections.push(syscalls(findings));
+    }
+    sections.push(who(findings));
+    sections
+}
+
+/// All tables as text.
 pub fn render(findings: &Findings) -> String {
-    let mut cpu = Table::new([
-        "proxy",
-        "CPU µs/request",
-        "user",
-        "system",
-        "spread",
-        "ratio",
-        "requests/s",
-        "SSE ms/100k frames",
-        "ratio",
-        "paced ms/100k frames",
-        "user",
-        "system",
-        "ratio",
-    ]);
-    let mut other =
-        Table::new(["proxy", "added p50 µs", "added p99 µs", "MB idle", "MB after", "version"]);
-    let Some(first) = findings.proxies.first() else { return String::new() };
-    let request = |round: &Round| round.requests.user_us + round.requests.system_us;
-    let full = |round: &Round| round.full_speed.user_ms + round.full_speed.system_ms;
-    let paced = |round: &Round| round.paced.user_ms + round.paced.system_ms;
-    let ratio = |proxy: &Proxy, of: &dyn Fn(&Round) -> f64| {
-        format!("{:.2}", middle(proxy, of) / middle(first, of).max(f64::MIN_POSITIVE))
+    let mut text = String::new();
+    for section in sections(findings) {
+        let Section { title, about, table } = section;
+        let _ = write!(text, "{title}\n  {about}\n\n{}\n", table.render());
+    }
+    for LeftOut { name, why } in &findings.left_out {
+        let _ = writeln!(text, "{name} is left out: {why}");
+    }
+    for note in &findings.notes {
+        let _ = writeln!(text, "{note}");
+    }
+    let _ = writeln!(
+        text,
+        "{} rounds of {} s; proxy on core {}, upstream and load on core {}; took {:.0} s\n\
+        {}, {} cores, {}, {}",
+        findings.rounds,
+        findings.length_s,
+        findings.proxy_core,
+        findings.load_core,
+        findings.took_s,
+        findings.machine.cpu,
+        findings.machine.cores,
+        findings.machine.kernel,
+        findings.machine.date,
+    );
+    text
+}
+
+/// The name of the proxy that the others are compared with.
+pub fn base(findings: &Findings) -> &str {
+    findings.proxies.first().map_or("the first", |proxy| proxy.name.as_str())
+}
+
+fn requests(findings: &Findings, connections: usize) -> Section {
+    let of = |proxy: &Proxy, figure: &dyn Fn(&Work) -> f64| {
+        let found = proxy.requests.iter().find(|found| found.connections == connections);
+        let rounds = found.map_or(&[][..], |Requests { rounds, .. }| rounds);
+        Spread::of(&rounds.iter().map(figure).collect::<Vec<_>>())
     };
-    let direct_p50 = median(&findings.direct.iter().map(|l| l.p50_us).collect::<Vec<_>>());
-    let direct_p99 = median(&findings.direct.iter().map(|l| l.p99_us).collect::<Vec<_>>());
+    let cpu = |work: &Work| work.user_us + work.system_us;
+    let first = findings.proxies.first().and_then(|first| of(first, &cpu));
+    let times = format!("× {}", base(findings));
+    let mut table =
+        Table::new(["proxy", &times, "µs/request", "user", "system", "low–high", "requests/s"]);
     for proxy in &findings.proxies {
-        let show = |of: &dyn Fn(&Round) -> f64| format!("{:.1}", middle(proxy, of));
-        cpu.row([
-            proxy.name.as_str().into(),
-            show(&request),
-            show(&|round| round.requests.user_us),
-            show(&|round| round.requests.system_us),
-            spread(proxy, &request),
-            ratio(proxy, &request),
-            format!("{:.0}", middle(proxy, &|round| round.requests.per_second)),
-            show(&full),
-            ratio(proxy, &full),
-            show(&paced),
-            show(&|round| round.paced.user_ms),
-            show(&|round| round.paced.system_ms),
-            ratio(proxy, &paced),
-        ]);
-        other.row([
-            proxy.name.as_str().into(),
-            format!("{:.0}", middle(proxy, &|round| round.latency.p50_us) - direct_p50),
-            format!("{:.0}", middle(proxy, &|round| round.latency.p99_us) - direct_p99),
-            format!("{:.1}", proxy.resident_idle_bytes as f64 / 1e6),
-            format!("{:.1}", proxy.resident_after_bytes as f64 / 1e6),
-            proxy.version.clone(),
+        let total = of(proxy, &cpu);
+        table.row([
+            proxy.name.clone(),
+            ratio(total, first),
+            show(total, 1),
+            show(of(proxy, &|work| work.user_us), 1),
+            show(of(proxy, &|work| work.system_us), 1),
+            spread(total, 1),
+            show(of(proxy, &|work| work.per_second), 0),
         ]);
     }
-    format!(
-        "{}\n{}\n{} rounds; {} connections; latency at {} requests/s, direct p50 {direct_p50:.0} µs, \
-        p99 {direct_p99:.0} µs\n",
-        cpu.render(),
-        other.render(),
-        first.rounds.len(),
-        findings.connections,
-        findings.latency_rate,
-    )
+    Section {
+        title: format!("CPU per request, {connections} connections, not streaming"),
+        about: "Requests of 615 bytes, answers of about 1 KB, as fast as they come. Medians."
+            .into(),
+        table,
+    }
 }
 
-fn figures(proxy: &Proxy, of: &dyn Fn(&Round) -> f64) -> Vec<f64> {
-    proxy.rounds.iter().map(of).collect()
+fn streams(
+    findings: &Findings,
+    title: &str,
+    about: &str,
+    rounds: fn(&Proxy) -> &[Streams],
+) -> Section {
+    let of = |proxy: &Proxy, figure: &dyn Fn(&Streams) -> f64| {
+        Spread::of(&rounds(proxy).iter().map(figure).collect::<Vec<_>>())
+    };
+    let cpu = |streams: &Streams| streams.user_ms + streams.system_ms;
+    let first = findings.proxies.first().and_then(|first| of(first, &cpu));
+    let times = format!("× {}", base(findings));
+    let mut table = Table::new([
+        "proxy",
+        &times,
+        "ms",
+        "user",
+        "system",
+        "low–high",
+        "frames/s",
+        "gap p50 µs",
+        "gap p99 µs",
+        "p99 low–high",
+    ]);
+    for proxy in findings.proxies.iter().chain([&findings.direct]) {
+        let total = of(proxy, &cpu);
+        let gap_p99 = of(proxy, &|streams| streams.gap_p99_us);
+        table.row([
+            proxy.name.clone(),
+            ratio(total, first),
+            show(total, 0),
+            show(of(proxy, &|streams| streams.user_ms), 0),
+            show(of(proxy, &|streams| streams.system_ms), 0),
+            spread(total, 0),
+            show(of(proxy, &|streams| streams.frames_per_second), 0),
+            show_always(of(proxy, &|streams| streams.gap_p50_us), 0),
+            show_always(gap_p99, 0),
+            spread(gap_p99, 0),
+        ]);
+    }
+    Section {
+        title: format!("CPU per 100,000 frames, {title}"),
+        about: format!(
+            "{about} Every frame is checked to arrive. A gap is the time between two frames."
+        ),
+        table,
+    }
 }
 
-fn middle(proxy: &Proxy, of: &dyn Fn(&Round) -> f64) -> f64 {
-    median(&figures(proxy, of))
+fn latency(findings: &Findings) -> Section {
+    type Of = fn(&super::Latency) -> f64;
+    let of = |proxy: &Proxy, figure: Of| {
+        Spread::of(&proxy.latency.iter().map(figure).collect::<Vec<_>>())
+    };
+    let added = |proxy: &Proxy, figure: Of| {
+        let floor = of(&findings.direct, figure);
+        match (of(proxy, figure), floor) {
+            (Some(own), Some(floor)) => format!("{:.0}", own.median - floor.median),
+            _ => NOTHING.into(),
+        }
+    };
+    let first = findings.proxies.first();
+    let times = |proxy: &Proxy, figure: Of| {
+        ratio(of(proxy, figure), first.and_then(|first| of(first, figure)))
+    };
+    let columns: [Of; 4] = [|l| l.p50_us, |l| l.p99_us, |l| l.first_p50_us, |l| l.first_p99_us];
+    let [p50, p99, first_p50, first_p99] = columns;
+    let head = format!("p50 × {}", base(findings));
+    let mut table = Table::new([
+        "proxy",
+        &head,
+        "p50 µs",
+        "added",
+        "p99 ×",
+        "p99 µs",
+        "added",
+        "low–high",
+        "TTFT p50 ×",
+        "p50 µs",
+        "added",
+        "p99 µs",
+        "added",
+    ]);
+    for proxy in findings.proxies.iter().chain([&findings.direct]) {
+        table.row([
+            proxy.name.clone(),
+            times(proxy, p50),
+            show(of(proxy, p50), 0),
+            added(proxy, p50),
+            times(proxy, p99),
+            show(of(proxy, p99), 0),
+            added(proxy, p99),
+            spread(of(proxy, p99), 0),
+            times(proxy, first_p50),
+            show(of(proxy, first_p50), 0),
+            added(proxy, first_p50),
+            show(of(proxy, first_p99), 0),
+            added(proxy, first_p99),
+        ]);
+    }
+    Section {
+        title: "Latency, one request at a time".into(),
+        about:
+            "One connection. Added is what is beyond the upstream without a proxy (direct). TTFT \
+            is the time to a stream's first frame."
+                .into(),
+        table,
+    }
 }
 
-fn spread(proxy: &Proxy, of: &dyn Fn(&Round) -> f64) -> String {
-    let figures = figures(proxy, of);
-    let low = figures.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{low:.1}–{high:.1}")
+fn frontier(findings: &Findings) -> Section {
+    let of = |proxy: &Proxy, bound: usize| {
+        let rounds: Vec<f64> = proxy
+            .frontier
+            .iter()
+            .filter_map(|points| points.get(bound).map(|point| point.per_second))
+            .collect();
+        Spread::of(&rounds)
+    };
+    let first = findings.proxies.first().and_then(|first| of(first, 2));
+    let times = format!("× {} at 10 ms", base(findings));
+    let mut table = Table::new([
+        "proxy",
+        &times,
+        "1 ms",
+        "5 ms",
+        "10 ms",
+        "50 ms",
+        "100 ms",
+        "low–high at 10 ms",
+    ]);
+    for proxy in findings.proxies.iter().chain([&findings.direct]) {
+        let at_ten = of(proxy, 2);
+        table.row([
+            proxy.name.clone(),
+            ratio(at_ten, first),
+            show_always(of(proxy, 0), 0),
+            show_always(of(proxy, 1), 0),
+            show_always(at_ten, 0),
+            show_always(of(proxy, 3), 0),
+            show_always(of(proxy, 4), 0),
+            spread(at_ten, 0),
+        ]);
+    }
+    Section {
+        title: "Requests a second under a bound of the 99 % latency".into(),
+        about: "Arrivals follow the clock, on up to 256 connections, and latency counts from the moment \
+            a request was due. Steps are short: a rate a few percent beyond what can last may still \
+            stay under the wide bounds. Direct is what the load and the upstream reach by themselves."
+            .into(),
+        table,
+    }
+}
+
+fn sustained(findings: &Findings) -> Section {
+    let of = |proxy: &Proxy| {
+        Spread::of(&proxy.sustained.iter().map(|streams| *streams as f64).collect::<Vec<_>>())
+    };
+    let first = findings.proxies.first().and_then(of);
+    let most = of(&findings.direct).map_or(f64::INFINITY, |most| most.median);
+    let times = format!("× {}", base(findings));
+    let mut table = Table::new(["proxy", &times, "streams", "low–high"]);
+    for proxy in findings.proxies.iter().chain([&findings.direct]) {
+        let streams = of(proxy);
+        let whole = streams.is_some_and(|streams| streams.median >= most);
+        let mark = if whole { "≥ " } else { "" };
+        table.row([
+            proxy.name.clone(),
+            ratio(streams, first),
+            format!("{mark}{}", show_always(streams, 0)),
+            spread(streams, 0),
+        ]);
+    }
+    Section {
+        title: "Streams sustained at a pace of 20 ms".into(),
+        about: "The most at which every frame arrives, 99 % of them within twice the pace; they begin over a \
+            second. ≥ is as many \
+            as the load and the upstream sustain by themselves, or as were tried."
+            .into(),
+        table,
+    }
+}
+
+fn memory(findings: &Findings) -> Section {
+    let mb = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+    let mut table = Table::new(["proxy", "idle MB", "most under load MB", "after MB"]);
+    for proxy in &findings.proxies {
+        let memory = &proxy.memory;
+        table.row([
+            proxy.name.clone(),
+            mb(memory.idle_bytes),
+            mb(memory.loaded_bytes),
+            mb(memory.after_bytes),
+        ]);
+    }
+    Section {
+        title: "Resident memory".into(),
+        about: "Before the first measurement, at most during any, and after the last.".into(),
+        table,
+    }
+}
+
+fn syscalls(findings: &Findings) -> Section {
+    let mut table =
+        Table::new(["proxy", "per request", "per frame, full speed", "per frame, 5 ms pace"]);
+    for proxy in &findings.proxies {
+        let show = |figure: &dyn Fn(&super::Syscalls) -> f64| {
+            proxy.syscalls.as_ref().map_or(NOTHING.into(), |calls| format!("{:.2}", figure(calls)))
+        };
+        table.row([
+            proxy.name.clone(),
+            show(&|calls| calls.request),
+            show(&|calls| calls.frame_full_speed),
+            show(&|calls| calls.frame_paced),
+        ]);
+    }
+    Section {
+        title: "System calls".into(),
+        about: "Counted by perf over one measurement each; requests on 64 connections.".into(),
+        table,
+    }
+}
+
+fn who(findings: &Findings) -> Section {
+    let mut table = Table::new(["proxy", "does", "version"]);
+    for proxy in &findings.proxies {
+        table.row([proxy.name.clone(), proxy.does.clone(), proxy.version.clone()]);
+    }
+    Section {
+        title: "Who took part".into(),
+        about: "Each is one process on one core, with connections to the upstream kept.".into(),
+        table,
+    }
+}
+
+/// A median; nothing where nothing was measured or counted.
+fn show(spread: Option<Spread>, digits: usize) -> String {
+    show_always(spread.filter(|spread| spread.high > 0.0), digits)
+}
+
+/// A median, also where it is 0.
+fn show_always(spread: Option<Spread>, digits: usize) -> String {
+    spread.map_or(NOTHING.into(), |spread| format!("{:.digits$}", spread.median))
+}
+
+fn spread(spread: Option<Spread>, digits: usize) -> String {
+    spread.filter(|spread| spread.high > 0.0).map_or(NOTHING.into(), |spread| {
+        format!("{:.digits$}–{:.digits$}", spread.low, spread.high)
+    })
+}
+
+fn ratio(own: Option<Spread>, first: Option<Spread>) -> String {
+    let ratio = own.filter(|own| own.high > 0.0).and_then(|own| own.ratio(first));
+    ratio.map_or(NOTHING.into(), |ratio| format!("{ratio:.2}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::page::tests::findings;
+
+    #[test]
+    fn ratios_come_first_and_the_first_proxy_is_one() {
+        let section = requests(&findings(), 64);
+        let rows = section.table.rows();
+        assert_eq!(rows[0][1], "× nginx");
+        assert_eq!((rows[1][1].as_str(), rows[2][1].as_str()), ("1.00", "0.50"));
+        assert_eq!(rows[2][5], "9.0–11.0");
+    }
+
+    #[test]
+    fn what_was_not_measured_has_no_table() {
+        let mut findings = findings();
+        for proxy in &mut findings.proxies {
+            proxy.frontier.clear();
+        }
+        let titles: Vec<String> =
+            sections(&findings).into_iter().map(|section| section.title).collect();
+        assert!(!titles.iter().any(|title| title.contains("99 %")), "{titles:?}");
+    }
 }

@@ -1,7 +1,12 @@
 //! Results as tables for people and as JSON for programs.
 //!
 //! Every scenario returns a value that serialises; what is printed is made from the same value, so
-//! that another view (a page of figures) can be made from the JSON of an earlier run.
+//! that the table, the JSON and the HTML page of a run cannot disagree.
+
+mod checks;
+pub mod machine;
+pub mod page;
+pub mod plot;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,6 +15,8 @@ use serde::Serialize;
 
 use crate::drive::{Quantiles, Summary};
 use crate::units::show_ns;
+
+pub use checks::{checks_page, soak_page};
 
 /// A table of text with aligned columns.
 #[derive(Debug, Default)]
@@ -28,20 +35,38 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Rows of cells; the first are the heads.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
+    /// Which columns hold figures.
+    pub fn numeric(&self) -> Vec<bool> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let figure = |text: &str| {
+            text.is_empty()
+                || text == "–"
+                || text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '≥'))
+        };
+        (0..columns)
+            .map(|column| {
+                let cells = || self.rows.iter().skip(1).filter_map(|row| row.get(column));
+                cells().all(|cell| figure(cell)) && cells().any(|cell| !cell.is_empty())
+            })
+            .collect()
+    }
+
     /// The table as text. Columns of numbers are aligned to the right.
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let cell =
             |row: usize, column: usize| self.rows[row].get(column).map_or("", String::as_str);
         let rows = 0..self.rows.len();
+        let numeric = self.numeric();
         let layout: Vec<(usize, bool)> = (0..columns)
             .map(|column| {
                 let width = rows.clone().map(|row| cell(row, column).chars().count()).max();
-                let numeric = rows.clone().skip(1).all(|row| {
-                    let text = cell(row, column);
-                    text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
-                });
-                (width.unwrap_or(0), numeric)
+                (width.unwrap_or(0), numeric[column])
             })
             .collect();
         let mut text = String::new();
