@@ -19,6 +19,9 @@ use crate::tenant::Caller;
 
 /// Output tokens reserved for a request that names no bound of its own.
 const OUTPUT_TOKENS_ASSUMED: u64 = 1024;
+/// The largest body that is read on the worker's own thread. A larger one would hold up the
+/// worker's other requests for a millisecond and more.
+const PEEK_HERE_BYTES_MAX: usize = 1 << 20;
 
 /// A request that may go on.
 pub(super) struct Admitted {
@@ -37,7 +40,7 @@ pub(super) struct Admitted {
 }
 
 /// Admits a request, or says why not.
-pub(super) fn admit(
+pub(super) async fn admit(
     plan: &Arc<Plan>,
     head: &Head,
     caller: Arc<Caller>,
@@ -47,7 +50,7 @@ pub(super) fn admit(
 ) -> Result<Admitted, Error> {
     settlement.body_in(&body);
     let call = head.call();
-    let peeked = peek(plan, head, &caller, &body)?;
+    let peeked = peek(plan, head, &caller, &body).await?;
     let model: Option<Arc<str>> = peeked.model.as_deref().map(Into::into);
     settlement.asked(model.as_deref(), peeked.stream, peeked.user.as_deref());
     if let Some(model) = &model
@@ -81,8 +84,20 @@ pub(super) fn admit(
 /// Reads what the request says of itself. What is passed through is not changed, and what is wrong
 /// with it is for the provider to say; but a caller who may not use every model is not let past with
 /// a body in which weir and the provider could read different ones.
-fn peek(plan: &Plan, head: &Head, caller: &Caller, body: &[u8]) -> Result<Peeked, Error> {
-    let peeked = dialect::peek(&head.read_call(), body, plan.bounds.json_depth);
+async fn peek(plan: &Plan, head: &Head, caller: &Caller, body: &Bytes) -> Result<Peeked, Error> {
+    let depth_max = plan.bounds.json_depth;
+    let peeked = if body.len() <= PEEK_HERE_BYTES_MAX {
+        dialect::peek(&head.read_call(), body, depth_max)
+    } else {
+        let (body, kept) = (body.clone(), head.keep_read_call());
+        let peeking = tokio::task::spawn_blocking(move || {
+            let (call, path, headers) = &kept;
+            dialect::peek(&call.call(path, headers), &body, depth_max)
+        });
+        peeking.await.unwrap_or_else(|error| {
+            Err(Error::new(Kind::Internal, "The request could not be read.").cause(error))
+        })
+    };
     match peeked {
         Ok(peeked) if head.endpoint == Endpoint::Passthrough => Ok(peeked.unchanged()),
         Err(_) if head.endpoint == Endpoint::Passthrough && caller.may_use_all() => {

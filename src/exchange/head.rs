@@ -89,6 +89,13 @@ impl Head {
         }
     }
 
+    /// The same with all that it is made of, for another thread.
+    pub(super) fn keep_read_call(&self) -> (Kept, Box<str>, HeaderMap) {
+        let (path, call) =
+            self.known.as_ref().map_or((&self.path, &self.call), |(path, call)| (path, call));
+        (call.clone(), path.clone(), self.headers.clone())
+    }
+
     /// Whether the connection is to be upgraded to a WebSocket.
     pub(super) fn upgrade(&self) -> bool {
         self.upgrade

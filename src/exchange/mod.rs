@@ -139,7 +139,7 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement)?;
+        let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
         if head.upgrade() {
             return realtime::run(self, session, head, &admitted, settlement).await;
         }
