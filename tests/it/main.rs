@@ -8,3 +8,4 @@ mod properties;
 mod requests;
 mod stand;
 mod streams;
+mod tls;

@@ -24,12 +24,17 @@ fn free() -> SocketAddr {
 impl Weir {
     /// Starts weir with a configuration that has everything but `listeners`, `admin` and `log`.
     pub fn start(rest: &str) -> Self {
+        Self::start_with("", rest)
+    }
+
+    /// The same with more to say of its listener.
+    pub fn start_with(listener: &str, rest: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let (address, admin) = (free(), free());
         let file = directory.path().join("weir.yaml");
         let log = directory.path().join("access.jsonl");
         let text = format!(
-            "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: '{admin}' }}\nlog: {{ access: {}, level: warn }}\n{rest}",
+            "listeners: [{{ address: '{address}', {listener} }}]\nadmin: {{ address: '{admin}' }}\nlog: {{ access: {}, level: warn }}\n{rest}",
             log.display()
         );
         std::fs::write(&file, text).expect("the configuration");
