@@ -19,6 +19,9 @@ use crate::process::free_address;
 use crate::stand::{Config, Metrics, Settings, Upstream, Weir};
 use crate::units;
 
+/// How long one reload may take.
+const RELOAD_WAIT: Duration = Duration::from_secs(5);
+
 /// How the reloads are spread.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
@@ -244,6 +247,8 @@ fn reload_often(
     duration: Duration,
     sent: &mut Sent,
 ) -> Result<(), String> {
+    let counted = || Ok::<_, String>(weir.metrics()?.sum("weir_config_reloads_total", &[]));
+    let before = counted()?;
     let started = Instant::now();
     for index in 0..count {
         let due = started + duration.mul_f64((f64::from(index) + 0.5) / f64::from(count));
@@ -262,6 +267,11 @@ fn reload_often(
             weir.write(&config)?;
         }
         weir.reload()?;
+        // Signals of a kind do not queue: the next one waits until this one was seen.
+        let until = Instant::now() + RELOAD_WAIT;
+        while counted()? - before < f64::from(index + 1) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
     std::thread::sleep((started + duration).saturating_duration_since(Instant::now()));
     weir.write(&config(live, dead, 3))
