@@ -4,8 +4,8 @@ use super::text::{TextKind, TextSink, Texts, channel};
 use super::{Dialect, anthropic, bedrock, cohere, gemini, openai};
 use crate::wire::json::{Value, lazy};
 
-/// Hands the text of a prompt, which is in a JSON body, to `sink`, each piece on a channel of its own. Images, audio and tool
-/// definitions are left out: no public tokenizer counts them.
+/// Hands the text of a prompt, which is in a JSON body, to `sink`, each piece on a channel of its own.
+/// Images, audio and tool definitions are left out: no public tokenizer counts them.
 pub fn prompt_text(dialect: Dialect, body: &[u8], sink: &mut dyn TextSink) {
     let object = lazy(body);
     let prompt = &mut Prompt { texts: Texts::default(), sink, pieces: 0 };

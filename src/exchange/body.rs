@@ -11,6 +11,9 @@ use super::within;
 use crate::error::{Error, Kind};
 use crate::plan::Bounds;
 
+/// Memory reserved ahead for a body whose length the client announced: an announcement alone must
+/// not cost more.
+const RESERVE_BYTES_MAX: usize = 1 << 20;
 /// Bytes taken in before the worker's other requests get a turn.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 
@@ -53,14 +56,18 @@ async fn collect(
         }
         return Err(Error::new(Kind::BadRequest, "The request body is longer than announced."));
     }
-    // An announced length, which is within the bound here, is reserved whole: memory that is not
-    // written to costs nothing, and a body that grows is copied again and again.
-    let mut body = BytesMut::with_capacity(announced.unwrap_or(2 * first.len()).max(first.len()));
+    let reserve =
+        announced.unwrap_or(2 * first.len()).clamp(first.len(), RESERVE_BYTES_MAX.max(first.len()));
+    let mut body = BytesMut::with_capacity(reserve);
     body.extend_from_slice(&first);
     let mut turn_bytes = 0;
     while let Some(part) = next(session, bounds).await? {
         if body.len() + part.len() > bounds.body.as_usize() {
             return Err(too_large(bounds));
+        }
+        if body.len() + part.len() > body.capacity() {
+            // It does come: the rest of what was announced, so that it is copied only this once.
+            body.reserve(announced.unwrap_or(0).saturating_sub(body.len()).max(part.len()));
         }
         body.extend_from_slice(&part);
         turn_bytes += part.len();

@@ -137,6 +137,8 @@ impl Worker {
         if left > 0 {
             log::warn!("worker {index}: {left} connections were still open when the drain ended");
         }
+        // What the last connections wrote since the worker last waited.
+        transport::send_gathered();
         lag.abort();
         sweep.abort();
     }

@@ -13,7 +13,7 @@ pub mod tls;
 pub mod upstream;
 
 pub use runtime::runtime;
-pub use stream::Stream;
+pub use stream::{Stream, send_gathered};
 
 pub use settings::{
     ClientAuth, FileRef, Io, ListenerSettings, ListenerTls, RuntimeSettings, Threads,

@@ -58,8 +58,9 @@ pub(super) fn gather_on_this_thread() {
     TURN.with_borrow_mut(|turn| turn.gathers = true);
 }
 
-/// Sends what this thread's streams have gathered.
-pub(super) fn send_gathered() {
+/// Sends what this thread's streams have gathered. The worker's runtime does so by itself whenever it
+/// waits; only what is gathered after its last wait is for the worker to send.
+pub fn send_gathered() {
     let mut streams = TURN.with_borrow_mut(|turn| {
         turn.reads = 0;
         std::mem::take(&mut turn.streams)
