@@ -13,6 +13,7 @@ ci: fmt-check lint deny typos test sdk scenarios
 # All Rust tests
 test:
     cargo nextest run --workspace --profile ci --no-fail-fast
+    WEIR_TEST_IO=epoll cargo nextest run --profile ci --no-fail-fast --test it
     cargo test --doc --workspace
 
 # Real client libraries against weir and its simulated upstreams
@@ -23,7 +24,9 @@ sdk:
 scenarios:
     cargo build --workspace --bins
     target/debug/weir-loadtest faults table
+    target/debug/weir-loadtest faults table --weir-io epoll
     target/debug/weir-loadtest faults cancel --repeat 1 --within 1s
+    target/debug/weir-loadtest faults cancel --repeat 1 --within 1s --weir-io epoll
     target/debug/weir-loadtest faults kill --duration 6s --rate 200
     target/debug/weir-loadtest faults reload --duration 8s --reloads 16 --rounds 2 --rate 100 --p99-factor 1000
     target/debug/weir-loadtest faults upgrade --streams 50 --rate 100

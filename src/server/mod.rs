@@ -31,7 +31,7 @@ use crate::limit::Limits;
 use crate::plan::{Plan, Source};
 use crate::telemetry::{Level, Metrics, ProcessLog};
 use crate::transport::upstream::Upstreams;
-use crate::transport::{Io, RuntimeSettings};
+use crate::transport::{self, Choice, Drive, Io, RuntimeSettings};
 
 use live::Live;
 use signals::{Ending, Signals};
@@ -98,6 +98,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let admin = sockets::admin(&plan, options.upgrade).map_err(Failed::Start)?;
     let (ledger, writer) = Ledger::start(Arc::clone(&metrics), &file.log.access)
         .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
+    let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
     let draining = Arc::new(AtomicBool::new(false));
@@ -123,6 +124,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
             metrics: Arc::clone(&metrics),
             phase: phases.clone(),
             pin: file.runtime.pin,
+            drive,
         };
         let thread = worker
             .spawn()
@@ -226,6 +228,19 @@ fn level(word: &str) -> Level {
     word.parse().unwrap_or(Level::INFO)
 }
 
+/// What drives the workers' sockets: chosen once, told in the log and in the metrics.
+fn drive(io: Io, metrics: &Metrics) -> Result<Drive, String> {
+    let Choice { drive, refused } = transport::choose(io).map_err(|reason| {
+        format!("runtime.io is io_uring, but {reason}; `auto` uses epoll then")
+    })?;
+    match &refused {
+        Some(reason) => log::warn!("sockets are driven by {drive}: {reason}"),
+        None => log::info!("sockets are driven by {drive}"),
+    }
+    metrics.sockets_driven_by(drive.name(), refused);
+    Ok(drive)
+}
+
 fn announce(plan: &Plan, config: Option<&Path>) {
     let from = config
         .map_or_else(|| "the built-in configuration".to_owned(), |path| path.display().to_string());
@@ -245,9 +260,6 @@ fn announce(plan: &Plan, config: Option<&Path>) {
         log::info!("listening on {scheme}://{}", listener.address);
     }
     log::info!("operators' listener on http://{}", plan.file.admin.address);
-    if plan.file.runtime.io == Io::IoUring {
-        log::warn!("runtime.io: io_uring is not in this build; epoll drives the sockets");
-    }
 }
 
 /// A proxy needs two descriptors a request: as many as the system allows.

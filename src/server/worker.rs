@@ -12,16 +12,15 @@ use arc_swap::ArcSwap;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::http::v2::server::H2Options;
-use pingora_core::protocols::{GetSocketDigest, SocketDigest};
+use pingora_core::protocols::{GetSocketDigest, SocketDigest, UniqueID};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::clock::Instant;
 use crate::exchange::Gateway;
 use crate::telemetry::Metrics;
-use crate::transport::{self, Stream};
+use crate::transport::{self, Drive, Listener, Runtime, Stream};
 
 /// The client preface of HTTP/2 (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -60,6 +59,7 @@ pub(super) struct Worker {
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) pin: bool,
+    pub(super) drive: Drive,
 }
 
 type Proxy = HttpProxy<Gateway>;
@@ -84,9 +84,19 @@ impl Worker {
         if self.pin {
             pin(self.index);
         }
-        match transport::runtime() {
+        match self.runtime() {
             Ok(runtime) => runtime.block_on(self.serve()),
             Err(error) => log::error!("worker {} has no runtime: {error}", self.index),
+        }
+    }
+
+    fn runtime(&self) -> io::Result<Runtime> {
+        match Runtime::new(self.drive) {
+            Err(error) if self.drive != Drive::Epoll => {
+                log::warn!("worker {} uses epoll: {} failed: {error}", self.index, self.drive);
+                Runtime::new(Drive::Epoll)
+            }
+            runtime => runtime,
         }
     }
 
@@ -161,30 +171,33 @@ fn proxy(gateway: Gateway, h2c: bool) -> Proxy {
 
 /// Accepts until the phase changes.
 async fn accept(socket: Socket, serving: Arc<Serving>, mut phase: watch::Receiver<Phase>) {
-    let listener = match tokio::net::TcpListener::from_std(socket.listener) {
+    let mut listener = match Listener::new(socket.listener) {
         Ok(listener) => listener,
         Err(error) => {
             log::error!("{} cannot be listened on: {error}", socket.address);
             return;
         }
     };
+    let mut stopped = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            changed = phase.changed() => {
+            changed = phase.changed(), if !stopped => {
                 if changed.is_err() || *phase.borrow() != Phase::Serving {
-                    return;
+                    stopped = true;
+                    listener.stop();
                 }
                 continue;
             }
         };
         match accepted {
-            Ok((stream, _)) => {
+            None => return,
+            Some(Ok(stream)) => {
                 let tls = socket.tls.as_ref().map(|tls| tls.load_full());
                 tokio::spawn(connection(stream, tls, Arc::clone(&serving)));
             }
-            Err(error) if is_of_the_client(&error) => {}
-            Err(error) => {
+            Some(Err(error)) if is_of_the_client(&error) => {}
+            Some(Err(error)) => {
                 log::warn!("{} cannot accept for now: {error}", socket.address);
                 tokio::time::sleep(ACCEPT_REST).await;
             }
@@ -211,7 +224,7 @@ impl Drop for Open {
     }
 }
 
-async fn connection(tcp: TcpStream, tls: Option<Arc<Acceptor>>, serving: Arc<Serving>) {
+async fn connection(mut stream: Stream, tls: Option<Arc<Acceptor>>, serving: Arc<Serving>) {
     serving.open.fetch_add(1, Ordering::AcqRel);
     let open = Open(serving);
     let serving = &open.0;
@@ -220,16 +233,14 @@ async fn connection(tcp: TcpStream, tls: Option<Arc<Acceptor>>, serving: Arc<Ser
         false
     } else {
         tokio::select! {
-            preface = has_h2_preface(&tcp) => match preface {
+            preface = has_h2_preface(&mut stream) => match preface {
                 Some(http2) => http2,
                 None => return,
             },
             () = silent(serving) => return,
         }
     };
-    let digest = SocketDigest::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&tcp));
-    // Both fail only for a socket that is of no use.
-    let Ok(Ok(mut stream)) = tcp.into_std().map(Stream::new) else { return };
+    let digest = SocketDigest::from_raw_fd(stream.id());
     stream.set_socket_digest(digest);
     let proxy = if http2 { &serving.http2 } else { &serving.http1 };
     match tls {
@@ -265,24 +276,22 @@ async fn silent(serving: &Serving) {
 
 /// Whether the client begins with HTTP/2's preface (cleartext with prior knowledge). Looks without
 /// taking anything; `None` when the client left without a word.
-async fn has_h2_preface(tcp: &TcpStream) -> Option<bool> {
+async fn has_h2_preface(stream: &mut Stream) -> Option<bool> {
     // No method of HTTP/1 begins like this, so three bytes decide.
     const DECIDING: usize = 3;
-    let mut seen = [0; DECIDING];
-    loop {
-        let count = tcp.peek(&mut seen).await.ok()?;
-        if count == 0 {
+    for count in 1..=DECIDING {
+        let seen = stream.peek(count).await.ok()?;
+        if seen.is_empty() {
             return None;
         }
-        if seen[..count] != H2_PREFACE[..count] {
+        if !seen.iter().zip(H2_PREFACE).all(|(byte, wanted)| byte == wanted) {
             return Some(false);
         }
-        if count == DECIDING {
-            return Some(true);
+        if seen.len() < count {
+            return Some(false);
         }
-        // One or two bytes so far: the rest is on its way.
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    Some(true)
 }
 
 #[cfg(target_os = "linux")]

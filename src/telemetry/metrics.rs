@@ -5,8 +5,8 @@
 //! `gen_ai_client_token_usage`); everything else is `weir_*`. Names and help texts stand in
 //! `scrape.rs`, the reference in `conf/metrics.md`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use super::cell::{Buckets, Counter, Gauge, Histogram};
 use super::event_loop::Loop;
@@ -114,6 +114,7 @@ pub struct Metrics {
     pub(super) reload_ok: AtomicU64,
     pub(super) log_dropped: Family<Counter, 1>,
     pub(super) loop_lag: Family<Arc<Histogram>, 1>,
+    pub(super) io: OnceLock<(&'static str, String)>,
 }
 
 impl Metrics {
@@ -160,6 +161,7 @@ impl Metrics {
             reload_ok: AtomicU64::new(1),
             log_dropped: Family::new(["log"], Counter::default),
             loop_lag: Family::new(["worker"], || Arc::new(Histogram::new(LAG))),
+            io: OnceLock::new(),
         })
     }
 
@@ -222,6 +224,12 @@ impl Metrics {
     /// A sampler of how late the event loop of worker number `worker` runs.
     pub fn event_loop(&self, worker: usize) -> Loop {
         Loop::new(self.loop_lag.with([itoa::Buffer::new().format(worker)], Arc::clone))
+    }
+
+    /// What drives the sockets of this process, and why nothing better does.
+    pub fn sockets_driven_by(&self, io: &'static str, refused: Option<String>) {
+        // Chosen once, at the start.
+        let _ = self.io.set((io, refused.unwrap_or_default()));
     }
 
     /// Requests in flight.

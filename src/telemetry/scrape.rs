@@ -450,6 +450,14 @@ impl Scrape {
             &metrics.loop_lag,
             |lag| lag,
         )?;
+        if let Some((io, refused)) = metrics.io.get() {
+            page.metric(
+                "weir_io_info",
+                "What drives the sockets, and why io_uring does not",
+                MetricType::Gauge,
+            )?
+            .gauge(&[("io", io), ("refused", refused)], 1)?;
+        }
         page.metric("weir_build_info", "The running version", MetricType::Gauge)?
             .gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1)
     }

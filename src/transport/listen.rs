@@ -5,6 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+#[cfg(target_os = "linux")]
+use super::ring;
+use super::{Stream, epoll};
+
 /// Connections that may wait to be accepted, per socket. The kernel caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -35,6 +39,53 @@ pub fn taken(address: SocketAddr) -> io::Result<bool> {
         Ok(()) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+/// A listening socket that a worker accepts on.
+#[derive(Debug)]
+pub struct Listener(Accepting);
+
+#[derive(Debug)]
+enum Accepting {
+    Epoll(epoll::Accepting),
+    #[cfg(target_os = "linux")]
+    Ring(ring::Accepting),
+}
+
+impl Listener {
+    /// Takes over a listening socket that does not block. Called on the thread that will use it,
+    /// inside its runtime.
+    ///
+    /// # Errors
+    ///
+    /// What the system says to its registration.
+    pub fn new(tcp: TcpListener) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if ring::is_running() {
+            return ring::Accepting::new(tcp).map(Accepting::Ring).map(Self);
+        }
+        epoll::Accepting::new(tcp).map(Accepting::Epoll).map(Self)
+    }
+
+    /// The next connection. `None` once the listener has stopped and what it had accepted before is
+    /// taken. Cancel safe.
+    pub async fn accept(&mut self) -> Option<io::Result<Stream>> {
+        let accepted = match &mut self.0 {
+            Accepting::Epoll(listener) => listener.accept().await,
+            #[cfg(target_os = "linux")]
+            Accepting::Ring(listener) => listener.accept().await,
+        };
+        accepted.map(|tcp| tcp.and_then(Stream::of_nonblocking))
+    }
+
+    /// Accepts no more.
+    pub fn stop(&mut self) {
+        match &mut self.0 {
+            Accepting::Epoll(listener) => listener.stop(),
+            #[cfg(target_os = "linux")]
+            Accepting::Ring(listener) => listener.stop(),
+        }
     }
 }
 

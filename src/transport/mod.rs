@@ -1,20 +1,34 @@
 //! Byte streams: listening sockets, accepted and connected streams, the runtimes that drive them.
 //!
-//! The only room that may contain `unsafe`.
+//! [`Stream`] and [`Listener`] are the same whatever drives them: the worker's [`ring`] (`io_uring`) or
+//! [`epoll`]. The only room that may contain `unsafe`.
 
-#![expect(unsafe_code, reason = "reading into memory that is not initialised yet")]
+#![expect(unsafe_code, reason = "memory shared with the kernel, and memory not initialised yet")]
 
+mod epoll;
 pub mod handover;
 pub mod listen;
+#[cfg(target_os = "linux")]
+mod ring;
 mod runtime;
 mod settings;
 mod stream;
 pub mod tls;
 pub mod upstream;
 
-pub use runtime::runtime;
-pub use stream::{Stream, send_gathered};
+use std::time::Duration;
+
+pub use listen::Listener;
+pub use runtime::{Choice, Drive, Runtime, choose, send_gathered};
+pub use stream::Stream;
 
 pub use settings::{
     ClientAuth, FileRef, Io, ListenerSettings, ListenerTls, RuntimeSettings, Threads,
 };
+
+/// What a stream keeps at most. A write that goes beyond it goes to the socket at once.
+const GATHERED_BYTES_MAX: usize = 16 * 1024;
+/// Reads of a worker's streams after which its writes are sent although there is more to do.
+const READS_PER_TURN_MAX: u32 = 64;
+/// How long a dropped stream tries to send what it has kept.
+const LINGER: Duration = Duration::from_secs(30);

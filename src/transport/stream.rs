@@ -2,206 +2,58 @@
 //!
 //! An answer is written in pieces: its head, its body, the chunk sizes between frames. One system
 //! call for each, and often one packet, is most of what a proxy costs. Here a worker's streams keep
-//! small pieces, and [`send_gathered`], called before the worker's thread waits for events, sends
-//! each stream's with one call. Nothing waits for a timer: a worker that has nothing else to do sends
-//! at once, and one that is never idle sends every few reads.
+//! small pieces, and [`send_gathered`](super::send_gathered), called before the worker's thread waits
+//! for events, sends each stream's at once. Nothing waits for a timer: a worker that has nothing else
+//! to do sends at once, and one that is never idle sends every few reads.
 //!
-//! A write is never refused for what became of an earlier one but once: what the socket does not take
-//! is kept, up to a bound, and sent by a task of its own as the peer makes room; a failure is
-//! reported by the next write. A stream that is dropped sends what it has kept first.
+//! How the bytes get to the kernel and back is the thread's: through its ring, or through epoll.
 
-use std::cell::RefCell;
-use std::io::{self, IoSlice, Write};
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use bytes::{Buf, Bytes};
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use socket2::SockRef;
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// What a stream keeps at most. A write that goes beyond it goes to the socket at once.
-const GATHERED_BYTES_MAX: usize = 16 * 1024;
-/// Memory that a stream holds on to with nothing to send.
-const IDLE_BYTES_MAX: usize = 2 * 1024;
-/// Reads of a worker's streams after which its writes are sent although there is more to do.
-const READS_PER_TURN_MAX: u32 = 64;
-/// How long a dropped stream tries to send what it has kept.
-const LINGER: Duration = Duration::from_secs(30);
-
-/// What one worker has gathered since it last waited.
-#[derive(Default)]
-struct Turn {
-    /// Whether anybody calls [`send_gathered`] on this thread.
-    gathers: bool,
-    streams: Vec<Arc<Socket>>,
-    reads: u32,
-}
-
-thread_local! {
-    static TURN: RefCell<Turn> = RefCell::default();
-}
-
-/// Lets streams of this thread gather their writes. Whoever says so calls [`send_gathered`] each
-/// time before the thread waits.
-pub(super) fn gather_on_this_thread() {
-    TURN.with_borrow_mut(|turn| turn.gathers = true);
-}
-
-/// Sends what this thread's streams have gathered. The worker's runtime does so by itself whenever it
-/// waits; only what is gathered after its last wait is for the worker to send.
-pub fn send_gathered() {
-    let mut streams = TURN.with_borrow_mut(|turn| {
-        turn.reads = 0;
-        std::mem::take(&mut turn.streams)
-    });
-    for socket in streams.drain(..) {
-        socket.send();
-    }
-    // The list's memory serves the next turn, unless something was gathered meanwhile.
-    TURN.with_borrow_mut(|turn| {
-        if turn.streams.is_empty() {
-            turn.streams = streams;
-        }
-    });
-}
-
-/// Counts a read, and ends the turn of a worker that is never idle.
-fn count_read() {
-    let over = TURN.with_borrow_mut(|turn| {
-        turn.reads += 1;
-        turn.reads >= READS_PER_TURN_MAX && !turn.streams.is_empty()
-    });
-    if over {
-        send_gathered();
-    }
-}
-
-/// The socket with what is to be sent on it.
-#[derive(Debug)]
-struct Socket {
-    io: AsyncFd<TcpStream>,
-    out: Mutex<Out>,
-}
-
-#[derive(Debug, Default)]
-struct Out {
-    bytes: Vec<u8>,
-    /// It is in the turn's list.
-    queued: bool,
-    /// A task sends as the peer makes room; nobody else does meanwhile.
-    draining: bool,
-    /// Waits for room.
-    writer: Option<Waker>,
-    /// The error of an earlier write, as the system numbers it.
-    failed: Option<i32>,
-    /// The stream was dropped.
-    orphaned: bool,
-}
-
-impl Out {
-    fn result(&self) -> io::Result<()> {
-        self.failed.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
-    }
-
-    fn fail(&mut self, error: &io::Error) {
-        self.failed = Some(error.raw_os_error().unwrap_or(libc::EIO));
-        self.bytes = Vec::new();
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
-    }
-
-    fn sent(&mut self, count: usize) {
-        if count == self.bytes.len() {
-            self.bytes.clear();
-            if self.bytes.capacity() > IDLE_BYTES_MAX {
-                self.bytes = Vec::new();
-            }
-        } else {
-            self.bytes.drain(..count);
-        }
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
-    }
-}
-
-impl Socket {
-    /// Sends what is kept; what the socket does not take goes to a task.
-    fn send(self: &Arc<Self>) {
-        let mut out = self.out.lock();
-        out.queued = false;
-        if out.draining || out.bytes.is_empty() {
-            return;
-        }
-        match write(self.io.get_ref(), &[IoSlice::new(&out.bytes)]) {
-            Ok(count) => out.sent(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => out.fail(&error),
-        }
-        if !out.bytes.is_empty() {
-            self.drain(&mut out);
-        }
-    }
-
-    /// Hands what is kept to a task that sends it as the peer makes room.
-    fn drain(self: &Arc<Self>, out: &mut Out) {
-        out.draining = true;
-        let socket = Arc::clone(self);
-        tokio::spawn(async move {
-            let result = socket.drained().await;
-            let mut out = socket.out.lock();
-            out.draining = false;
-            if let Err(error) = result {
-                out.fail(&error);
-            }
-        });
-    }
-
-    async fn drained(&self) -> io::Result<()> {
-        loop {
-            let mut ready = match tokio::time::timeout(LINGER, self.io.writable()).await {
-                Ok(ready) => ready?,
-                Err(_) if self.out.lock().orphaned => return Err(io::ErrorKind::TimedOut.into()),
-                Err(_) => continue,
-            };
-            let mut out = self.out.lock();
-            match ready.try_io(|io| write(io.get_ref(), &[IoSlice::new(&out.bytes)])) {
-                Ok(result) => out.sent(result?),
-                Err(_would_block) => continue,
-            }
-            if out.bytes.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn write(mut tcp: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    loop {
-        match tcp.write_vectored(slices) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
+use super::epoll;
+#[cfg(target_os = "linux")]
+use super::ring;
+use crate::wire::http1;
 
 /// An accepted or connected TCP stream.
 #[derive(Debug)]
 pub struct Stream {
-    socket: Arc<Socket>,
+    driven: Driven,
+    /// Read by [`Stream::peek`], and not by anybody else yet.
+    ahead: Bytes,
     digest: Option<Arc<SocketDigest>>,
+}
+
+#[derive(Debug)]
+enum Driven {
+    Epoll(epoll::Stream),
+    #[cfg(target_os = "linux")]
+    Ring(ring::Stream),
+}
+
+/// Does the same with whatever drives the stream.
+macro_rules! driven {
+    ($stream:expr, $driven:ident => $what:expr) => {
+        match &$stream.driven {
+            Driven::Epoll($driven) => $what,
+            #[cfg(target_os = "linux")]
+            Driven::Ring($driven) => $what,
+        }
+    };
 }
 
 impl Stream {
@@ -212,80 +64,88 @@ impl Stream {
     /// What the system says to its registration.
     pub fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
+        Self::of_nonblocking(tcp)
+    }
+
+    pub(super) fn of_nonblocking(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
-        // SAFETY: a `TcpStream` keeps its one descriptor open until it is dropped, which the
-        // `AsyncFd` does after its registration.
-        let io = unsafe { AsyncFd::register(tcp) }?;
-        let socket = Arc::new(Socket { io, out: Mutex::default() });
-        Ok(Self { socket, digest: None })
+        #[cfg(target_os = "linux")]
+        if ring::is_running() {
+            return ring::Stream::new(tcp).map(Driven::Ring).map(Self::of);
+        }
+        epoll::Stream::new(tcp).map(Driven::Epoll).map(Self::of)
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection.
+    pub async fn connect(to: SocketAddr) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if ring::is_running() {
+            return ring::Stream::connect(to).await.map(Driven::Ring).map(Self::of);
+        }
+        epoll::Stream::connect(to).await.map(Driven::Epoll).map(Self::of)
+    }
+
+    fn of(driven: Driven) -> Self {
+        Self { driven, ahead: Bytes::new(), digest: None }
     }
 
     /// Whether nothing has come since the last read: no byte, no end, no error. Asks nobody.
     pub fn is_silent(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        self.socket.io.poll_read_ready(&mut context).is_pending()
+        self.ahead.is_empty() && driven!(self, stream => stream.is_silent())
     }
 
-    fn gather(&self, out: &mut Out, bytes: &[u8]) {
-        out.bytes.extend_from_slice(bytes);
-        if !out.queued && !out.draining {
-            out.queued = TURN.with_borrow_mut(|turn| {
-                if turn.gathers {
-                    turn.streams.push(Arc::clone(&self.socket));
-                }
-                turn.gathers
-            });
+    /// The next bytes in the memory that they were received into; none at the end. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing more can come.
+    pub async fn read_bytes(&mut self) -> io::Result<Bytes> {
+        poll_fn(|cx| self.poll_read_bytes(cx)).await
+    }
+
+    /// [`Stream::read_bytes`], once.
+    pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Ok(std::mem::take(&mut self.ahead)));
         }
+        driven!(self, stream => stream.poll_read_bytes(cx))
     }
 
-    /// Writes past what is kept, together with it.
-    fn write_through(&self, out: &mut Out, bytes: &[u8]) -> io::Result<usize> {
-        let kept = out.bytes.len();
-        let slices = [IoSlice::new(&out.bytes), IoSlice::new(bytes)];
-        let slices = if kept == 0 { &slices[1..] } else { &slices[..] };
-        let count = write(self.socket.io.get_ref(), slices)?;
-        out.sent(count.min(kept));
-        Ok(count.saturating_sub(kept))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // In the turn's list or with a task it is sent before the socket closes.
-        self.socket.out.lock().orphaned = true;
+    /// At least so many of the bytes that come next, which later reads read again; fewer at the end.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing more can come.
+    pub async fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.ahead.len() < count {
+            let more = poll_fn(|cx| driven!(self, stream => stream.poll_read_bytes(cx))).await?;
+            if more.is_empty() {
+                break;
+            }
+            http1::append(&mut self.ahead, more);
+        }
+        Ok(&self.ahead)
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            let mut ready = ready!(self.socket.io.poll_read_ready(cx))?;
-            // SAFETY: `recv` only writes initialised bytes, and no more than the count it returns
-            // is declared initialised and filled.
-            let unfilled = unsafe { buf.unfilled_mut() };
-            let room = unfilled.len();
-            match SockRef::from(self.socket.io.get_ref()).recv(unfilled) {
-                Ok(count) => {
-                    if 0 < count && count < room {
-                        // The socket is empty: the next event says when it is not. A half-closed
-                        // peer stays readable, which clearing does not touch.
-                        ready.clear_ready();
-                    }
-                    // SAFETY: `recv` has initialised the first `count` bytes of the unfilled part.
-                    unsafe { buf.assume_init(count) };
-                    buf.advance(count);
-                    count_read();
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..count]);
+            self.ahead.advance(count);
+            return Poll::Ready(Ok(()));
         }
+        driven!(self, stream => stream.poll_read(cx, buf))
     }
 }
 
@@ -295,50 +155,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut out = self.socket.out.lock();
-        out.result()?;
-        let room = GATHERED_BYTES_MAX.saturating_sub(out.bytes.len());
-        let gathers = TURN.with_borrow(|turn| turn.gathers);
-        if buf.len() <= room && (gathers || out.draining) {
-            self.gather(&mut out, buf);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        if !out.draining {
-            match self.write_through(&mut out, buf) {
-                Ok(count) if count > 0 || buf.is_empty() => return Poll::Ready(Ok(count)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            // The socket is full. What there is room for is kept, and a task sends it.
-            let taken = buf.len().min(GATHERED_BYTES_MAX.saturating_sub(out.bytes.len()));
-            out.bytes.extend_from_slice(&buf[..taken]);
-            self.socket.drain(&mut out);
-            if taken > 0 {
-                return Poll::Ready(Ok(taken));
-            }
-        } else if room > 0 {
-            out.bytes.extend_from_slice(&buf[..room]);
-            return Poll::Ready(Ok(room));
-        }
-        out.writer = Some(cx.waker().clone());
-        Poll::Pending
+        driven!(self, stream => stream.poll_write(cx, buf))
     }
 
-    /// What is kept is on its way; there is nothing to wait for.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.out.lock().result())
+        driven!(self, stream => stream.poll_flush())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.send();
-        let mut out = self.socket.out.lock();
-        out.result()?;
-        if out.draining {
-            out.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(self.socket.io.get_ref().shutdown(std::net::Shutdown::Write))
+        driven!(self, stream => stream.poll_shutdown(cx))
     }
 }
 
@@ -352,7 +177,7 @@ impl Shutdown for Stream {
 
 impl UniqueID for Stream {
     fn id(&self) -> UniqueIDType {
-        self.socket.io.as_raw_fd()
+        driven!(self, stream => stream.descriptor())
     }
 }
 

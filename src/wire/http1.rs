@@ -105,7 +105,7 @@ impl Decoder {
     /// # Errors
     ///
     /// [`Malformed`]; nothing after it can be trusted.
-    pub fn head(&mut self, read: &mut BytesMut, for_head: bool) -> Result<Option<Head>, Malformed> {
+    pub fn head(&mut self, read: &mut Bytes, for_head: bool) -> Result<Option<Head>, Malformed> {
         let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut slots);
         let (length, version, code) = match response.parse(read) {
@@ -131,7 +131,7 @@ impl Decoder {
             })
             .collect::<Result<_, _>>()
             .map_err(|_| Malformed::Head)?;
-        let raw = read.split_to(length).freeze();
+        let raw = read.split_to(length);
         let mut headers = HeaderMap::with_capacity(spans.len());
         for (name, from, to) in spans {
             let value = HeaderValue::from_maybe_shared(raw.slice(from..to));
@@ -149,13 +149,13 @@ impl Decoder {
     /// # Errors
     ///
     /// [`Malformed::Chunk`]; nothing after it can be trusted.
-    pub fn body(&mut self, read: &mut BytesMut) -> Result<Part, Malformed> {
+    pub fn body(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
         loop {
             match self.body {
                 Body::Done => return Ok(Part::End),
                 Body::Unknown => return Ok(Part::Incomplete),
                 _ if read.is_empty() => return Ok(Part::Incomplete),
-                Body::UntilEnd => return Ok(Part::Data(read.split().freeze())),
+                Body::UntilEnd => return Ok(Part::Data(std::mem::take(read))),
                 Body::Length(left) => {
                     let (data, left) = take(read, left);
                     self.body = if left == 0 { Body::Done } else { Body::Length(left) };
@@ -215,9 +215,24 @@ impl Decoder {
     }
 }
 
-fn take(read: &mut BytesMut, left: u64) -> (Bytes, u64) {
+/// Puts more behind what was read: without a copy where nothing was left.
+pub fn append(read: &mut Bytes, more: Bytes) {
+    if read.is_empty() {
+        *read = more;
+        return;
+    }
+    let mut whole = std::mem::take(read).try_into_mut().unwrap_or_else(|shared| {
+        let mut own = BytesMut::with_capacity(shared.len() + more.len());
+        own.extend_from_slice(&shared);
+        own
+    });
+    whole.extend_from_slice(&more);
+    *read = whole.freeze();
+}
+
+fn take(read: &mut Bytes, left: u64) -> (Bytes, u64) {
     let count = usize::try_from(left).map_or(read.len(), |left| left.min(read.len()));
-    (read.split_to(count).freeze(), left - count as u64)
+    (read.split_to(count), left - count as u64)
 }
 
 /// The length of the line that is read first, without its line break.

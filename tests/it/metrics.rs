@@ -67,6 +67,7 @@ fn eventful() -> (Arc<Metrics>, Live) {
     metrics.hedge("chat", HedgeResult::Won);
     metrics.upstream_connection("openai", true);
     metrics.reload(true);
+    metrics.sockets_driven_by("io_uring", None);
     metrics.log_dropped("access", 1);
     // A sampler takes its first sample after a while; the series is there at once.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

@@ -26,6 +26,9 @@ pub struct Settings {
     /// Worker threads of weir.
     #[arg(long, default_value_t = 1, global = true)]
     pub weir_threads: u16,
+    /// What drives the sockets of weir: `runtime.io` of its configuration.
+    #[arg(long, value_name = "IO", default_value = "auto", global = true)]
+    pub weir_io: String,
     /// Write the result as JSON.
     #[arg(long, value_name = "FILE", global = true)]
     pub json: Option<PathBuf>,

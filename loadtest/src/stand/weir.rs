@@ -109,12 +109,13 @@ impl Config {
         self
     }
 
-    fn text(&self, address: SocketAddr, admin: SocketAddr, threads: u16) -> String {
+    fn text(&self, address: SocketAddr, admin: SocketAddr, runtime: &Runtime) -> String {
         let mut root = self.root.clone();
         root.insert("listeners".into(), json!([{ "address": address }]));
         root.insert("admin".into(), json!({ "address": admin }));
-        let runtime = root.entry("runtime").or_insert_with(|| json!({}));
-        runtime["threads"] = threads.into();
+        let section = root.entry("runtime").or_insert_with(|| json!({}));
+        section["threads"] = runtime.threads.into();
+        section["io"] = runtime.io.as_str().into();
         // A map of values that came from `json!` always serialises.
         serde_json::to_string_pretty(&root).unwrap_or_default()
     }
@@ -148,6 +149,13 @@ const DIALECTS: [(&str, &[&str]); 5] = [
     ("bedrock", &["converse", "converse_stream"]),
 ];
 
+/// What a scenario says of weir's workers.
+#[derive(Debug)]
+struct Runtime {
+    threads: u16,
+    io: String,
+}
+
 /// weir.
 #[derive(Debug)]
 pub struct Weir {
@@ -162,7 +170,7 @@ pub struct Weir {
     access_log: PathBuf,
     program: PathBuf,
     log: PathBuf,
-    threads: u16,
+    runtime: Runtime,
 }
 
 impl Weir {
@@ -182,14 +190,14 @@ impl Weir {
         if logged {
             config = config.with("log", json!({ "access": access_log, "level": "info" }));
         }
-        let text = config.text(address, admin, settings.weir_threads);
+        let runtime = Runtime { threads: settings.weir_threads, io: settings.weir_io.clone() };
+        let text = config.text(address, admin, &runtime);
         std::fs::write(&file, text).map_err(explain)?;
         let (program, log) = (settings.weir_program(), workspace.file("weir.log"));
         let arguments = ["run".into(), "--config".into(), file.clone().into_os_string()];
         let child = Child::start("weir", &program, &arguments, &config.environment, &log, core)
             .map_err(|error| format!("{}: {error}", program.display()))?;
-        let threads = settings.weir_threads;
-        let mut weir = Self { child, address, admin, file, access_log, program, log, threads };
+        let mut weir = Self { child, address, admin, file, access_log, program, log, runtime };
         weir.wait_ready().map_err(|error| {
             let said = std::fs::read_to_string(&weir.log).unwrap_or_default();
             format!("{error}\n{said}")
@@ -212,7 +220,7 @@ impl Weir {
 
     /// Replaces its configuration file, in one step.
     pub fn write(&self, config: &Config) -> Result<(), String> {
-        self.write_text(&config.text(self.address, self.admin, self.threads))
+        self.write_text(&config.text(self.address, self.admin, &self.runtime))
     }
 
     /// Replaces its configuration file with this text, in one step.
@@ -309,7 +317,7 @@ mod tests {
         let text = config.text(
             SocketAddr::from(([127, 0, 0, 1], 2)),
             SocketAddr::from(([127, 0, 0, 1], 3)),
-            1,
+            &Runtime { threads: 1, io: "auto".into() },
         );
         let root: Value = serde_json::from_str(&text).expect("it is JSON");
         assert_eq!(root["pools"].as_object().map(Map::len), Some(10));

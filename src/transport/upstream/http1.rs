@@ -1,38 +1,32 @@
 //! HTTP/1.1 towards an upstream in cleartext: one connection, one request at a time, and the
 //! connections that wait for their next one.
 //!
-//! The response is read into large blocks and handed on as slices of them.
+//! The response is handed on as slices of the memory that it was received into.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Method;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{Address, Request};
 use crate::error::{Error, Kind};
 use crate::transport::stream::Stream;
-use crate::wire::http1::{Decoder, Head, Malformed, Part};
-
-/// Room that a read should have.
-const READ_BYTES_MIN: usize = 4 * 1024;
-/// Size of the blocks that are read into.
-const BLOCK_BYTES: usize = 16 * 1024;
+use crate::wire::http1::{Decoder, Head, Malformed, Part, append};
 
 /// One connection with the request that it carries.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
-    read: BytesMut,
+    read: Bytes,
     decoder: Decoder,
     for_head: bool,
     /// The request was written to its end.
@@ -41,10 +35,9 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(to: SocketAddr) -> io::Result<Self> {
-        let tcp = TcpStream::connect(to).await?.into_std()?;
         Ok(Self {
-            stream: Stream::new(tcp)?,
-            read: BytesMut::new(),
+            stream: Stream::connect(to).await?,
+            read: Bytes::new(),
             decoder: Decoder::default(),
             for_head: false,
             sent: false,
@@ -75,9 +68,10 @@ impl Connection {
                     return Poll::Ready(written.map(Some));
                 }
                 // Nothing was taken yet: whatever comes now is an answer, or the end.
-                let reading = std::pin::pin!(stream.read_buf(&mut *read));
-                ready!(reading.poll(cx))?;
-                Poll::Ready(Ok(None))
+                stream.poll_read_bytes(cx).map_ok(|more| {
+                    append(read, more);
+                    None
+                })
             });
             match written.await? {
                 Some(count) => part = &part[count..],
@@ -101,7 +95,7 @@ impl Connection {
             {
                 return Ok(head);
             }
-            if self.fill().await? == 0 {
+            if !self.fill().await? {
                 return Err(Error::new(
                     Kind::UpstreamCut,
                     "The upstream closed the connection before it answered.",
@@ -118,7 +112,7 @@ impl Connection {
                 Part::End => return Ok(None),
                 Part::Incomplete => {}
             }
-            if self.fill().await? == 0 {
+            if !self.fill().await? {
                 if self.decoder.end() {
                     return Ok(None);
                 }
@@ -130,11 +124,12 @@ impl Connection {
         }
     }
 
-    async fn fill(&mut self) -> Result<usize, Error> {
-        if self.read.capacity() - self.read.len() < READ_BYTES_MIN {
-            self.read.reserve(BLOCK_BYTES);
-        }
-        self.stream.read_buf(&mut self.read).await.map_err(|error| cut(&error))
+    /// Reads more; false at the end.
+    async fn fill(&mut self) -> Result<bool, Error> {
+        let more = self.stream.read_bytes().await.map_err(|error| cut(&error))?;
+        let came = !more.is_empty();
+        append(&mut self.read, more);
+        Ok(came)
     }
 
     /// Whether the connection can carry another request: this one and its response are complete,
@@ -144,7 +139,7 @@ impl Connection {
     }
 
     fn renewed(self) -> Self {
-        Self { read: BytesMut::new(), decoder: Decoder::default(), sent: false, ..self }
+        Self { read: Bytes::new(), decoder: Decoder::default(), sent: false, ..self }
     }
 }
 

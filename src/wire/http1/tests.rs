@@ -5,9 +5,9 @@ use super::*;
 /// What came of a response that arrived in these pieces.
 fn read(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, Decoder), Malformed> {
     let mut decoder = Decoder::default();
-    let (mut buffer, mut head, mut body) = (BytesMut::new(), None, Vec::new());
+    let (mut buffer, mut head, mut body) = (Bytes::new(), None, Vec::new());
     for piece in pieces {
-        buffer.extend_from_slice(piece);
+        append(&mut buffer, Bytes::copy_from_slice(piece));
         if head.is_none() {
             head = decoder.head(&mut buffer, false)?;
         }
@@ -68,7 +68,7 @@ fn responses_without_a_body() {
         assert!(whole(response).expect("well-formed").2.keeps(), "{response}");
     }
     let mut decoder = Decoder::default();
-    let mut buffer = BytesMut::from(&SIZED.as_bytes()[..SIZED.len() - 5]);
+    let mut buffer = Bytes::copy_from_slice(&SIZED.as_bytes()[..SIZED.len() - 5]);
     assert!(decoder.head(&mut buffer, true).expect("well-formed").is_some());
     assert!(decoder.keeps());
 }
@@ -77,7 +77,7 @@ fn responses_without_a_body() {
 fn informational_heads_come_before_the_final_one() {
     let mut decoder = Decoder::default();
     let both = format!("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n{SIZED}");
-    let mut buffer = BytesMut::from(both.as_bytes());
+    let mut buffer = Bytes::from(both);
     let first = decoder.head(&mut buffer, false).expect("well-formed").expect("complete");
     assert_eq!(first.status, 103);
     let second = decoder.head(&mut buffer, false).expect("well-formed").expect("complete");

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 use weir::plan::{self, Environment, Source};
 use weir::wire::frame::{Framer, Framing};
@@ -60,9 +60,9 @@ fn same_for_any_cutting<T: Debug + PartialEq>(
 pub fn http1(stream: &[u8]) {
     let read = |chunk_bytes: usize| {
         let mut decoder = http1::Decoder::default();
-        let (mut buffer, mut head, mut body) = (BytesMut::new(), None, Vec::new());
+        let (mut buffer, mut head, mut body) = (Bytes::new(), None, Vec::new());
         for chunk in stream.chunks(chunk_bytes.min(stream.len()).max(1)) {
-            buffer.extend_from_slice(chunk);
+            http1::append(&mut buffer, Bytes::copy_from_slice(chunk));
             if head.is_none() {
                 let Ok(read) = decoder.head(&mut buffer, false) else { return None };
                 head = read.map(|head| (head.status, head.headers));

@@ -1,0 +1,144 @@
+//! Receives: armed once, completed for every arrival, paused where nobody reads.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::task::Waker;
+
+use io_uring::opcode;
+use io_uring::types::Fd;
+
+use super::{Driver, End, Operation, Shot, Socket, UNREAD_BYTES_MAX, tag};
+use crate::transport::READS_PER_TURN_MAX;
+use crate::transport::ring::blocks::{Received, Ring};
+
+impl Driver {
+    /// Takes over a connected socket.
+    pub(in crate::transport::ring) fn adopt(&mut self, tcp: TcpStream) -> usize {
+        let index = self.sockets.insert(Socket::new(tcp));
+        self.receive(index);
+        index
+    }
+
+    /// Arms the receive of a socket that takes more.
+    pub(super) fn receive(&mut self, index: usize) {
+        let Some(socket) = self.sockets.get_mut(index) else { return };
+        let wants = socket.end.is_none()
+            && socket.dropped.is_none()
+            && socket.unread_bytes < UNREAD_BYTES_MAX;
+        if !wants || socket.receiving != Shot::Idle {
+            return;
+        }
+        socket.receiving = Shot::Armed;
+        let fd = Fd(socket.tcp.as_raw_fd());
+        let entry = opcode::RecvMulti::new(fd, Ring::GROUP).build();
+        self.push(entry.user_data(tag(Operation::Receive, index)));
+    }
+
+    pub(super) fn received(
+        &mut self,
+        index: usize,
+        result: Result<i32, i32>,
+        more: bool,
+        block: Option<u16>,
+    ) {
+        let bytes = match (result, block) {
+            (Ok(count @ 1..), Some(id)) => self.blocks.take(id, count as usize),
+            // A block that came with nothing in it is replaced like any other.
+            (_, Some(id)) => self.blocks.take(id, 0).and(None),
+            _ => None,
+        };
+        let Some(socket) = self.sockets.get_mut(index) else { return };
+        let mut starved = false;
+        match result {
+            Ok(0) => socket.end = Some(End::Closed),
+            Ok(_) | Err(libc::ECANCELED | libc::EINTR) => {}
+            Err(libc::ENOBUFS) => starved = true,
+            Err(code) => socket.end = Some(End::Failed(code)),
+        }
+        if !more {
+            socket.receiving = Shot::Idle;
+        }
+        if socket.dropped.is_some() {
+            self.finish(index);
+            return;
+        }
+        if let Some(bytes) = bytes {
+            socket.unread_bytes += bytes.len();
+            socket.received.push_back(bytes);
+        }
+        let full = socket.unread_bytes >= UNREAD_BYTES_MAX;
+        let waker = if socket.received.is_empty() && socket.end.is_none() {
+            None
+        } else {
+            socket.reader.take()
+        };
+        let armed = socket.receiving == Shot::Armed;
+        self.wake(waker);
+        if starved {
+            self.blocks.grow();
+            self.starved.push(index);
+        } else if full && armed {
+            self.stop_receiving(index);
+        } else if !more {
+            self.receive(index);
+        }
+    }
+
+    pub(super) fn stop_receiving(&mut self, index: usize) {
+        self.sockets[index].receiving = Shot::Stopping;
+        self.cancel(Operation::Receive, index);
+    }
+
+    /// What came first of what was received; `Ok(None)` while there is nothing, and an empty one at
+    /// the end. The caller reads from it or takes it, and says so with [`Driver::has_read`].
+    pub(in crate::transport::ring) fn incoming(
+        &mut self,
+        index: usize,
+    ) -> io::Result<Incoming<'_>> {
+        let socket = &mut self.sockets[index];
+        if socket.received.is_empty() {
+            return match socket.end {
+                None => Ok(Incoming::Nothing),
+                Some(End::Closed) => Ok(Incoming::End),
+                Some(End::Failed(code)) => Err(io::Error::from_raw_os_error(code)),
+            };
+        }
+        Ok(Incoming::Bytes(&mut socket.received))
+    }
+
+    /// So many bytes were read: there may be room for more. True when the turn should end although
+    /// there is more to do.
+    pub(in crate::transport::ring) fn has_read(&mut self, index: usize, count: usize) -> bool {
+        let socket = &mut self.sockets[index];
+        socket.unread_bytes -= count;
+        if socket.receiving == Shot::Idle {
+            self.receive(index);
+        }
+        self.reads += 1;
+        self.reads >= READS_PER_TURN_MAX
+    }
+
+    pub(in crate::transport::ring) fn wait_to_read(&mut self, index: usize, waker: &Waker) {
+        let socket = &mut self.sockets[index];
+        match &mut socket.reader {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// Whether nothing has come that was not read: no byte, no end, no error.
+    pub(in crate::transport::ring) fn is_silent(&self, index: usize) -> bool {
+        let socket = &self.sockets[index];
+        socket.received.is_empty() && socket.end.is_none()
+    }
+}
+
+/// What a socket has to read.
+pub(in crate::transport::ring) enum Incoming<'a> {
+    Nothing,
+    /// Not empty.
+    Bytes(&'a mut VecDeque<Received>),
+    End,
+}
