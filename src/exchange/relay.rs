@@ -46,7 +46,7 @@ pub(super) async fn run(
             settlement.body_facts(head, lease.target().provider.dialect, &body, counters);
             let written = respond::whole(session, head, &mut upstream, body, settlement).await;
             lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
-            upstream.release().await;
+            upstream.release();
             if written { End::Answered } else { settlement.gone() }
         }
         Answer::Stream(stream) => {
@@ -55,7 +55,7 @@ pub(super) async fn run(
             relay.close();
             lease.finish(outcome);
             if matches!(outcome, Outcome::Success) {
-                upstream.release().await;
+                upstream.release();
             }
             end
         }

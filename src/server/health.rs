@@ -77,7 +77,7 @@ impl UpstreamProber {
                 return Err("the answer is too long".into());
             }
         }
-        session.release().await;
+        session.release();
         if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
     }
 }

@@ -11,20 +11,16 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 
-use super::{GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX};
+use super::{GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block};
 
 /// Memory that a stream holds on to with nothing to send.
 const IDLE_BYTES_MAX: usize = 2 * 1024;
-/// Size of the blocks that [`Stream::poll_read_bytes`] reads into, and the room that a read should
-/// have in one.
-const BLOCK_BYTES: usize = 16 * 1024;
-const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// What one worker has gathered since it last waited.
 #[derive(Default)]
@@ -37,8 +33,6 @@ struct Turn {
 
 thread_local! {
     static TURN: RefCell<Turn> = RefCell::default();
-    /// What this thread's streams read into, one after the other.
-    static BLOCK: RefCell<BytesMut> = RefCell::default();
 }
 
 /// Lets streams of this thread gather their writes. Whoever says so calls [`turn`] each time before
@@ -269,17 +263,7 @@ impl Stream {
 
     /// The next bytes in memory of their own; none at the end.
     pub(super) fn poll_read_bytes(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        BLOCK.with_borrow_mut(|block| {
-            if block.capacity() < READ_BYTES_MIN {
-                *block = BytesMut::with_capacity(BLOCK_BYTES);
-            }
-            let mut room = ReadBuf::uninit(block.spare_capacity_mut());
-            ready!(self.poll_read(cx, &mut room))?;
-            let count = room.filled().len();
-            // SAFETY: the read has filled the first `count` bytes after the block's length, zero.
-            unsafe { block.set_len(count) };
-            Poll::Ready(Ok(block.split().freeze()))
-        })
+        block::read_bytes(|room| self.poll_read(cx, room))
     }
 
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {

@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "memory shared with the kernel, and memory not initialised yet")]
 
+mod block;
 mod epoll;
 pub mod handover;
 pub mod listen;

@@ -8,7 +8,8 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
+use std::net::TcpStream;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -90,6 +91,15 @@ impl Received {
         self.to - self.from
     }
 
+    /// Reads a socket into a block that the kernel does not have.
+    pub(super) fn from_socket(tcp: &TcpStream) -> io::Result<Self> {
+        let block = Block::any();
+        // SAFETY: the block is ours alone, and all of it is initialised.
+        let memory: &mut [u8] = unsafe { &mut *block.0.as_ptr() };
+        let count = retried(|| (&mut &*tcp).read(memory))?;
+        Ok(Self { block: Some(block), from: 0, to: count })
+    }
+
     /// Copies as much as there is room for, and says how much that was.
     pub(super) fn read(&mut self, room: &mut tokio::io::ReadBuf<'_>) -> usize {
         let bytes = self.as_ref();
@@ -122,6 +132,16 @@ impl Drop for Received {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
             block.give_back();
+        }
+    }
+}
+
+/// Does it again for as long as signals interrupt it.
+pub(super) fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }

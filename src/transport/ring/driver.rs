@@ -29,9 +29,11 @@ use super::blocks::{Received, Ring};
 const SUBMISSIONS: u32 = 1024;
 /// Entries of the completion queue. The kernel keeps what is more.
 const COMPLETIONS: u32 = 8 * 1024;
-/// Bytes that were received and not read, from which a socket receives no more for now. One wake-up
-/// may bring twice as much.
-const UNREAD_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that were received and not read, from which the ring receives no more for a socket: its
+/// reader takes the rest from the socket itself, until that is empty. So a reader that does not come
+/// holds the peer back, and one that reads a large body has it copied once. One wake-up of the kernel
+/// may bring some more.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
 /// Send buffers that wait for their next use, and the largest of them.
 const BUFFERS_MAX: usize = 128;
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
@@ -62,6 +64,15 @@ enum Shot {
     Armed,
     /// Its cancellation was asked for.
     Stopping,
+    /// It was stopped: the reader asks the socket itself.
+    Direct,
+}
+
+impl Shot {
+    /// Whether the kernel has it.
+    fn is_in_kernel(self) -> bool {
+        matches!(self, Shot::Armed | Shot::Stopping)
+    }
 }
 
 /// How a socket's incoming side ended.

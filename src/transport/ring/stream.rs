@@ -7,9 +7,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
+use super::blocks::{Received, retried};
 use super::driver::{Driver, Incoming};
 
 /// A connection that the thread's ring serves. Used on another thread it fails.
@@ -67,7 +68,7 @@ impl Stream {
     }
 
     pub(in crate::transport) fn is_silent(&self) -> bool {
-        self.on_driver(|driver, index| driver.is_silent(index)).unwrap_or(false)
+        self.on_driver(Driver::is_silent).unwrap_or(false)
     }
 
     pub(in crate::transport) fn poll_read(
@@ -75,16 +76,16 @@ impl Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
         let mut over = false;
         let read = self.with(|driver, index| {
-            let count = match driver.incoming(index)? {
-                Incoming::Nothing => {
-                    driver.wait_to_read(index, cx.waker());
-                    return Ok(false);
-                }
+            let mut count = 0;
+            match driver.incoming(index)? {
+                Incoming::Nothing => return Ok(driver.wait_to_read(index, cx.waker())),
                 Incoming::End => return Ok(true),
                 Incoming::Bytes(received) => {
-                    let mut count = 0;
                     while buf.remaining() > 0
                         && let Some(first) = received.front_mut()
                     {
@@ -93,9 +94,16 @@ impl Stream {
                             received.pop_front();
                         }
                     }
-                    count
                 }
-            };
+                Incoming::Socket(tcp) => {
+                    let result = read_socket(tcp, buf);
+                    driver.has_asked(index, &result);
+                    if is_empty(&result) {
+                        return Ok(driver.wait_to_read(index, cx.waker()));
+                    }
+                    result?;
+                }
+            }
             over = driver.has_read(index, count);
             Ok(true)
         });
@@ -112,18 +120,28 @@ impl Stream {
     ) -> Poll<io::Result<Bytes>> {
         let (mut over, mut bytes) = (false, Bytes::new());
         let read = self.with(|driver, index| {
-            let first = match driver.incoming(index)? {
-                Incoming::Nothing => {
-                    driver.wait_to_read(index, cx.waker());
-                    return Ok(false);
+            let mut count = 0;
+            match driver.incoming(index)? {
+                Incoming::Nothing => return Ok(driver.wait_to_read(index, cx.waker())),
+                Incoming::End => return Ok(true),
+                Incoming::Bytes(received) => {
+                    bytes = received.pop_front().map_or_else(Bytes::new, Received::into_bytes);
+                    count = bytes.len();
                 }
-                Incoming::End => None,
-                Incoming::Bytes(received) => received.pop_front(),
-            };
-            if let Some(first) = first {
-                bytes = first.into_bytes();
-                over = driver.has_read(index, bytes.len());
+                Incoming::Socket(tcp) => {
+                    let (result, read) = match Received::from_socket(tcp) {
+                        Ok(read) => (Ok(read.len()), read.into_bytes()),
+                        Err(error) => (Err(error), Bytes::new()),
+                    };
+                    driver.has_asked(index, &result);
+                    if is_empty(&result) {
+                        return Ok(driver.wait_to_read(index, cx.waker()));
+                    }
+                    result?;
+                    bytes = read;
+                }
             }
+            over = driver.has_read(index, count);
             Ok(true)
         });
         if over {
@@ -154,6 +172,23 @@ impl Stream {
     pub(in crate::transport) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|driver, index| driver.end(index, cx.waker()))
     }
+}
+
+/// Reads a socket past the ring.
+fn read_socket(tcp: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+    // SAFETY: `recv` only writes initialised bytes, and no more than the count it returns is declared
+    // initialised and filled.
+    let unfilled = unsafe { buf.unfilled_mut() };
+    let count = retried(|| SockRef::from(tcp).recv(unfilled))?;
+    // SAFETY: `recv` has initialised the first `count` bytes of the unfilled part.
+    unsafe { buf.assume_init(count) };
+    buf.advance(count);
+    Ok(count)
+}
+
+/// Whether a socket had nothing.
+fn is_empty<T>(result: &io::Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl Drop for Stream {

@@ -1,4 +1,4 @@
-//! HTTP/1.1 towards an upstream in cleartext: one connection, one request at a time, and the
+//! HTTP/1.1 towards an upstream: one connection, one request at a time, and the
 //! connections that wait for their next one.
 //!
 //! The response is handed on as slices of the memory that it was received into.
@@ -6,9 +6,8 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
@@ -17,15 +16,15 @@ use http::Method;
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::io::Io;
 use super::{Address, Request};
 use crate::error::{Error, Kind};
-use crate::transport::stream::Stream;
 use crate::wire::http1::{Decoder, Head, Malformed, Part, append};
 
 /// One connection with the request that it carries.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: Stream,
+    io: Io,
     read: Bytes,
     decoder: Decoder,
     for_head: bool,
@@ -34,14 +33,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(to: SocketAddr) -> io::Result<Self> {
-        Ok(Self {
-            stream: Stream::connect(to).await?,
-            read: Bytes::new(),
-            decoder: Decoder::default(),
-            for_head: false,
-            sent: false,
-        })
+    pub(super) fn new(io: Io) -> Self {
+        Self { io, read: Bytes::new(), decoder: Decoder::default(), for_head: false, sent: false }
     }
 
     /// Sends a request: its head, then every part of its body. An upstream that answers before it
@@ -49,31 +42,24 @@ impl Connection {
     pub(super) async fn send(&mut self, request: &Request, body: &[Bytes]) -> Result<(), Error> {
         self.for_head = request.method == Method::HEAD;
         let head = serialised(request);
-        self.stream.write_all(&head).await.map_err(|error| cut(&error))?;
+        self.io.write_all(&head).await.map_err(|error| cut(&error))?;
         for part in body {
             if !self.write(part).await.map_err(|error| cut(&error))? {
                 return Ok(());
             }
         }
-        self.sent = true;
+        self.sent = self
+            .unless_answered(AsyncWrite::poll_flush)
+            .await
+            .map_err(|error| cut(&error))?
+            .is_some();
         Ok(())
     }
 
     /// Writes a part of a body. False when the upstream answers instead of taking it.
     async fn write(&mut self, mut part: &[u8]) -> io::Result<bool> {
         while !part.is_empty() {
-            let Self { stream, read, .. } = self;
-            let written = poll_fn(|cx| {
-                if let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, part) {
-                    return Poll::Ready(written.map(Some));
-                }
-                // Nothing was taken yet: whatever comes now is an answer, or the end.
-                stream.poll_read_bytes(cx).map_ok(|more| {
-                    append(read, more);
-                    None
-                })
-            });
-            match written.await? {
+            match self.unless_answered(|io, cx| io.poll_write(cx, part)).await? {
                 Some(count) => part = &part[count..],
                 None => return Ok(false),
             }
@@ -81,9 +67,28 @@ impl Connection {
         Ok(true)
     }
 
+    /// Waits for a step of sending. `None` when the upstream answers, or ends, before it is done.
+    async fn unless_answered<T>(
+        &mut self,
+        mut step: impl FnMut(Pin<&mut Io>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<Option<T>> {
+        let Self { io, read, .. } = self;
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = step(Pin::new(&mut *io), cx) {
+                return Poll::Ready(done.map(Some));
+            }
+            io.poll_read_bytes(cx).map_ok(|more| {
+                append(read, more);
+                None
+            })
+        })
+        .await
+    }
+
     /// Sends more of a connection that was upgraded.
     pub(super) async fn send_upgraded(&mut self, data: &[u8]) -> Result<(), Error> {
-        self.stream.write_all(data).await.map_err(|error| cut(&error))
+        self.io.write_all(data).await.map_err(|error| cut(&error))?;
+        self.io.flush().await.map_err(|error| cut(&error))
     }
 
     /// Waits for the next response head, informational or final.
@@ -126,7 +131,7 @@ impl Connection {
 
     /// Reads more; false at the end.
     async fn fill(&mut self) -> Result<bool, Error> {
-        let more = self.stream.read_bytes().await.map_err(|error| cut(&error))?;
+        let more = poll_fn(|cx| self.io.poll_read_bytes(cx)).await.map_err(|error| cut(&error))?;
         let came = !more.is_empty();
         append(&mut self.read, more);
         Ok(came)
@@ -189,8 +194,8 @@ struct Waiting {
 
 impl Waiting {
     /// Whether a request may be sent on it, as far as can be known.
-    fn usable(&self, now: Instant) -> bool {
-        now < self.until && self.connection.stream.is_silent()
+    fn usable(&mut self, now: Instant) -> bool {
+        now < self.until && self.connection.io.is_silent()
     }
 }
 
@@ -204,7 +209,7 @@ impl Idle {
         let mut connections = self.connections.lock();
         let waiting = connections.get_mut(to)?;
         let now = Instant::now();
-        while let Some(last) = waiting.pop_back() {
+        while let Some(mut last) = waiting.pop_back() {
             if last.usable(now) {
                 return Some(last.connection);
             }
@@ -233,7 +238,7 @@ impl Idle {
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         self.connections.lock().retain(|_, waiting| {
-            waiting.retain(|waiting| waiting.usable(now));
+            waiting.retain_mut(|waiting| waiting.usable(now));
             !waiting.is_empty()
         });
     }

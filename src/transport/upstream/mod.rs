@@ -1,10 +1,11 @@
 //! Connections to upstreams: one set of pools per worker, so that no connection crosses cores.
 //!
-//! HTTP/1.1 in cleartext is [`http1`], over the transport that downstream connections use. HTTP/2 and
-//! TLS go through Pingora's connector ([`pingora`](mod@pingora)), which negotiates the version.
+//! They go over the transport that downstream connections use, in cleartext or under TLS ([`io`]), and
+//! speak HTTP/1.1 ([`http1`]) or HTTP/2 ([`http2`]).
 
 mod http1;
-mod pingora;
+mod http2;
+mod io;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -66,9 +67,17 @@ pub enum Version {
 }
 
 impl Address {
-    /// HTTP/1.1 without TLS.
-    fn is_plain_http1(&self) -> bool {
-        self.tls.is_none() && self.version != Version::Http2
+    /// Whether requests may share a connection.
+    fn may_be_http2(&self) -> bool {
+        match self.version {
+            Version::Auto => self.tls.is_some(),
+            Version::Http1 => false,
+            Version::Http2 => true,
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 
@@ -98,8 +107,9 @@ impl Request {
 
 /// The upstream connections of one worker.
 pub struct Upstreams {
+    connector: io::Connector,
     idle: Arc<http1::Idle>,
-    connectors: pingora::Connectors,
+    shared: http2::Connections,
     names: Mutex<HashMap<Box<str>, Resolved>>,
 }
 
@@ -113,8 +123,9 @@ impl Upstreams {
     /// Pools that keep at most this many idle connections to one upstream.
     pub fn new(idle_connections_max: usize) -> Self {
         Self {
+            connector: io::Connector::default(),
             idle: Arc::new(http1::Idle::new(idle_connections_max)),
-            connectors: pingora::Connectors::new(idle_connections_max),
+            shared: http2::Connections::default(),
             names: Mutex::new(HashMap::new()),
         }
     }
@@ -126,9 +137,12 @@ impl Upstreams {
     /// [`Kind::UpstreamConnect`], [`Kind::UpstreamConnectTimeout`], [`Kind::UpstreamTls`] and
     /// [`Kind::UpstreamProtocol`] (an upstream without the HTTP/2 that was configured).
     pub async fn connect(&self, to: &Arc<Address>, timeout: Duration) -> Result<Session, Error> {
-        if to.is_plain_http1()
-            && let Some(connection) = self.idle.take(to)
+        if to.may_be_http2()
+            && let Some(session) = self.shared.take(to)
         {
+            return Ok(Session::new(Inner::Http2 { session, scheme: to.scheme() }, true));
+        }
+        if let Some(connection) = self.idle.take(to) {
             return Ok(self.session(to, connection, true));
         }
         match tokio::time::timeout(timeout, self.connect_any(to)).await {
@@ -160,13 +174,13 @@ impl Upstreams {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             self.idle.sweep();
+            self.shared.sweep();
         }
     }
 
     fn session(&self, to: &Arc<Address>, connection: http1::Connection, reused: bool) -> Session {
         let idle = Arc::clone(&self.idle);
-        let inner = Inner::Http1 { connection, idle, to: Arc::clone(to) };
-        Session { inner, reused, head: None }
+        Session::new(Inner::Http1 { connection, idle, to: Arc::clone(to) }, reused)
     }
 
     async fn connect_any(&self, to: &Arc<Address>) -> Result<Session, Error> {
@@ -185,14 +199,20 @@ impl Upstreams {
     }
 
     async fn connect_to(&self, to: &Arc<Address>, at: SocketAddr) -> Result<Session, Error> {
-        if to.is_plain_http1() {
-            let connection = http1::Connection::open(at).await.map_err(|error| {
-                Error::new(Kind::UpstreamConnect, "The upstream could not be reached.").cause(error)
-            })?;
-            return Ok(self.session(to, connection, false));
+        let io = self.connector.open(to, at).await?;
+        if to.version == Version::Http2 && to.tls.is_some() && !io.is_http2() {
+            return Err(Error::new(
+                Kind::UpstreamProtocol,
+                "The upstream does not speak HTTP/2 as configured.",
+            ));
         }
-        let (session, reused) = self.connectors.connect(to, at).await?;
-        Ok(Session { inner: Inner::Pingora(Box::new(session)), reused, head: None })
+        if !io.is_http2() && to.version != Version::Http2 {
+            return Ok(self.session(to, http1::Connection::new(io), false));
+        }
+        let shared = http2::Shared::open(io).await?;
+        self.shared.keep(to, &shared);
+        let session = http2::Session::new(shared);
+        Ok(Session::new(Inner::Http2 { session, scheme: to.scheme() }, false))
     }
 
     /// The name's addresses, and which of them is next.
@@ -236,10 +256,14 @@ pub struct Session {
 
 enum Inner {
     Http1 { connection: http1::Connection, idle: Arc<http1::Idle>, to: Arc<Address> },
-    Pingora(Box<pingora::Session>),
+    Http2 { session: http2::Session, scheme: &'static str },
 }
 
 impl Session {
+    fn new(inner: Inner, reused: bool) -> Self {
+        Self { inner, reused, head: None }
+    }
+
     /// Whether the connection served an earlier request. Such a one may have been closed by the
     /// upstream in the meantime, which says nothing about the upstream.
     pub fn reused(&self) -> bool {
@@ -254,7 +278,7 @@ impl Session {
     pub async fn send(&mut self, request: &Request, body: &[Bytes]) -> Result<(), Error> {
         match &mut self.inner {
             Inner::Http1 { connection, .. } => connection.send(request, body).await,
-            Inner::Pingora(session) => session.send(request, body).await,
+            Inner::Http2 { session, scheme } => session.send(request, body, scheme).await,
         }
     }
 
@@ -266,7 +290,7 @@ impl Session {
     pub async fn send_head(&mut self, request: &Request) -> Result<(), Error> {
         match &mut self.inner {
             Inner::Http1 { connection, .. } => connection.send(request, &[]).await,
-            Inner::Pingora(session) => session.send_head(request).await,
+            Inner::Http2 { .. } => Err(no_upgrade()),
         }
     }
 
@@ -278,7 +302,7 @@ impl Session {
     pub async fn send_upgraded(&mut self, data: Bytes) -> Result<(), Error> {
         match &mut self.inner {
             Inner::Http1 { connection, .. } => connection.send_upgraded(&data).await,
-            Inner::Pingora(session) => session.send_upgraded(data).await,
+            Inner::Http2 { .. } => Err(no_upgrade()),
         }
     }
 
@@ -291,7 +315,7 @@ impl Session {
         for _ in 0..INFORMATIONAL_MAX {
             let head = match &mut self.inner {
                 Inner::Http1 { connection, .. } => connection.head().await?,
-                Inner::Pingora(session) => session.head().await?,
+                Inner::Http2 { session, .. } => session.head().await?,
             };
             if !head.status.is_informational() || head.status == 101 {
                 return Ok(self.head.insert(head));
@@ -313,15 +337,20 @@ impl Session {
     pub async fn body(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.inner {
             Inner::Http1 { connection, .. } => connection.body().await,
-            Inner::Pingora(session) => session.body().await,
+            Inner::Http2 { session, .. } => session.body().await,
         }
     }
 
     /// Gives the connection back for reuse, where the response was read to its end.
-    pub async fn release(self) {
+    pub fn release(self) {
         match self.inner {
             Inner::Http1 { connection, idle, to } => idle.keep(&to, connection, to.idle),
-            Inner::Pingora(session) => session.release().await,
+            // Its connection is shared already.
+            Inner::Http2 { .. } => {}
         }
     }
+}
+
+fn no_upgrade() -> Error {
+    Error::new(Kind::Internal, "A request that upgrades was to go over HTTP/2.")
 }

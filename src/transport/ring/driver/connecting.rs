@@ -72,7 +72,7 @@ impl Driver {
     /// Closes the socket of a dropped stream once nothing is left to do and the kernel is done with it.
     pub(super) fn finish(&mut self, index: usize) {
         let socket = &self.sockets[index];
-        let busy = socket.receiving != Shot::Idle
+        let busy = socket.receiving.is_in_kernel()
             || socket.sending.is_some()
             || socket.connecting.is_some()
             || socket.has_unsent();

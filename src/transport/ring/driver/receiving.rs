@@ -1,4 +1,4 @@
-//! Receives: armed once, completed for every arrival, paused where nobody reads.
+//! Receives: armed once, completed for every arrival, left to the reader where much comes at once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,9 +24,7 @@ impl Driver {
     /// Arms the receive of a socket that takes more.
     pub(super) fn receive(&mut self, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else { return };
-        let wants = socket.end.is_none()
-            && socket.dropped.is_none()
-            && socket.unread_bytes < UNREAD_BYTES_MAX;
+        let wants = socket.end.is_none() && socket.dropped.is_none();
         if !wants || socket.receiving != Shot::Idle {
             return;
         }
@@ -58,7 +56,8 @@ impl Driver {
             Err(code) => socket.end = Some(End::Failed(code)),
         }
         if !more {
-            socket.receiving = Shot::Idle;
+            let stopped = socket.receiving == Shot::Stopping;
+            socket.receiving = if stopped { Shot::Direct } else { Shot::Idle };
         }
         if socket.dropped.is_some() {
             self.finish(index);
@@ -69,7 +68,8 @@ impl Driver {
             socket.received.push_back(bytes);
         }
         let full = socket.unread_bytes >= UNREAD_BYTES_MAX;
-        let waker = if socket.received.is_empty() && socket.end.is_none() {
+        let direct = socket.receiving == Shot::Direct;
+        let waker = if socket.received.is_empty() && socket.end.is_none() && !direct {
             None
         } else {
             socket.reader.take()
@@ -91,8 +91,8 @@ impl Driver {
         self.cancel(Operation::Receive, index);
     }
 
-    /// What came first of what was received; `Ok(None)` while there is nothing, and an empty one at
-    /// the end. The caller reads from it or takes it, and says so with [`Driver::has_read`].
+    /// What there is to read. The caller reads it and says so with [`Driver::has_read`] or
+    /// [`Driver::has_asked`].
     pub(in crate::transport::ring) fn incoming(
         &mut self,
         index: usize,
@@ -100,6 +100,7 @@ impl Driver {
         let socket = &mut self.sockets[index];
         if socket.received.is_empty() {
             return match socket.end {
+                None if socket.receiving == Shot::Direct => Ok(Incoming::Socket(&socket.tcp)),
                 None => Ok(Incoming::Nothing),
                 Some(End::Closed) => Ok(Incoming::End),
                 Some(End::Failed(code)) => Err(io::Error::from_raw_os_error(code)),
@@ -113,23 +114,50 @@ impl Driver {
     pub(in crate::transport::ring) fn has_read(&mut self, index: usize, count: usize) -> bool {
         let socket = &mut self.sockets[index];
         socket.unread_bytes -= count;
-        if socket.receiving == Shot::Idle {
-            self.receive(index);
-        }
         self.reads += 1;
         self.reads >= READS_PER_TURN_MAX
     }
 
-    pub(in crate::transport::ring) fn wait_to_read(&mut self, index: usize, waker: &Waker) {
+    /// The reader has asked the socket itself, and this came of it: bytes, the end, or nothing, in
+    /// which case the ring receives again.
+    pub(in crate::transport::ring) fn has_asked(
+        &mut self,
+        index: usize,
+        result: &io::Result<usize>,
+    ) {
+        let socket = &mut self.sockets[index];
+        match result {
+            Ok(0) => socket.end = Some(End::Closed),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                socket.receiving = Shot::Idle;
+                self.receive(index);
+            }
+            Err(error) => {
+                socket.end = Some(End::Failed(error.raw_os_error().unwrap_or(libc::EIO)));
+            }
+        }
+    }
+
+    /// Wakes the reader when there is more. Always false: it has read nothing.
+    pub(in crate::transport::ring) fn wait_to_read(&mut self, index: usize, waker: &Waker) -> bool {
         let socket = &mut self.sockets[index];
         match &mut socket.reader {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
+        false
     }
 
     /// Whether nothing has come that was not read: no byte, no end, no error.
-    pub(in crate::transport::ring) fn is_silent(&self, index: usize) -> bool {
+    pub(in crate::transport::ring) fn is_silent(&mut self, index: usize) -> bool {
+        if let Ok(Incoming::Socket(tcp)) = self.incoming(index) {
+            let peeked = tcp.peek(&mut [0]);
+            if peeked.is_ok() {
+                return false;
+            }
+            self.has_asked(index, &peeked);
+        }
         let socket = &self.sockets[index];
         socket.received.is_empty() && socket.end.is_none()
     }
@@ -140,5 +168,7 @@ pub(in crate::transport::ring) enum Incoming<'a> {
     Nothing,
     /// Not empty.
     Bytes(&'a mut VecDeque<Received>),
+    /// Whatever the socket has.
+    Socket(&'a TcpStream),
     End,
 }

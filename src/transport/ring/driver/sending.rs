@@ -11,6 +11,7 @@ use io_uring::types::Fd;
 
 use super::{BUFFER_BYTES_MAX, BUFFERS_MAX, Driver, Operation, Socket, tag};
 use crate::transport::GATHERED_BYTES_MAX;
+use crate::transport::ring::blocks::retried;
 
 impl Driver {
     /// Takes as much as there is room for: what is small is sent at the end of the turn, what is
@@ -143,7 +144,7 @@ fn write_through(socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
     let kept = socket.out.len();
     let slices = [IoSlice::new(&socket.out), IoSlice::new(bytes)];
     let slices = if kept == 0 { &slices[1..] } else { &slices[..] };
-    let count = (&socket.tcp).write_vectored(slices)?;
+    let count = retried(|| (&socket.tcp).write_vectored(slices))?;
     socket.out.drain(..count.min(kept));
     Ok(count.saturating_sub(kept))
 }
