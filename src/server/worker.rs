@@ -9,8 +9,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora_core::apps::{
+    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
+};
 use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest, UniqueID};
 use pingora_core::server::configuration::ServerConf;
@@ -227,51 +230,75 @@ impl Drop for Open {
 async fn connection(mut stream: Stream, tls: Option<Arc<Acceptor>>, serving: Arc<Serving>) {
     serving.open.fetch_add(1, Ordering::AcqRel);
     let open = Open(serving);
-    let serving = &open.0;
-    let _counted = serving.metrics.connection_opened();
-    let http2 = if tls.is_some() {
-        false
-    } else {
-        tokio::select! {
-            preface = has_h2_preface(&mut stream) => match preface {
-                Some(http2) => http2,
-                None => return,
-            },
-            () = silent(serving) => return,
-        }
-    };
+    let _counted = open.0.metrics.connection_opened();
     let digest = SocketDigest::from_raw_fd(stream.id());
     stream.set_socket_digest(digest);
-    let proxy = if http2 { &serving.http2 } else { &serving.http1 };
+    // Boxed, so that an idle connection does not pay for what only TLS and HTTP/2 need.
     match tls {
-        None => {
-            proxy.process_new(Box::new(stream), &serving.shutdown).await;
-        }
-        Some(acceptor) => {
-            match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
-                Ok(Ok(stream)) => {
-                    proxy.process_new(Box::new(stream), &serving.shutdown).await;
-                }
-                Ok(Err(error)) => log::debug!("TLS handshake with a client failed: {error}"),
-                Err(_) => log::debug!("TLS handshake with a client took too long"),
-            }
-        }
+        Some(acceptor) => Box::pin(secured(stream, acceptor, &open.0)).await,
+        None => cleartext(Box::new(stream), &open.0).await,
     }
 }
 
-/// Resolves when a client that has said nothing yet has had its time: the idle time, or a short
-/// grace once draining has begun.
-async fn silent(serving: &Serving) {
-    let mut shutdown = serving.shutdown.clone();
-    let draining = async {
-        // The channel ends with the worker.
-        let _ = shutdown.wait_for(|stopping| *stopping).await;
-        tokio::time::sleep(IDLE_GRACE).await;
-    };
-    tokio::select! {
-        () = tokio::time::sleep(serving.idle) => {}
-        () = draining => {}
+/// A connection under TLS, which negotiates the version.
+async fn secured(stream: Stream, acceptor: Arc<Acceptor>, serving: &Serving) {
+    match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
+        Ok(Ok(stream)) => {
+            serving.http1.process_new(Box::new(stream), &serving.shutdown).await;
+        }
+        Ok(Err(error)) => log::debug!("TLS handshake with a client failed: {error}"),
+        Err(_) => log::debug!("TLS handshake with a client took too long"),
     }
+}
+
+/// A connection in cleartext. Nothing but the stream is kept between two requests: a session, and what
+/// comes with it, is made when the first byte of a request is there.
+async fn cleartext(mut stream: Box<Stream>, serving: &Serving) {
+    let mut patience = std::pin::pin!(tokio::time::sleep(serving.idle));
+    let mut draining = std::pin::pin!(drained(serving));
+    let mut settings: Option<HttpPersistentSettings> = None;
+    loop {
+        let until = tokio::time::Instant::now() + serving.idle;
+        let http2 = loop {
+            tokio::select! {
+                biased;
+                begun = has_h2_preface(&mut stream) => match begun {
+                    Some(http2) => break http2 && settings.is_none(),
+                    None => return,
+                },
+                // Set once and moved on when it fires: requests come more often than it does.
+                () = &mut patience => {
+                    if tokio::time::Instant::now() >= until {
+                        return;
+                    }
+                    patience.as_mut().reset(until);
+                }
+                () = &mut draining => return,
+            }
+        };
+        if http2 {
+            serving.http2.process_new(stream, &serving.shutdown).await;
+            return;
+        }
+        let mut session = ServerSession::new_http1(stream);
+        match settings {
+            Some(settings) => settings.apply_to_session(&mut session),
+            None => session.set_keepalive(Some(serving.idle.as_secs().max(1))),
+        }
+        let next = serving.http1.process_new_http(session, &serving.shutdown).await;
+        let Some((reused, kept)) = next.map(ReusedHttpStream::consume) else { return };
+        // It is the stream that the session was made of.
+        let Ok(same) = reused.into_any().downcast() else { return };
+        (stream, settings) = (same, kept);
+    }
+}
+
+/// Resolves a short grace after draining has begun.
+async fn drained(serving: &Serving) {
+    let mut shutdown = serving.shutdown.clone();
+    // The channel ends with the worker.
+    let _ = shutdown.wait_for(|stopping| *stopping).await;
+    tokio::time::sleep(IDLE_GRACE).await;
 }
 
 /// Whether the client begins with HTTP/2's preface (cleartext with prior knowledge). Looks without

@@ -3,12 +3,13 @@
 //! A receive names no memory of its own; the kernel takes the next block of the ring when bytes have
 //! come, so a connection that waits holds none. What was received is handed on in its block, which
 //! comes back when it is dropped. Blocks that are still out are replaced by new ones at the next turn:
-//! a reader that keeps what it got can exhaust the ring for one turn at most, and the ring grows when
-//! that happens.
+//! a reader that keeps what it got can exhaust the ring for one turn at most. The ring grows when that
+//! happens, and shrinks when it has not happened for a while.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
-use std::io::{self, Read};
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -16,13 +17,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use bytes::Bytes;
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
+use socket2::SockRef;
 
 /// Size of one block.
 pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 /// Blocks that the kernel has to choose from at first.
 const PROVIDED_MIN: u16 = 64;
 /// The most that it is ever given. A power of two.
-const PROVIDED_MAX: u16 = 1024;
+const PROVIDED_MAX: u16 = 512;
 /// Blocks that a thread keeps for later.
 const SPARE_MAX: usize = 64;
 /// Up to this length a copy is cheaper than lending the block.
@@ -35,9 +37,11 @@ thread_local! {
     static SPARE: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Memory of [`BLOCK_BYTES`] bytes. Behind a pointer, since the kernel may write to it while it is
-/// provided.
-struct Block(NonNull<[u8; BLOCK_BYTES]>);
+/// Memory of [`BLOCK_BYTES`] bytes, not initialised: a page that nothing was received into is never
+/// touched. Behind a pointer, since the kernel may write to it while it is provided.
+struct Block(NonNull<Memory>);
+
+type Memory = [MaybeUninit<u8>; BLOCK_BYTES];
 
 // SAFETY: the block owns its memory alone, as a `Box` would.
 unsafe impl Send for Block {}
@@ -48,9 +52,9 @@ impl Block {
     /// One that came back, or a new one.
     fn any() -> Self {
         SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
-            let layout = Layout::new::<[u8; BLOCK_BYTES]>();
+            let layout = Layout::new::<Memory>();
             // SAFETY: the layout's size is not zero.
-            let memory = unsafe { alloc_zeroed(layout) };
+            let memory = unsafe { alloc(layout) };
             match NonNull::new(memory.cast()) {
                 Some(memory) => Block(memory),
                 None => handle_alloc_error(layout),
@@ -74,13 +78,13 @@ impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: `any` has allocated it with this layout, and nobody else has the pointer: the
         // kernel's blocks are in `Ring::provided` and are only dropped once it has forgotten them.
-        unsafe { dealloc(self.0.as_ptr().cast(), Layout::new::<[u8; BLOCK_BYTES]>()) }
+        unsafe { dealloc(self.0.as_ptr().cast(), Layout::new::<Memory>()) }
     }
 }
 
 /// What one receive has brought.
 pub(super) struct Received {
-    /// `None` once it was given back.
+    /// `None` once it was given back. Initialised up to `to`.
     block: Option<Block>,
     from: usize,
     to: usize,
@@ -94,9 +98,9 @@ impl Received {
     /// Reads a socket into a block that the kernel does not have.
     pub(super) fn from_socket(tcp: &TcpStream) -> io::Result<Self> {
         let block = Block::any();
-        // SAFETY: the block is ours alone, and all of it is initialised.
-        let memory: &mut [u8] = unsafe { &mut *block.0.as_ptr() };
-        let count = retried(|| (&mut &*tcp).read(memory))?;
+        // SAFETY: the block is ours alone.
+        let memory: &mut [MaybeUninit<u8>] = unsafe { &mut *block.0.as_ptr() };
+        let count = retried(|| SockRef::from(tcp).recv(memory))?;
         Ok(Self { block: Some(block), from: 0, to: count })
     }
 
@@ -121,10 +125,10 @@ impl Received {
 impl AsRef<[u8]> for Received {
     fn as_ref(&self) -> &[u8] {
         let Some(block) = &self.block else { return &[] };
-        // SAFETY: the block is ours since the kernel completed the receive, all of it is
-        // initialised, and nobody writes to it before it is given back.
-        let bytes: &[u8] = unsafe { block.0.as_ref() };
-        &bytes[self.from..self.to]
+        let start: *const u8 = block.0.as_ptr().cast();
+        // SAFETY: the block is ours since the kernel has completed the receive, which has initialised
+        // `to` of its bytes, and nobody writes to them before it is given back. `from <= to`.
+        unsafe { std::slice::from_raw_parts(start.add(self.from), self.to - self.from) }
     }
 }
 
@@ -155,6 +159,8 @@ pub(super) struct Ring {
     vacant: Vec<u16>,
     /// How many blocks the kernel should have.
     wanted: usize,
+    /// It ran out of them since this was asked last.
+    starved: bool,
     tail: u16,
     /// The kernel may not have forgotten the memory.
     leaked: bool,
@@ -187,6 +193,7 @@ impl Ring {
             provided: (0..PROVIDED_MAX).map(|_| None).collect(),
             vacant: (0..PROVIDED_MAX).rev().collect(),
             wanted: usize::from(PROVIDED_MIN),
+            starved: false,
             tail: 0,
             leaked: false,
         };
@@ -247,9 +254,18 @@ impl Ring {
         self.provided.drain(..).for_each(std::mem::forget);
     }
 
-    /// A receive found no block: more of them from now on.
+    /// Receives found no block in the last turn: more of them from now on.
     pub(super) fn grow(&mut self) {
+        self.starved = true;
         self.wanted = (self.wanted * 2).min(usize::from(PROVIDED_MAX));
+    }
+
+    /// Wants fewer blocks if there were enough since the last call. Those that the kernel has are not
+    /// replaced then.
+    pub(super) fn shrink(&mut self) {
+        if !std::mem::take(&mut self.starved) {
+            self.wanted = (self.wanted / 2).max(usize::from(PROVIDED_MIN));
+        }
     }
 }
 

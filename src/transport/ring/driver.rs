@@ -207,6 +207,9 @@ impl Driver {
         self.reads = 0;
         self.reap();
         loop {
+            if !self.starved.is_empty() {
+                self.blocks.grow();
+            }
             self.blocks.refill();
             for index in std::mem::take(&mut self.starved) {
                 self.receive(index);

@@ -29,7 +29,8 @@ use driver::Driver;
 pub(super) use probe::probe;
 pub(super) use stream::{Accepting, Stream};
 
-/// How often streams that were dropped before their last bytes went out are looked at.
+/// How often streams that were dropped before their last bytes went out, and the ring's memory, are
+/// looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -94,7 +95,7 @@ pub(super) async fn watch() {
     else {
         return;
     };
-    tokio::join!(completions(descriptor), lingering());
+    tokio::join!(completions(descriptor), sweeps());
 }
 
 async fn completions(descriptor: RawFd) {
@@ -121,7 +122,7 @@ async fn completions(descriptor: RawFd) {
     }
 }
 
-async fn lingering() {
+async fn sweeps() {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         // Without a driver there is nothing that lingers.

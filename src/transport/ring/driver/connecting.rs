@@ -81,8 +81,9 @@ impl Driver {
         }
     }
 
-    /// Gives up on dropped streams whose peer does not take their last bytes.
+    /// Gives up on dropped streams whose peer does not take their last bytes, and gives memory back.
     pub(in crate::transport::ring) fn sweep(&mut self) {
+        self.blocks.shrink();
         let now = Instant::now();
         let late: Vec<usize> = self
             .sockets

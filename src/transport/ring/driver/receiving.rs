@@ -77,7 +77,6 @@ impl Driver {
         let armed = socket.receiving == Shot::Armed;
         self.wake(waker);
         if starved {
-            self.blocks.grow();
             self.starved.push(index);
         } else if full && armed {
             self.stop_receiving(index);
