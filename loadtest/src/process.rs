@@ -219,6 +219,11 @@ impl Workspace {
         Ok(Self { path, keep })
     }
 
+    /// A directory in it, which lives as long as it does.
+    pub fn part(&self, name: &str) -> io::Result<Self> {
+        Self::new(Some(self.file(name)))
+    }
+
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

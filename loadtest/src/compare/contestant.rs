@@ -85,7 +85,7 @@ impl Contestant {
         let Conditions { programs, workspace, core, .. } = conditions;
         let Some(peer) = name.peer() else {
             stage.play(Duration::ZERO)?;
-            return weir(settings, workspace, stage.address, core);
+            return weir(name, settings, workspace, stage.address, core);
         };
         let program = find(peer.program, programs)
             .ok_or_else(|| format!("not installed ({})", peer.install))?;
@@ -184,6 +184,7 @@ impl Setting {
 /// weir with everything on that a gateway is there for: a key, routing, token accounting, metrics
 /// and an access log.
 fn weir(
+    name: Name,
     settings: &Settings,
     workspace: &Workspace,
     upstream: SocketAddr,
@@ -197,14 +198,19 @@ fn weir(
         .environment(KEY_VARIABLE, KEY)
         .upstream("one", upstream)
         .pool("main", &["one"], false, true, &json!({}));
-    let weir = Weir::start(settings, workspace, &config, true, Some(core))?;
+    let mut settings = settings.clone();
+    if name == Name::WeirEpoll {
+        settings.weir_io = "epoll".into();
+    }
+    let directory = workspace.part(name.as_str()).map_err(|error| format!("weir: {error}"))?;
+    let weir = Weir::start(&settings, &directory, &config, true, Some(core))?;
     let target = Target { address: weir.address, headers: Vec::new() };
     let idle_bytes = idle(weir.child.pid());
     let mut running = Running::Weir(Box::new(weir));
     answers(&target, &mut running)?;
     let program = settings.weir_program();
     Ok(Contestant {
-        name: Name::Weir,
+        name,
         target,
         version: first_line(Command::new(program).arg("--version")),
         does: "key, 1,000 routes, token accounting, metrics, access log",

@@ -18,6 +18,8 @@ pub enum Name {
     Envoy,
     /// weir.
     Weir,
+    /// weir with its sockets on epoll, where it would use `io_uring`.
+    WeirEpoll,
     /// vLLM's router.
     VllmRouter,
     /// `SGLang`'s router.
@@ -32,11 +34,12 @@ pub enum Name {
 
 impl Name {
     /// Everybody, from the leanest to the heaviest.
-    pub const ALL: [Name; 9] = [
+    pub const ALL: [Name; 10] = [
         Name::Nginx,
         Name::Haproxy,
         Name::Envoy,
         Name::Weir,
+        Name::WeirEpoll,
         Name::VllmRouter,
         Name::SglangRouter,
         Name::Ferrogw,
@@ -51,6 +54,7 @@ impl Name {
             Name::Haproxy => "haproxy",
             Name::Envoy => "envoy",
             Name::Weir => "weir",
+            Name::WeirEpoll => "weir-epoll",
             Name::VllmRouter => "vllm-router",
             Name::SglangRouter => "sglang-router",
             Name::Ferrogw => "ferrogw",
@@ -70,7 +74,7 @@ impl Name {
             Name::Ferrogw => &FERROGW,
             Name::Portkey => &PORTKEY,
             Name::Litellm => &LITELLM,
-            Name::Weir => return None,
+            Name::Weir | Name::WeirEpoll => return None,
         })
     }
 }

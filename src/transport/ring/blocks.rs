@@ -20,11 +20,11 @@ use io_uring::types::BufRingEntry;
 use socket2::SockRef;
 
 /// Size of one block.
-pub(super) const BLOCK_BYTES: usize = 16 * 1024;
+pub(super) const BLOCK_BYTES: usize = 8 * 1024;
 /// Blocks that the kernel has to choose from at first.
 const PROVIDED_MIN: u16 = 64;
 /// The most that it is ever given. A power of two.
-const PROVIDED_MAX: u16 = 512;
+const PROVIDED_MAX: u16 = 256;
 /// Blocks that a thread keeps for later.
 const SPARE_MAX: usize = 64;
 /// Up to this length a copy is cheaper than lending the block.
