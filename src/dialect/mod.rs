@@ -28,7 +28,7 @@ mod stream_error;
 mod text;
 mod usage;
 
-pub use body::{BodyFacts, observe_body};
+pub use body::{BodyFacts, body_usage, observe_body};
 pub use call::{BodyKind, Call, Kept, MODEL_BYTES_MAX, classify};
 pub use credential::{
     Credential, CredentialPlace, credential, is_client_credential, websocket_protocols,

@@ -43,7 +43,7 @@ pub(super) async fn run(
     settlement.answering(&pool, &lease, model.as_ref(), first_token);
     match answer {
         Answer::Whole(body) => {
-            settlement.body_facts(head, lease.target().provider.dialect, &body, counters);
+            settlement.body_usage(head, lease.target().provider.dialect, &body, counters);
             let written = respond::whole(session, head, &mut upstream, body, settlement).await;
             lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
             upstream.release().await;

@@ -248,16 +248,15 @@ impl Settlement {
         End::Aborted
     }
 
-    /// What a whole answer said.
-    pub(super) fn body_facts(
+    /// What a whole answer used.
+    pub(super) fn body_usage(
         &mut self,
         head: &Head,
         dialect: Dialect,
         body: &[u8],
         mut counters: Counters,
     ) {
-        let facts = dialect::observe_body(head.read_as, dialect, body, &mut counters);
-        self.usage = facts.usage;
+        self.usage = dialect::body_usage(head.read_as, dialect, body, &mut counters);
         self.counters = Some(counters);
     }
 
