@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::timeout_at;
 
 use super::admit::Admitted;
@@ -83,7 +83,7 @@ pub(super) struct Failure {
 
 /// An upstream's own error answer, kept to be forwarded.
 pub(super) struct UpstreamAnswer {
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) error: Error,
@@ -262,16 +262,14 @@ pub(super) fn build(
     if let Some((name, value)) = credential {
         request.set(name, value);
     }
-    if let Ok(id) = HeaderValue::from_str(&head.request_id) {
-        request.set(respond::REQUEST_ID, id);
-    }
+    request.set(respond::REQUEST_ID, head.request_id.header());
     let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
     let body_bytes = rewritten.body.len_bytes();
     if head.upgrade() {
         request.set(CONNECTION, HeaderValue::from_static("Upgrade"));
         request.set(UPGRADE, HeaderValue::from_static("websocket"));
     } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
-        request.set(CONTENT_LENGTH, HeaderValue::from(body_bytes));
+        request.set(CONTENT_LENGTH, respond::number(body_bytes as u64));
     }
     Ok(Prepared { request, body, usage_injected: rewritten.usage_injected })
 }
@@ -325,10 +323,10 @@ async fn probe(
         // What broke first says more.
         (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(Box::new(error.into())),
     };
-    let status = head.status.as_u16();
-    if !(200..300).contains(&status) {
-        return Err(Box::new(refused(order, target, session, status).await));
+    if !head.status.is_success() {
+        return Err(Box::new(refused(order, target, session).await));
     }
+    let status = head.status.as_u16();
     check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
@@ -502,12 +500,14 @@ fn looks_like_json(body: &[u8]) -> bool {
 }
 
 /// What an answer other than 2xx means, with its body.
-async fn refused(order: Order<'_>, target: &Target, session: &mut Session, status: u16) -> Failure {
-    let headers = session.response().map(|head| head.headers.clone()).unwrap_or_default();
+async fn refused(order: Order<'_>, target: &Target, session: &mut Session) -> Failure {
+    let Some(upstream::Head { status, headers }) = session.take_response() else {
+        return Error::new(Kind::Internal, "The upstream's answer is gone.").into();
+    };
     let body = tokio::time::timeout(ERROR_BODY_WAIT, error_body(session)).await.unwrap_or_default();
     let retry_after =
         dialect::retry_after(&headers, target.provider.dialect, crate::clock::unix_ms());
-    let kind = match status {
+    let kind = match status.as_u16() {
         401 | 403 => Kind::UpstreamAuth,
         429 => Kind::UpstreamRateLimited,
         408 | 500.. => Kind::UpstreamStatus,
@@ -522,9 +522,11 @@ async fn refused(order: Order<'_>, target: &Target, session: &mut Session, statu
         _ => "The upstream failed.",
     };
     let error = || {
-        Error::new(kind, public)
-            .retry_after(retry_after)
-            .cause(format!("upstream {} answered {status}", order.head.endpoint.as_str()))
+        Error::new(kind, public).retry_after(retry_after).cause(format!(
+            "upstream {} answered {}",
+            order.head.endpoint.as_str(),
+            status.as_u16()
+        ))
     };
     // A refused credential and a redirect are between weir and the upstream.
     let forwardable = !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
@@ -532,7 +534,7 @@ async fn refused(order: Order<'_>, target: &Target, session: &mut Session, statu
         || order.head.endpoint == Endpoint::Passthrough;
     let answer =
         forwardable.then(|| Box::new(UpstreamAnswer { status, headers, body, error: error() }));
-    Failure { error: error(), status: Some(status), answer, another_key: false }
+    Failure { error: error(), status: Some(status.as_u16()), answer, another_key: false }
 }
 
 async fn error_body(session: &mut Session) -> Bytes {

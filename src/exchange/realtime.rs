@@ -182,9 +182,7 @@ fn switching(response: &upstream::Head, head: &Head) -> Result<ResponseHeader, E
     for (name, value) in fixed {
         header.insert_header(name, value).map_err(internal)?;
     }
-    if let Ok(id) = HeaderValue::from_str(&head.request_id) {
-        header.insert_header(respond::REQUEST_ID, id).map_err(internal)?;
-    }
+    header.insert_header(respond::REQUEST_ID, head.request_id.header()).map_err(internal)?;
     Ok(header)
 }
 

@@ -232,7 +232,7 @@ impl Relay<'_> {
         let end = if already_said || stream.framer.framing() == Framing::Opaque {
             Bytes::new()
         } else {
-            stream.observer.end(&error, &self.head.request_id)
+            stream.observer.end(&error, self.head.request_id.as_str())
         };
         let opaque = stream.framer.framing() == Framing::Opaque;
         self.settlement.broken(&error);

@@ -32,7 +32,6 @@ pub(super) struct Settlement {
     hold: Option<Hold>,
     gaps: Gaps,
     counters: Option<Counters>,
-    tokenizer_exact: bool,
     usage: Option<Usage>,
     prompt_usage: Option<Usage>,
     stream_error: Option<StreamError>,
@@ -73,7 +72,6 @@ impl Settlement {
             hold: None,
             gaps: Gaps::default(),
             counters: None,
-            tokenizer_exact: false,
             usage: None,
             prompt_usage: None,
             stream_error: None,
@@ -100,13 +98,13 @@ impl Settlement {
     }
 
     pub(super) fn refused(&mut self, session: &Session, refusal: &Refusal) {
-        self.record.request_id = refusal.request_id.to_string();
+        self.record.request_id = refusal.request_id.as_str().into();
         self.record.dialect = Some(refusal.dialect);
         self.record.path = Some(session.as_downstream().req_header().uri.path().to_owned());
     }
 
     pub(super) fn head(&mut self, head: &Head) {
-        self.record.request_id = head.request_id.to_string();
+        self.record.request_id = head.request_id.as_str().into();
         self.record.endpoint = Some(head.endpoint);
         self.record.dialect = Some(head.dialect);
     }
@@ -177,7 +175,6 @@ impl Settlement {
         self.record.pool = Some(Arc::clone(&pool.name));
         self.record.provider = Some(Arc::clone(&lease.target().provider.name));
         self.record.model_served = model.cloned();
-        self.tokenizer_exact = model.is_some_and(|model| meter::tokenizer_for(model).exact);
         self.record.ttft = Some(first_token.saturating_duration_since(self.started));
     }
 
@@ -283,7 +280,9 @@ impl Settlement {
             return;
         }
         let counted = counters.finish().await;
-        let mut exact = counted.exact && self.tokenizer_exact;
+        let model = self.record.model_served.as_deref();
+        let tokenizer_exact = model.is_some_and(|model| meter::tokenizer_for(model).exact);
+        let mut exact = counted.exact && tokenizer_exact;
         let mut usage = self.prompt_usage.unwrap_or_default();
         usage.output = usage.output.max(counted.tokens);
         if usage.input == 0 {
@@ -296,12 +295,8 @@ impl Settlement {
         self.record.usage_source = source.as_str();
     }
 
-    /// Settles. Called once at the end, or by the drop.
-    pub(super) fn close(mut self) {
-        self.settle();
-    }
-
-    fn settle(&mut self) {
+    /// Settles. Called at the end, or by the drop.
+    pub(super) fn close(&mut self) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
@@ -337,7 +332,7 @@ impl Drop for Settlement {
     fn drop(&mut self) {
         if !self.closed {
             self.record.client_gone |= self.record.status == 0;
-            self.settle();
+            self.close();
         }
     }
 }

@@ -305,6 +305,11 @@ impl Session {
         self.head.as_ref()
     }
 
+    /// The response head, for whoever makes another one out of it.
+    pub fn take_response(&mut self) -> Option<Head> {
+        self.head.take()
+    }
+
     /// The next piece of the body; `None` at its end. Cancel safe.
     ///
     /// # Errors
