@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::attempt::{Failure, Ready};
 use super::gaps::Gaps;
@@ -28,7 +29,7 @@ pub(super) struct Settlement {
     plan: Arc<Plan>,
     started: Instant,
     record: Record,
-    attempts: Vec<(Arc<str>, Instant)>,
+    attempts: SmallVec<[(Arc<str>, Instant); 1]>,
     hold: Option<Hold>,
     gaps: Gaps,
     counters: Option<Counters>,
@@ -68,7 +69,7 @@ impl Settlement {
             plan: Arc::clone(plan),
             started: Instant::now(),
             record: Record { time_unix_ms: clock::unix_ms(), ..Record::default() },
-            attempts: Vec::new(),
+            attempts: SmallVec::new(),
             hold: None,
             gaps: Gaps::default(),
             counters: None,
@@ -119,8 +120,8 @@ impl Settlement {
         self.body = body.clone();
     }
 
-    pub(super) fn asked(&mut self, model: Option<&str>, stream: bool, user: Option<&str>) {
-        self.record.model_asked = model.map(str::to_owned);
+    pub(super) fn asked(&mut self, model: Option<&Arc<str>>, stream: bool, user: Option<&str>) {
+        self.record.model_asked = model.cloned();
         self.record.stream = stream;
         self.record.user = user.map(str::to_owned);
     }
@@ -300,11 +301,11 @@ impl Settlement {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        let mut record = std::mem::take(&mut self.record);
-        record.duration = self.started.elapsed();
-        record.inter_token_p50 = self.gaps.quantile(0.5);
-        record.inter_token_p99 = self.gaps.quantile(0.99);
-        record.cost_nano_usd = self.cost(&record);
+        self.record.duration = self.started.elapsed();
+        self.record.inter_token_p50 = self.gaps.quantile(0.5);
+        self.record.inter_token_p99 = self.gaps.quantile(0.99);
+        self.record.cost_nano_usd = self.cost();
+        let record = &self.record;
         if let Some(hold) = self.hold.take() {
             hold.settle(Actual {
                 tokens: record.usage.input.saturating_add(record.usage.output),
@@ -317,7 +318,8 @@ impl Settlement {
         self.ledger.settle(record);
     }
 
-    fn cost(&self, record: &Record) -> Option<u64> {
+    fn cost(&self) -> Option<u64> {
+        let record = &self.record;
         if record.usage_source.is_empty() {
             return None;
         }
