@@ -141,7 +141,8 @@ impl Gateway {
         };
         let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
         if head.upgrade() {
-            return realtime::run(self, session, head, &admitted, settlement).await;
+            // One of a few, and it lasts: kept out of every request's own state.
+            return Box::pin(realtime::run(self, session, head, &admitted, settlement)).await;
         }
         match race::run(self, session, head, &admitted, settlement).await? {
             race::Won::Answer(ready) => {

@@ -131,7 +131,8 @@ impl Upstreams {
         {
             return Ok(self.session(to, connection, true));
         }
-        match tokio::time::timeout(timeout, self.connect_any(to)).await {
+        // Seldom needed, and large (it holds a TLS handshake): kept out of every request's own state.
+        match tokio::time::timeout(timeout, Box::pin(self.connect_any(to))).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(
                 Kind::UpstreamConnectTimeout,
@@ -326,7 +327,8 @@ impl Session {
     pub async fn release(self) {
         match self.inner {
             Inner::Http1 { connection, idle, to } => idle.keep(&to, connection, to.idle),
-            Inner::Pingora(session) => session.release().await,
+            // Large, and no part of a cleartext request.
+            Inner::Pingora(session) => Box::pin(session.release()).await,
         }
     }
 }
