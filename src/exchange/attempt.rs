@@ -125,7 +125,7 @@ pub(super) async fn run(
             }
             let Probed { session, answer, sent, model, counters } = probed;
             let first_token = Instant::now();
-            lease.first_token(first_token.saturating_duration_since(sent));
+            lease.first_token(first_token.saturating_duration_since(sent), first_token);
             Ok(Box::new(Ready { pool, lease, session, answer, first_token, model, counters }))
         }
         Err(mut failure) => {
@@ -173,13 +173,15 @@ async fn send_and_probe(
 ) -> Result<Probed, Box<Failure>> {
     let target = Arc::clone(lease.target());
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
-    let prepared = build(order, &target, model.as_deref(), key)?;
+    // The moment of the lease is the present until something was waited for.
+    let mut now = lease.since();
+    let prepared = build(order, &target, model.as_deref(), key, now)?;
     let mut stale = true;
     loop {
-        let left = super::left(order.admitted.deadline)?;
+        let left = super::left(order.admitted.deadline, now)?;
         let connect = pool.timeouts.connect.0.min(left);
-        let mut session = order.upstreams.connect(&target.provider.address, connect).await?;
-        let started = Instant::now();
+        let mut session = order.upstreams.connect(&target.provider.address, connect, now).await?;
+        let started = if session.reused() { now } else { Instant::now() };
         let first_token = started + pool.timeouts.first_token.0;
         let until = first_token.min(order.admitted.deadline);
         let probed = {
@@ -200,13 +202,14 @@ async fn send_and_probe(
                     && order.head.endpoint.replayable() =>
             {
                 stale = false;
+                now = Instant::now();
             }
             Ok(Err(failure)) => return Err(failure),
             Err(_) if first_token < order.admitted.deadline => {
                 return Err(Box::new(timed_out(pool).into()));
             }
             Err(_) => {
-                super::left(order.admitted.deadline)?;
+                super::left(order.admitted.deadline, Instant::now())?;
                 return Err(Box::new(timed_out(pool).into()));
             }
         }
@@ -232,11 +235,12 @@ pub(super) fn build(
     target: &Target,
     model: Option<&str>,
     key: &mut Option<usize>,
+    now: Instant,
 ) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
     let call = head.call();
     let provider = &target.provider;
-    let credential = match provider.pick_key(Instant::now()) {
+    let credential = match provider.pick_key(now) {
         KeyChoice::Anonymous => None,
         KeyChoice::Key(index, _) => {
             *key = Some(index);
@@ -247,7 +251,7 @@ pub(super) fn build(
                 Kind::UpstreamRateLimited,
                 "Every credential of the upstream is resting after it was limited or refused.",
             )
-            .retry_after(Some(until.saturating_duration_since(Instant::now()))));
+            .retry_after(Some(until.saturating_duration_since(now))));
         }
     };
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);

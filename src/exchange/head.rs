@@ -48,15 +48,16 @@ impl Head {
     pub(super) fn read(session: &Session, plan: &Plan) -> Result<Self, Box<Refusal>> {
         let header = session.as_downstream().req_header();
         let request_id = RequestId::of(&header.headers);
-        let refuse =
-            |error, dialect| Box::new(Refusal { error, request_id: request_id.clone(), dialect });
         let path = header.uri.path();
         let query = header.uri.query();
-        let looks_like = dialect::guess(path, &header.headers);
-        check_bounds(header, plan).map_err(|error| refuse(error, looks_like))?;
+        let refuse = |error| {
+            let dialect = dialect::guess(path, &header.headers);
+            Box::new(Refusal { error, request_id: request_id.clone(), dialect })
+        };
+        check_bounds(header, plan).map_err(refuse)?;
         let upgrade = session.as_downstream().is_upgrade_req();
-        let call = dialect::classify(&header.method, path, query, &header.headers)
-            .map_err(|error| refuse(error, looks_like))?;
+        let call =
+            dialect::classify(&header.method, path, query, &header.headers).map_err(refuse)?;
         let (endpoint, dialect) = (call.endpoint, call.dialect);
         let known = known_passthrough(header, &call, plan);
         let call = call.keep();

@@ -230,8 +230,8 @@ async fn within<T>(
 }
 
 /// Time left until the deadline, or the error that it has passed.
-fn left(deadline: Instant) -> Result<std::time::Duration, Error> {
-    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()).ok_or_else(
-        || Error::new(Kind::TotalTimeout, "The request took longer than its total timeout."),
-    )
+fn left(deadline: Instant, now: Instant) -> Result<std::time::Duration, Error> {
+    deadline.checked_duration_since(now).filter(|left| !left.is_zero()).ok_or_else(|| {
+        Error::new(Kind::TotalTimeout, "The request took longer than its total timeout.")
+    })
 }

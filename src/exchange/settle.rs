@@ -48,7 +48,8 @@ pub(super) struct AttemptId(usize);
 /// How an attempt ended.
 #[derive(Clone, Copy)]
 pub(super) enum AttemptEnd {
-    Ok,
+    /// With an answer, at this moment.
+    Ok(Instant),
     Failed(Kind, Option<u16>),
     Cancelled,
 }
@@ -56,7 +57,7 @@ pub(super) enum AttemptEnd {
 impl AttemptEnd {
     pub(super) fn of(result: &Result<Box<Ready>, Box<Failure>>) -> Self {
         match result {
-            Ok(_) => AttemptEnd::Ok,
+            Ok(ready) => AttemptEnd::Ok(ready.first_token),
             Err(failure) => AttemptEnd::Failed(failure.error.kind, failure.status),
         }
     }
@@ -147,15 +148,19 @@ impl Settlement {
             hedge,
             duration: Duration::ZERO,
         });
-        self.attempts.push((Arc::clone(&pool.name), Instant::now()));
+        self.attempts.push((Arc::clone(&pool.name), lease.since()));
         AttemptId(self.attempts.len() - 1)
     }
 
     pub(super) fn attempt_ended(&mut self, AttemptId(at): AttemptId, end: AttemptEnd) {
+        let now = match end {
+            AttemptEnd::Ok(now) => now,
+            _ => Instant::now(),
+        };
         let record = &mut self.record.attempts[at];
-        record.duration = self.attempts[at].1.elapsed();
+        record.duration = now.saturating_duration_since(self.attempts[at].1);
         (record.outcome, record.status) = match end {
-            AttemptEnd::Ok => (AttemptOutcome::Ok, Some(200)),
+            AttemptEnd::Ok(_) => (AttemptOutcome::Ok, Some(200)),
             AttemptEnd::Failed(kind, status) => (AttemptOutcome::Failed(kind), status),
             AttemptEnd::Cancelled => (AttemptOutcome::Cancelled, None),
         };

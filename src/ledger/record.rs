@@ -195,7 +195,7 @@ impl Record {
 
     fn write_identity(&self, line: &mut Line<'_>) {
         if let Some(client) = self.client {
-            line.plain("client", client);
+            line.address("client", client);
         }
         line.text_if("caller", self.caller.as_deref());
         line.text_if("tenant", self.tenant.as_deref());

@@ -119,15 +119,20 @@ impl Upstreams {
         }
     }
 
-    /// An idle session, or a new one.
+    /// An idle session, or a new one. `now` is the present, which the caller knows.
     ///
     /// # Errors
     ///
     /// [`Kind::UpstreamConnect`], [`Kind::UpstreamConnectTimeout`], [`Kind::UpstreamTls`] and
     /// [`Kind::UpstreamProtocol`] (an upstream without the HTTP/2 that was configured).
-    pub async fn connect(&self, to: &Arc<Address>, timeout: Duration) -> Result<Session, Error> {
+    pub async fn connect(
+        &self,
+        to: &Arc<Address>,
+        timeout: Duration,
+        now: Instant,
+    ) -> Result<Session, Error> {
         if to.is_plain_http1()
-            && let Some(connection) = self.idle.take(to)
+            && let Some(connection) = self.idle.take(to, now)
         {
             return Ok(self.session(to, connection, true));
         }
@@ -150,9 +155,10 @@ impl Upstreams {
         &self,
         to: &Arc<Address>,
         timeout: Duration,
+        now: Instant,
     ) -> Result<Session, Error> {
         let to = Arc::new(Address { version: Version::Http1, ..Address::clone(to) });
-        self.connect(&to, timeout).await
+        self.connect(&to, timeout, now).await
     }
 
     /// Closes, now and then, idle connections that waited for too long or that their upstream has
