@@ -12,12 +12,13 @@ use arc_swap::ArcSwap;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::http::v2::server::H2Options;
-use pingora_core::protocols::{GetSocketDigest, SocketDigest};
+use pingora_core::protocols::{ALPN, GetSocketDigest, SocketDigest, Ssl};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::http1::Http1;
 use crate::clock::Instant;
 use crate::exchange::Gateway;
 use crate::telemetry::Metrics;
@@ -62,12 +63,10 @@ pub(super) struct Worker {
     pub(super) pin: bool,
 }
 
-type Proxy = HttpProxy<Gateway>;
-
 /// The parts that every connection of a worker needs.
 struct Serving {
-    http1: Arc<Proxy>,
-    http2: Arc<Proxy>,
+    http1: Http1<Gateway>,
+    http2: Arc<HttpProxy<Gateway>>,
     metrics: Arc<Metrics>,
     idle: Duration,
     shutdown: watch::Receiver<bool>,
@@ -98,8 +97,8 @@ impl Worker {
         let sweep = tokio::spawn(async move { upstreams.sweep().await });
         let serving = Arc::new(Serving {
             idle: gateway.plan.load().bounds.idle.0,
-            http1: Arc::new(proxy(gateway.clone(), false)),
-            http2: Arc::new(proxy(gateway, true)),
+            http1: Http1::new(gateway.clone()),
+            http2: Arc::new(http2(gateway)),
             metrics,
             shutdown,
             open: AtomicUsize::new(0),
@@ -127,7 +126,7 @@ impl Worker {
         let mut idle_told = false;
         while serving.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
             if !idle_told && Instant::now() >= idle_until {
-                serving.http1.http_cleanup().await;
+                serving.http1.end_idle();
                 serving.http2.http_cleanup().await;
                 idle_told = true;
             }
@@ -144,12 +143,12 @@ impl Worker {
     }
 }
 
-fn proxy(gateway: Gateway, h2c: bool) -> Proxy {
+fn http2(gateway: Gateway) -> HttpProxy<Gateway> {
     let head_bytes_max = u32::try_from(gateway.plan.load().bounds.head.0).unwrap_or(u32::MAX);
     let conf = Arc::new(ServerConf { threads: 1, ..ServerConf::default() });
     let mut proxy = HttpProxy::new(gateway, conf);
     let mut options = HttpServerOptions::default();
-    options.h2c = h2c;
+    options.h2c = true;
     proxy.server_options = Some(options);
     let mut h2 = H2Options::new();
     h2.max_concurrent_streams(H2_STREAMS_MAX);
@@ -231,20 +230,29 @@ async fn connection(tcp: TcpStream, tls: Option<Arc<Acceptor>>, serving: Arc<Ser
     // Both fail only for a socket that is of no use.
     let Ok(Ok(mut stream)) = tcp.into_std().map(Stream::new) else { return };
     stream.set_socket_digest(digest);
-    let proxy = if http2 { &serving.http2 } else { &serving.http1 };
-    match tls {
-        None => {
-            proxy.process_new(Box::new(stream), &serving.shutdown).await;
-        }
+    let (stream, http2): (pingora_core::protocols::Stream, bool) = match tls {
+        None => (Box::new(stream), http2),
         Some(acceptor) => {
             match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
                 Ok(Ok(stream)) => {
-                    proxy.process_new(Box::new(stream), &serving.shutdown).await;
+                    let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+                    (Box::new(stream), http2)
                 }
-                Ok(Err(error)) => log::debug!("TLS handshake with a client failed: {error}"),
-                Err(_) => log::debug!("TLS handshake with a client took too long"),
+                Ok(Err(error)) => {
+                    log::debug!("TLS handshake with a client failed: {error}");
+                    return;
+                }
+                Err(_) => {
+                    log::debug!("TLS handshake with a client took too long");
+                    return;
+                }
             }
         }
+    };
+    if http2 {
+        serving.http2.process_new(stream, &serving.shutdown).await;
+    } else {
+        serving.http1.serve(stream, &serving.shutdown).await;
     }
 }
 
