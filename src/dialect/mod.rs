@@ -6,6 +6,7 @@
 //! its errors and its end. A dialect is what is different between formats and no more than that: its
 //! paths, its requests, its streams, its whole answers and its errors, each in a file of that name.
 
+mod alike;
 mod anthropic;
 mod bedrock;
 mod body;
