@@ -20,6 +20,27 @@ pub struct BodyFacts {
     pub finish_reason: Option<String>,
 }
 
+/// What a whole answer used, in the provider's count, and no more than that. Where the provider does
+/// not say it, the text goes to `sink`.
+pub fn body_usage(
+    endpoint: Endpoint,
+    dialect: Dialect,
+    body: &[u8],
+    sink: &mut dyn TextSink,
+) -> Option<Usage> {
+    let document = lazy(body);
+    if document.kind() != Some(Kind::Object) {
+        return None;
+    }
+    let usage = usage(dialect, document);
+    if usage.is_none() {
+        let (mut facts, mut texts) = (Facts::default(), Texts::default());
+        let mut run = Run::new(&mut facts, &mut texts, sink);
+        run.frame(0..body.len(), |frame| read(endpoint, dialect, body, frame));
+    }
+    usage
+}
+
 /// Looks at a whole answer. Its text goes to `sink` only if the provider does not say what was used,
 /// so that nothing is counted twice.
 pub fn observe_body(
@@ -83,7 +104,10 @@ fn read(endpoint: Endpoint, dialect: Dialect, body: &[u8], frame: &mut Frame<'_>
 /// Whether what an answer of this endpoint must have is missing.
 fn is_empty(endpoint: Endpoint, dialect: Dialect, document: Value<'_>) -> bool {
     let has = |key| document.get(key).is_some_and(|value| !value.is_null());
-    let some_of = |key| document.get(key).is_some_and(|list| list.items().next().is_some());
+    let some_of = |key| {
+        let list = document.get(key).filter(|list| list.kind() == Some(Kind::Array));
+        list.is_some_and(|list| !list.is_empty())
+    };
     match (dialect, endpoint) {
         (Dialect::OpenAi, Endpoint::ChatCompletions | Endpoint::Completions) => !some_of("choices"),
         (Dialect::OpenAi, Endpoint::Embeddings) => !some_of("data"),

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{
+    AUTHORIZATION, AsHeaderName, COOKIE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL,
+};
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
@@ -51,7 +53,7 @@ impl fmt::Debug for Credential<'_> {
 
 /// The key of a request: the first one found in the order of [`CredentialPlace`].
 pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Credential<'a>> {
-    let authorization = text(headers, AUTHORIZATION.as_str());
+    let authorization = text(headers, AUTHORIZATION);
     let found = |place, secret: Option<&'a str>| {
         let secret = secret.map(str::trim).filter(|secret| !secret.is_empty())?;
         Some(Credential { place, secret: Cow::Borrowed(secret) })
@@ -94,7 +96,7 @@ pub fn websocket_protocols(value: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(", "))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 

@@ -6,6 +6,7 @@
 //! its errors and its end. A dialect is what is different between formats and no more than that: its
 //! paths, its requests, its streams, its whole answers and its errors, each in a file of that name.
 
+mod alike;
 mod anthropic;
 mod bedrock;
 mod body;
@@ -28,7 +29,7 @@ mod stream_error;
 mod text;
 mod usage;
 
-pub use body::{BodyFacts, observe_body};
+pub use body::{BodyFacts, body_usage, observe_body};
 pub use call::{BodyKind, Call, Kept, MODEL_BYTES_MAX, classify};
 pub use credential::{
     Credential, CredentialPlace, credential, is_client_credential, websocket_protocols,

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::alike::Alike;
 use super::stream_error::cut;
 use super::text::{TextKind, TextSink, Texts, channel};
 use super::{
@@ -60,6 +61,7 @@ pub struct StreamObserver {
     decoder: Decoder,
     facts: Facts,
     texts: Texts,
+    alike: Alike,
 }
 
 /// The dialects' own readers, with what some of them remember from one frame to the next.
@@ -127,6 +129,7 @@ impl StreamObserver {
             decoder: Decoder::new(endpoint, dialect, usage_injected),
             facts: Facts::default(),
             texts: Texts::default(),
+            alike: Alike::default(),
         }
     }
 
@@ -135,21 +138,15 @@ impl StreamObserver {
     pub fn observe(&mut self, frames: &Bytes, sink: &mut dyn TextSink) -> Observed {
         let mut run = Run::new(&mut self.facts, &mut self.texts, sink);
         match self.framing {
-            Framing::Sse => {
-                for event in sse::events(frames) {
-                    if !event.data.is_empty() {
-                        run.frame(event.span, |frame| {
-                            self.decoder.event(event.name, &event.data, frame);
-                        });
-                    }
-                }
-            }
+            Framing::Sse => Self::events(&mut self.decoder, &mut self.alike, frames, &mut run),
             Framing::AwsEventStream => {
                 for message in eventstream::messages(frames) {
                     match message {
-                        Ok(message) => run.frame(message.span.clone(), |frame| {
-                            self.decoder.message(&message, frame);
-                        }),
+                        Ok(message) => {
+                            run.frame(message.span.clone(), |frame| {
+                                self.decoder.message(&message, frame);
+                            });
+                        }
                         Err(_) => run.observed.not_understood += 1,
                     }
                 }
@@ -164,6 +161,42 @@ impl StreamObserver {
             Framing::Opaque => run.observed.content = !frames.is_empty(),
         }
         run.observed(frames.len())
+    }
+
+    /// The events of a run of SSE frames. What is alike is not read again.
+    fn events(decoder: &mut Decoder, alike: &mut Alike, frames: &[u8], run: &mut Run<'_>) {
+        let mut at = 0;
+        while at < frames.len() {
+            if let Some((channel, text, bytes)) = alike.read(&frames[at..]) {
+                run.text(channel, text);
+                at += bytes;
+                continue;
+            }
+            let Some(event) = sse::events(&frames[at..]).next() else { return };
+            let span = at..at + event.span.end;
+            at = span.end;
+            if event.data.is_empty() {
+                continue;
+            }
+            let spoken = run.frame(span.clone(), |frame| {
+                decoder.event(event.name, &event.data, frame);
+            });
+            match spoken {
+                Spoken::Nothing => {}
+                Spoken::Text { channel, place } => {
+                    let frame = &frames[span];
+                    let start = place.start.wrapping_sub(frame.as_ptr().addr());
+                    let end = start.wrapping_add(place.len());
+                    if run.texts.waits() {
+                        alike.forget();
+                    } else if start < end && end < frame.len() {
+                        // It is elsewhere if the event has several lines of data.
+                        alike.learn(frame, start..end, channel);
+                    }
+                }
+                Spoken::More => alike.forget(),
+            }
+        }
     }
 
     /// Looks at one message of a realtime socket.
@@ -259,7 +292,15 @@ impl<'o> Run<'o> {
         Self { facts, texts, sink, observed: Observed::default(), withheld: Vec::new() }
     }
 
-    pub fn frame(&mut self, span: Range<usize>, read: impl FnOnce(&mut Frame<'_>)) {
+    /// A frame of which it is known that this text is all that it says.
+    fn text(&mut self, channel: u32, text: &str) {
+        self.facts.frames += 1;
+        self.sink.text(channel, text);
+        self.observed.content = true;
+        self.observed.tokens_events += 1;
+    }
+
+    pub fn frame(&mut self, span: Range<usize>, read: impl FnOnce(&mut Frame<'_>)) -> Spoken {
         self.facts.frames += 1;
         let mut frame = Frame {
             facts: self.facts,
@@ -268,13 +309,15 @@ impl<'o> Run<'o> {
             observed: &mut self.observed,
             text: false,
             withheld: false,
+            spoken: Spoken::Nothing,
         };
         read(&mut frame);
-        let (text, withheld) = (frame.text, frame.withheld);
+        let Frame { text, withheld, spoken, .. } = frame;
         self.observed.tokens_events += u32::from(text);
         if withheld {
             self.withheld.push(span);
         }
+        spoken
     }
 
     pub fn observed(mut self, bytes: usize) -> Observed {
@@ -295,6 +338,16 @@ fn between(withheld: &[Range<usize>], bytes: usize) -> Vec<Range<usize>> {
     starts.zip(ends).map(|(start, end)| start..end).filter(|span| !span.is_empty()).collect()
 }
 
+/// What there was in a frame that an observer passes on or remembers.
+pub(super) enum Spoken {
+    /// Nothing.
+    Nothing,
+    /// One text and nothing else, and where in memory it stands, as it is in its JSON.
+    Text { channel: u32, place: Range<usize> },
+    /// More than that.
+    More,
+}
+
 /// One frame, on which a dialect's reader notes what it finds.
 pub(super) struct Frame<'o> {
     facts: &'o mut Facts,
@@ -303,6 +356,7 @@ pub(super) struct Frame<'o> {
     observed: &'o mut Observed,
     text: bool,
     withheld: bool,
+    spoken: Spoken,
 }
 
 impl Frame<'_> {
@@ -327,9 +381,17 @@ impl Frame<'_> {
 
     /// A piece of text.
     pub fn text(&mut self, index: u64, kind: TextKind, part: u64, value: Value<'_>) {
-        if self.texts.push(channel(index, kind, part), value, self.sink) {
+        let channel = channel(index, kind, part);
+        if self.texts.push(channel, value, self.sink) {
             self.text = true;
             self.observed.content = true;
+            self.spoken = match (&self.spoken, value.contents()) {
+                (Spoken::Nothing, Some(contents)) => {
+                    let start = contents.as_ptr().addr();
+                    Spoken::Text { channel, place: start..start + contents.len() }
+                }
+                _ => Spoken::More,
+            };
         }
     }
 
@@ -341,6 +403,7 @@ impl Frame<'_> {
             self.sink.text(channel(index, kind, part), text);
             self.text = true;
             self.observed.content = true;
+            self.spoken = Spoken::More;
         }
     }
 
@@ -351,6 +414,7 @@ impl Frame<'_> {
 
     /// The answer, or one choice of it, ends for this reason.
     pub fn finish_reason(&mut self, reason: Value<'_>) {
+        self.spoken = Spoken::More;
         if let Some(reason) = reason.as_str() {
             self.observed.content = true;
             keep(&mut self.facts.finish_reason, &reason);
@@ -368,6 +432,7 @@ impl Frame<'_> {
 
     /// What was used; `complete` when nothing can be added to it any more.
     pub fn usage(&mut self, usage: Usage, complete: bool) {
+        self.spoken = Spoken::More;
         self.facts.usage = Some(usage);
         self.facts.usage_complete |= complete;
     }
@@ -389,28 +454,33 @@ impl Frame<'_> {
 
     /// The number of this event.
     pub fn sequence_number(&mut self, number: Value<'_>) {
+        self.spoken = Spoken::More;
         self.facts.sequence_number = number.as_u64().or(self.facts.sequence_number);
     }
 
     /// The answer is complete, though more may be said of it.
     pub fn finished(&mut self) {
+        self.spoken = Spoken::More;
         self.facts.finished = true;
     }
 
     /// Nothing follows.
     pub fn terminal(&mut self) {
+        self.spoken = Spoken::More;
         self.facts.finished = true;
         self.observed.terminal = true;
     }
 
     /// The provider's own error.
     pub fn error(&mut self, error: StreamError) {
+        self.spoken = Spoken::More;
         self.facts.said = Said::Error;
         self.observed.error.get_or_insert(error);
     }
 
     /// This frame is not for the client.
     pub fn withhold(&mut self) {
+        self.spoken = Spoken::More;
         self.withheld = true;
     }
 
@@ -421,6 +491,7 @@ impl Frame<'_> {
 
     /// The frame was not understood.
     pub fn not_understood(&mut self) {
+        self.spoken = Spoken::More;
         self.observed.not_understood += 1;
     }
 }

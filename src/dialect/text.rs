@@ -53,6 +53,11 @@ pub(super) struct Texts {
 }
 
 impl Texts {
+    /// Whether half a character waits for the next piece of its channel.
+    pub fn waits(&self) -> bool {
+        !self.carries.is_empty()
+    }
+
     /// Passes on a JSON string. `true` if there was text in it.
     pub fn push(&mut self, channel: u32, value: Value<'_>, sink: &mut dyn TextSink) -> bool {
         let Some(contents) = value.contents().filter(|contents| !contents.is_empty()) else {

@@ -52,7 +52,7 @@ pub(super) async fn admit(
     let call = head.call();
     let peeked = peek(plan, head, &caller, &body).await?;
     let model: Option<Arc<str>> = peeked.model.as_deref().map(Into::into);
-    settlement.asked(model.as_deref(), peeked.stream, peeked.user.as_deref());
+    settlement.asked(model.as_ref(), peeked.stream, peeked.user.as_deref());
     if let Some(model) = &model
         && !caller.may_use(model)
     {

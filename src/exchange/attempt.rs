@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::timeout_at;
 
 use super::admit::Admitted;
@@ -83,7 +83,7 @@ pub(super) struct Failure {
 
 /// An upstream's own error answer, kept to be forwarded.
 pub(super) struct UpstreamAnswer {
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) error: Error,
@@ -125,7 +125,7 @@ pub(super) async fn run(
             }
             let Probed { session, answer, sent, model, counters } = probed;
             let first_token = Instant::now();
-            lease.first_token(first_token.saturating_duration_since(sent));
+            lease.first_token(first_token.saturating_duration_since(sent), first_token);
             Ok(Box::new(Ready { pool, lease, session, answer, first_token, model, counters }))
         }
         Err(mut failure) => {
@@ -173,13 +173,15 @@ async fn send_and_probe(
 ) -> Result<Probed, Box<Failure>> {
     let target = Arc::clone(lease.target());
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
-    let prepared = build(order, &target, model.as_deref(), key)?;
+    // The moment of the lease is the present until something was waited for.
+    let mut now = lease.since();
+    let prepared = build(order, &target, model.as_deref(), key, now)?;
     let mut stale = true;
     loop {
-        let left = super::left(order.admitted.deadline)?;
+        let left = super::left(order.admitted.deadline, now)?;
         let connect = pool.timeouts.connect.0.min(left);
-        let mut session = order.upstreams.connect(&target.provider.address, connect).await?;
-        let started = Instant::now();
+        let mut session = order.upstreams.connect(&target.provider.address, connect, now).await?;
+        let started = if session.reused() { now } else { Instant::now() };
         let first_token = started + pool.timeouts.first_token.0;
         let until = first_token.min(order.admitted.deadline);
         let probed = {
@@ -200,13 +202,14 @@ async fn send_and_probe(
                     && order.head.endpoint.replayable() =>
             {
                 stale = false;
+                now = Instant::now();
             }
             Ok(Err(failure)) => return Err(failure),
             Err(_) if first_token < order.admitted.deadline => {
                 return Err(Box::new(timed_out(pool).into()));
             }
             Err(_) => {
-                super::left(order.admitted.deadline)?;
+                super::left(order.admitted.deadline, Instant::now())?;
                 return Err(Box::new(timed_out(pool).into()));
             }
         }
@@ -232,11 +235,12 @@ pub(super) fn build(
     target: &Target,
     model: Option<&str>,
     key: &mut Option<usize>,
+    now: Instant,
 ) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
     let call = head.call();
     let provider = &target.provider;
-    let credential = match provider.pick_key(Instant::now()) {
+    let credential = match provider.pick_key(now) {
         KeyChoice::Anonymous => None,
         KeyChoice::Key(index, _) => {
             *key = Some(index);
@@ -247,7 +251,7 @@ pub(super) fn build(
                 Kind::UpstreamRateLimited,
                 "Every credential of the upstream is resting after it was limited or refused.",
             )
-            .retry_after(Some(until.saturating_duration_since(Instant::now()))));
+            .retry_after(Some(until.saturating_duration_since(now))));
         }
     };
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
@@ -262,16 +266,14 @@ pub(super) fn build(
     if let Some((name, value)) = credential {
         request.set(name, value);
     }
-    if let Ok(id) = HeaderValue::from_str(&head.request_id) {
-        request.set(respond::REQUEST_ID, id);
-    }
+    request.set(respond::REQUEST_ID, head.request_id.header());
     let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
     let body_bytes = rewritten.body.len_bytes();
     if head.upgrade() {
         request.set(CONNECTION, HeaderValue::from_static("Upgrade"));
         request.set(UPGRADE, HeaderValue::from_static("websocket"));
     } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
-        request.set(CONTENT_LENGTH, HeaderValue::from(body_bytes));
+        request.set(CONTENT_LENGTH, respond::number(body_bytes as u64));
     }
     Ok(Prepared { request, body, usage_injected: rewritten.usage_injected })
 }
@@ -325,10 +327,10 @@ async fn probe(
         // What broke first says more.
         (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(Box::new(error.into())),
     };
-    let status = head.status.as_u16();
-    if !(200..300).contains(&status) {
-        return Err(Box::new(refused(order, target, session, status).await));
+    if !head.status.is_success() {
+        return Err(Box::new(refused(order, target, session).await));
     }
+    let status = head.status.as_u16();
     check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
@@ -502,12 +504,14 @@ fn looks_like_json(body: &[u8]) -> bool {
 }
 
 /// What an answer other than 2xx means, with its body.
-async fn refused(order: Order<'_>, target: &Target, session: &mut Session, status: u16) -> Failure {
-    let headers = session.response().map(|head| head.headers.clone()).unwrap_or_default();
+async fn refused(order: Order<'_>, target: &Target, session: &mut Session) -> Failure {
+    let Some(upstream::Head { status, headers }) = session.take_response() else {
+        return Error::new(Kind::Internal, "The upstream's answer is gone.").into();
+    };
     let body = tokio::time::timeout(ERROR_BODY_WAIT, error_body(session)).await.unwrap_or_default();
     let retry_after =
         dialect::retry_after(&headers, target.provider.dialect, crate::clock::unix_ms());
-    let kind = match status {
+    let kind = match status.as_u16() {
         401 | 403 => Kind::UpstreamAuth,
         429 => Kind::UpstreamRateLimited,
         408 | 500.. => Kind::UpstreamStatus,
@@ -522,9 +526,11 @@ async fn refused(order: Order<'_>, target: &Target, session: &mut Session, statu
         _ => "The upstream failed.",
     };
     let error = || {
-        Error::new(kind, public)
-            .retry_after(retry_after)
-            .cause(format!("upstream {} answered {status}", order.head.endpoint.as_str()))
+        Error::new(kind, public).retry_after(retry_after).cause(format!(
+            "upstream {} answered {}",
+            order.head.endpoint.as_str(),
+            status.as_u16()
+        ))
     };
     // A refused credential and a redirect are between weir and the upstream.
     let forwardable = !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
@@ -532,7 +538,7 @@ async fn refused(order: Order<'_>, target: &Target, session: &mut Session, statu
         || order.head.endpoint == Endpoint::Passthrough;
     let answer =
         forwardable.then(|| Box::new(UpstreamAnswer { status, headers, body, error: error() }));
-    Failure { error: error(), status: Some(status), answer, another_key: false }
+    Failure { error: error(), status: Some(status.as_u16()), answer, another_key: false }
 }
 
 async fn error_body(session: &mut Session) -> Bytes {

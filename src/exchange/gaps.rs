@@ -1,4 +1,4 @@
-//! The gaps between the frames of one stream, as a small histogram without allocation.
+//! The gaps between the frames of one stream, as a small histogram.
 
 use std::time::Duration;
 
@@ -9,22 +9,20 @@ const OCTAVES: usize = 24;
 /// Gaps below this are all alike, in microseconds.
 const FLOOR_US: u64 = 64;
 
-/// Counts of gaps by size.
+/// Counts of gaps by size. Most answers do not stream and have none: the counts are only there once
+/// there is something to count.
+#[derive(Default)]
 pub(super) struct Gaps {
-    counts: [u32; PER_OCTAVE * OCTAVES + 1],
+    counts: Option<Box<[u32; PER_OCTAVE * OCTAVES + 1]>>,
     total: u32,
-}
-
-impl Default for Gaps {
-    fn default() -> Self {
-        Self { counts: [0; PER_OCTAVE * OCTAVES + 1], total: 0 }
-    }
 }
 
 impl Gaps {
     pub(super) fn observe(&mut self, gap: Duration) {
         let us = u64::try_from(gap.as_micros()).unwrap_or(u64::MAX);
-        self.counts[bucket(us)] = self.counts[bucket(us)].saturating_add(1);
+        let counts = self.counts.get_or_insert_with(|| Box::new([0; PER_OCTAVE * OCTAVES + 1]));
+        let count = &mut counts[bucket(us)];
+        *count = count.saturating_add(1);
         self.total = self.total.saturating_add(1);
     }
 
@@ -32,7 +30,7 @@ impl Gaps {
     pub(super) fn quantile(&self, quantile: f64) -> Option<Duration> {
         let rank = (f64::from(self.total) * quantile).ceil().max(1.0) as u64;
         let mut seen = 0;
-        for (at, count) in self.counts.iter().enumerate() {
+        for (at, count) in self.counts.as_ref()?.iter().enumerate() {
             seen += u64::from(*count);
             if *count > 0 && seen >= rank {
                 return Some(Duration::from_micros(upper_us(at)));

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use pingora_proxy::Session;
 use rand::Rng;
 
+use super::respond::REQUEST_ID;
 use crate::dialect::{self, Call, Dialect, Endpoint, Kept};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
@@ -22,8 +23,7 @@ pub(super) struct Head {
     pub(super) path: Box<str>,
     pub(super) query: Option<Box<str>>,
     pub(super) headers: HeaderMap,
-    /// The client's, or ours.
-    pub(super) request_id: Arc<str>,
+    pub(super) request_id: RequestId,
     pub(super) endpoint: Endpoint,
     pub(super) dialect: Dialect,
     /// The endpoint as which body and answer are read: the same, but for a passthrough to an
@@ -38,7 +38,7 @@ pub(super) struct Head {
 /// A request that was refused before its endpoint was understood.
 pub(super) struct Refusal {
     pub(super) error: Error,
-    pub(super) request_id: Arc<str>,
+    pub(super) request_id: RequestId,
     /// The dialect that the path looks like.
     pub(super) dialect: Dialect,
 }
@@ -47,17 +47,17 @@ impl Head {
     /// Reads the head and checks it against the bounds.
     pub(super) fn read(session: &Session, plan: &Plan) -> Result<Self, Box<Refusal>> {
         let header = session.as_downstream().req_header();
-        let request_id = request_id(&header.headers);
-        let refuse = |error, dialect| {
-            Box::new(Refusal { error, request_id: Arc::clone(&request_id), dialect })
-        };
+        let request_id = RequestId::of(&header.headers);
         let path = header.uri.path();
         let query = header.uri.query();
-        let looks_like = dialect::guess(path, &header.headers);
-        check_bounds(header, plan).map_err(|error| refuse(error, looks_like))?;
+        let refuse = |error| {
+            let dialect = dialect::guess(path, &header.headers);
+            Box::new(Refusal { error, request_id: request_id.clone(), dialect })
+        };
+        check_bounds(header, plan).map_err(refuse)?;
         let upgrade = session.as_downstream().is_upgrade_req();
-        let call = dialect::classify(&header.method, path, query, &header.headers)
-            .map_err(|error| refuse(error, looks_like))?;
+        let call =
+            dialect::classify(&header.method, path, query, &header.headers).map_err(refuse)?;
         let (endpoint, dialect) = (call.endpoint, call.dialect);
         let known = known_passthrough(header, &call, plan);
         let call = call.keep();
@@ -163,27 +163,75 @@ fn check_bounds(header: &pingora_http::RequestHeader, plan: &Plan) -> Result<(),
     Ok(())
 }
 
-/// The client's `x-request-id` where it is a sane one, else a random UUID (RFC 9562, version 4).
-fn request_id(headers: &HeaderMap) -> Arc<str> {
-    let sane = |text: &&str| {
-        !text.is_empty()
-            && text.len() <= REQUEST_ID_BYTES_MAX
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    if let Some(theirs) =
-        headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane)
-    {
-        return theirs.into();
+/// What a request is called: the client's `x-request-id` where it is a sane one, else a random UUID
+/// (RFC 9562, version 4). Kept as the header that it goes on as, to the upstream and back.
+#[derive(Clone)]
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let sane = |value: &&HeaderValue| {
+            !value.is_empty()
+                && value.len() <= REQUEST_ID_BYTES_MAX
+                && value.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        match headers.get(REQUEST_ID).filter(sane) {
+            Some(theirs) => Self(theirs.clone()),
+            None => Self(uuid(rand::rng().random())),
+        }
     }
-    let bits: u128 = rand::rng().random();
-    let bits = bits & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        bits >> 96,
-        (bits >> 80) & 0xffff,
-        (bits >> 64) & 0xffff,
-        (bits >> 48) & 0xffff,
-        bits & 0xffff_ffff_ffff
-    )
-    .into()
+
+    pub(super) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        // Graphic ASCII, whoever made it.
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// A UUID of version 4 with these random bits.
+fn uuid(mut bits: [u8; 16]) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    bits[6] = bits[6] & 0x0f | 0x40;
+    bits[8] = bits[8] & 0x3f | 0x80;
+    let mut text = [b'-'; 36];
+    let places = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    for (byte, at) in bits.into_iter().zip(places) {
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 0x0f)];
+    }
+    // Hex digits and hyphens are a valid value.
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(theirs: Option<&str>) -> String {
+        let mut headers = HeaderMap::new();
+        if let Some(theirs) = theirs {
+            headers.insert(REQUEST_ID, HeaderValue::from_str(theirs).expect("a value"));
+        }
+        RequestId::of(&headers).as_str().to_owned()
+    }
+
+    #[test]
+    fn a_uuid_has_its_version_and_variant() {
+        assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        let bits = std::array::from_fn(|at| at as u8 * 0x11);
+        assert_eq!(uuid(bits), "00112233-4455-4677-8899-aabbccddeeff");
+    }
+
+    #[test]
+    fn a_sane_id_of_the_client_is_kept() {
+        assert_eq!(id(Some("req_1/a")), "req_1/a");
+        for other in [None, Some(""), Some("a b"), Some(&*"x".repeat(REQUEST_ID_BYTES_MAX + 1))] {
+            assert_eq!(id(other).len(), 36);
+        }
+        assert_ne!(id(None), id(None));
+    }
 }

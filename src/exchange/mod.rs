@@ -141,7 +141,8 @@ impl Gateway {
         };
         let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
         if head.upgrade() {
-            return realtime::run(self, session, head, &admitted, settlement).await;
+            // One of a few, and it lasts: kept out of every request's own state.
+            return Box::pin(realtime::run(self, session, head, &admitted, settlement)).await;
         }
         match race::run(self, session, head, &admitted, settlement).await? {
             race::Won::Answer(ready) => {
@@ -229,8 +230,8 @@ async fn within<T>(
 }
 
 /// Time left until the deadline, or the error that it has passed.
-fn left(deadline: Instant) -> Result<std::time::Duration, Error> {
-    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()).ok_or_else(
-        || Error::new(Kind::TotalTimeout, "The request took longer than its total timeout."),
-    )
+fn left(deadline: Instant, now: Instant) -> Result<std::time::Duration, Error> {
+    deadline.checked_duration_since(now).filter(|left| !left.is_zero()).ok_or_else(|| {
+        Error::new(Kind::TotalTimeout, "The request took longer than its total timeout.")
+    })
 }

@@ -109,7 +109,7 @@ async fn open(
             let started = settlement.attempt_started(pool, &lease, false);
             match switch(order, pool, &lease).await {
                 Ok(upstream) => {
-                    settlement.attempt_ended(started, AttemptEnd::Ok);
+                    settlement.attempt_ended(started, AttemptEnd::Ok(Instant::now()));
                     return Ok(Open { pool: Arc::clone(pool), lease, upstream });
                 }
                 Err(error) => {
@@ -129,7 +129,8 @@ async fn open(
 async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream::Session, Error> {
     let target = lease.target();
     let model = target.model.as_deref().or(order.admitted.alias.as_deref());
-    let mut request = attempt::build(order, target, model, &mut None)?.request;
+    let now = lease.since();
+    let mut request = attempt::build(order, target, model, &mut None, now)?.request;
     request.remove(&SEC_WEBSOCKET_EXTENSIONS);
     if let Some(offered) = order.head.header(SEC_WEBSOCKET_PROTOCOL.as_str()) {
         request.remove(&SEC_WEBSOCKET_PROTOCOL);
@@ -139,8 +140,9 @@ async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream
             request.set(SEC_WEBSOCKET_PROTOCOL, kept);
         }
     }
-    let connect = pool.timeouts.connect.0.min(super::left(order.admitted.deadline)?);
-    let mut upstream = order.upstreams.connect_http1(&target.provider.address, connect).await?;
+    let connect = pool.timeouts.connect.0.min(super::left(order.admitted.deadline, now)?);
+    let address = &target.provider.address;
+    let mut upstream = order.upstreams.connect_http1(address, connect, now).await?;
     let opening = async {
         upstream.send_head(&request).await?;
         upstream.head().await.map(|head| head.status.as_u16())
@@ -182,9 +184,7 @@ fn switching(response: &upstream::Head, head: &Head) -> Result<ResponseHeader, E
     for (name, value) in fixed {
         header.insert_header(name, value).map_err(internal)?;
     }
-    if let Ok(id) = HeaderValue::from_str(&head.request_id) {
-        header.insert_header(respond::REQUEST_ID, id).map_err(internal)?;
-    }
+    header.insert_header(respond::REQUEST_ID, head.request_id.header()).map_err(internal)?;
     Ok(header)
 }
 

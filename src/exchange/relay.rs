@@ -43,7 +43,7 @@ pub(super) async fn run(
     settlement.answering(&pool, &lease, model.as_ref(), first_token);
     match answer {
         Answer::Whole(body) => {
-            settlement.body_facts(head, lease.target().provider.dialect, &body, counters);
+            settlement.body_usage(head, lease.target().provider.dialect, &body, counters);
             let written = respond::whole(session, head, &mut upstream, body, settlement).await;
             lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
             upstream.release();
@@ -232,7 +232,7 @@ impl Relay<'_> {
         let end = if already_said || stream.framer.framing() == Framing::Opaque {
             Bytes::new()
         } else {
-            stream.observer.end(&error, &self.head.request_id)
+            stream.observer.end(&error, self.head.request_id.as_str())
         };
         let opaque = stream.framer.framing() == Framing::Opaque;
         self.settlement.broken(&error);

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora_http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::End;
 use super::attempt::UpstreamAnswer;
-use super::head::{Head, Refusal};
+use super::head::{Head, Refusal, RequestId};
 use super::local::Local;
 use super::settle::Settlement;
 use crate::clock::Duration;
@@ -29,6 +29,9 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-weir-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-weir-cache");
 const ERROR: HeaderName = HeaderName::from_static("x-weir-error");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+/// Headers of an answer that weir gives by itself, with those that Pingora adds.
+const OWN_HEADERS_MAX: usize = 12;
 
 /// How long an answered request's unread body is drained, so that the client gets to read the answer.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -65,7 +68,6 @@ pub(super) fn connection_options(headers: &HeaderMap) -> Vec<&str> {
 /// upstream, or would make the client talk to it directly.
 fn stays_here(name: &HeaderName) -> bool {
     is_hop_by_hop(name)
-        || *name == CONTENT_LENGTH
         || matches!(
             name.as_str(),
             "alt-svc"
@@ -73,7 +75,6 @@ fn stays_here(name: &HeaderName) -> bool {
                 | "strict-transport-security"
                 | "via"
                 | "server"
-                | "x-request-id"
                 | "location"
                 | "content-location"
                 | "refresh"
@@ -83,78 +84,79 @@ fn stays_here(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-weir-")
 }
 
-/// The head of a relayed answer.
-fn relayed(
-    status: u16,
-    from: &HeaderMap,
-    head: &Head,
-    settlement: &Settlement,
-) -> pingora_core::Result<ResponseHeader> {
-    let mut header = ResponseHeader::build(status, Some(from.len() + 6))?;
-    let nominated = connection_options(from);
-    for (name, value) in from {
-        if !stays_here(name) && !nominated.iter().any(|o| name.as_str().eq_ignore_ascii_case(o)) {
-            header.append_header(name.clone(), value.clone())?;
-        }
+/// The headers of a relayed answer: the upstream's own map, of which nearly all stays, without what
+/// is not for the client and with what weir has to say.
+fn relayed(mut headers: HeaderMap, head: &Head, settlement: &Settlement) -> HeaderMap {
+    let stay: SmallVec<[HeaderName; 4]> = {
+        let nominated = connection_options(&headers);
+        let is_nominated = |name: &HeaderName| {
+            nominated.iter().any(|option| name.as_str().eq_ignore_ascii_case(option))
+        };
+        headers.keys().filter(|name| stays_here(name) || is_nominated(name)).cloned().collect()
+    };
+    for name in stay {
+        headers.remove(name);
     }
-    if let Some(theirs) = from.get(REQUEST_ID) {
-        header.insert_header(UPSTREAM_REQUEST_ID, theirs.clone())?;
+    if let Some(theirs) = headers.insert(REQUEST_ID, head.request_id.header()) {
+        headers.insert(UPSTREAM_REQUEST_ID, theirs);
     }
-    ours(&mut header, &head.request_id, Some(settlement))?;
-    Ok(header)
+    ours(&mut headers, settlement);
+    headers
 }
 
-fn ours(
-    header: &mut ResponseHeader,
-    request_id: &str,
-    settlement: Option<&Settlement>,
-) -> pingora_core::Result<()> {
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        header.insert_header(REQUEST_ID, id)?;
-    }
-    let Some(settlement) = settlement else { return Ok(()) };
+/// What weir says of how an answer came about.
+fn ours(headers: &mut HeaderMap, settlement: &Settlement) {
     if let Some(provider) = settlement.provider().and_then(|name| HeaderValue::from_str(name).ok())
     {
-        header.insert_header(PROVIDER, provider)?;
+        headers.insert(PROVIDER, provider);
     }
     if let Some(model) = settlement.model().and_then(|name| HeaderValue::from_str(name).ok()) {
-        header.insert_header(MODEL, model)?;
+        headers.insert(MODEL, model);
     }
-    if settlement.attempts() > 0 {
-        header.insert_header(ATTEMPTS, HeaderValue::from(settlement.attempts()))?;
-        header.insert_header(CACHE, HeaderValue::from_static("bypass"))?;
+    let attempts = settlement.attempts();
+    if attempts > 0 {
+        headers.insert(ATTEMPTS, number(attempts as u64));
+        headers.insert(CACHE, HeaderValue::from_static("bypass"));
     }
-    Ok(())
+}
+
+/// A number as a header's value.
+pub(super) fn number(number: u64) -> HeaderValue {
+    if number == 1 {
+        // Attempts, nearly always.
+        return HeaderValue::from_static("1");
+    }
+    // One allocation fewer than `HeaderValue::from`.
+    HeaderValue::from_str(itoa::Buffer::new().format(number))
+        .unwrap_or_else(|_| HeaderValue::from(number))
 }
 
 /// Writes the head of a stream. False when the client is gone.
 pub(super) async fn stream_head(
     session: &mut Session,
     head: &Head,
-    upstream: &upstream::Session,
+    upstream: &mut upstream::Session,
     framing: Framing,
     settlement: &mut Settlement,
 ) -> bool {
-    let Some(response) = upstream.response() else { return false };
-    let status = response.status.as_u16();
-    let Ok(mut header) = relayed(status, &response.headers, head, settlement) else { return false };
+    let Some(response) = upstream.take_response() else { return false };
+    let mut headers = relayed(response.headers, head, settlement);
     // What is forwarded untouched keeps its length, so that the client notices when it is cut.
-    let length = response.headers.get(CONTENT_LENGTH).filter(|_| framing == Framing::Opaque);
+    let length = headers.remove(CONTENT_LENGTH).filter(|_| framing == Framing::Opaque);
     if let Some(length) = length {
-        let _ = header.insert_header(CONTENT_LENGTH, length.clone());
+        headers.insert(CONTENT_LENGTH, length);
+    } else {
+        if !headers.contains_key(CACHE_CONTROL) {
+            // A cache in between must not keep a stream back (WHATWG HTML, server-sent events).
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        if !session.as_downstream().is_http2()
+            && session.as_downstream().req_header().version == http::Version::HTTP_11
+        {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
     }
-    if length.is_none() && !header.headers.contains_key(CACHE_CONTROL) {
-        // A cache in between must not keep a stream back (WHATWG HTML, server-sent events).
-        let _ = header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    }
-    if length.is_none()
-        && !session.as_downstream().is_http2()
-        && session.as_downstream().req_header().version == http::Version::HTTP_11
-    {
-        let _ = header.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    settlement.status(status);
-    write_head(session, header, settlement).await
+    write_head(session, response.status, headers, settlement).await
 }
 
 /// Writes a whole relayed answer. False when the client is gone.
@@ -165,10 +167,9 @@ pub(super) async fn whole(
     body: Bytes,
     settlement: &mut Settlement,
 ) -> bool {
-    let Some(response) = upstream.response() else { return false };
-    let status = response.status.as_u16();
-    let Ok(header) = relayed(status, &response.headers, head, settlement) else { return false };
-    with_body(session, header, status, body, settlement).await
+    let Some(response) = upstream.take_response() else { return false };
+    let headers = relayed(response.headers, head, settlement);
+    with_body(session, response.status, headers, body, settlement).await
 }
 
 /// Forwards an upstream's own error answer.
@@ -180,12 +181,13 @@ pub(super) async fn upstream_error(
 ) -> End {
     let UpstreamAnswer { status, headers, body, error } = answer;
     settlement.error(&error);
-    let Ok(mut header) = relayed(status, &headers, head, settlement) else { return End::Aborted };
-    let _ = header.insert_header(ERROR, HeaderValue::from_static(error.kind.as_str()));
-    if !headers.contains_key(RETRY_AFTER) {
-        retry_after(&mut header, error.retry_after);
+    let says_when = headers.contains_key(RETRY_AFTER);
+    let mut headers = relayed(headers, head, settlement);
+    headers.insert(ERROR, HeaderValue::from_static(error.kind.as_str()));
+    if !says_when {
+        retry_after(&mut headers, error.retry_after);
     }
-    answered(with_body(session, header, status, body, settlement).await, settlement)
+    answered(with_body(session, status, headers, body, settlement).await, settlement)
 }
 
 /// Answers with an error in the client's dialect.
@@ -199,7 +201,7 @@ pub(super) async fn error(
     if error.kind == Kind::ClientGone {
         return settlement.gone();
     }
-    let body = dialect::error_body(head.dialect, head.endpoint, error, &head.request_id);
+    let body = dialect::error_body(head.dialect, head.endpoint, error, head.request_id.as_str());
     write_error(session, error, &head.request_id, head.dialect, body, settlement).await
 }
 
@@ -210,39 +212,33 @@ pub(super) async fn refusal(
     settlement: &mut Settlement,
 ) -> End {
     settlement.error(&refusal.error);
-    let body = dialect::error_body(
-        refusal.dialect,
-        dialect::Endpoint::Passthrough,
-        &refusal.error,
-        &refusal.request_id,
-    );
     let Refusal { error, request_id, dialect } = refusal;
+    let endpoint = dialect::Endpoint::Passthrough;
+    let body = dialect::error_body(*dialect, endpoint, error, request_id.as_str());
     write_error(session, error, request_id, *dialect, body, settlement).await
 }
 
 async fn write_error(
     session: &mut Session,
     error: &Error,
-    request_id: &str,
+    request_id: &RequestId,
     dialect: dialect::Dialect,
     body: Bytes,
     settlement: &mut Settlement,
 ) -> End {
-    let status = dialect::error_status(dialect, error);
-    let header = (|| {
-        let mut header = ResponseHeader::build(status, Some(8))?;
-        header.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
-        header.insert_header(ERROR, HeaderValue::from_static(error.kind.as_str()))?;
-        if let Some((name, value)) = dialect::error_header(dialect, error) {
-            header.insert_header(name, value)?;
-        }
-        retry_after(&mut header, error.retry_after);
-        ours(&mut header, request_id, Some(settlement))?;
-        Ok::<_, Box<pingora_core::Error>>(header)
-    })();
-    let Ok(header) = header else { return End::Aborted };
+    let mut headers = HeaderMap::with_capacity(OWN_HEADERS_MAX);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ERROR, HeaderValue::from_static(error.kind.as_str()));
+    if let Some((name, value)) = dialect::error_header(dialect, error) {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    retry_after(&mut headers, error.retry_after);
+    headers.insert(REQUEST_ID, request_id.header());
+    ours(&mut headers, settlement);
     session.as_downstream_mut().set_total_drain_timeout(Some(DRAIN));
-    answered(with_body(session, header, status, body, settlement).await, settlement)
+    let status = StatusCode::from_u16(dialect::error_status(dialect, error))
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answered(with_body(session, status, headers, body, settlement).await, settlement)
 }
 
 /// Writes an answer that weir gives by itself.
@@ -252,42 +248,46 @@ pub(super) async fn local(
     answer: Local,
     settlement: &mut Settlement,
 ) -> End {
-    let Ok(mut header) = ResponseHeader::build(200, Some(4)) else { return End::Aborted };
-    let _ = header.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let _ = ours(&mut header, &head.request_id, None);
-    answered(with_body(session, header, 200, answer.body, settlement).await, settlement)
+    let mut headers = HeaderMap::with_capacity(OWN_HEADERS_MAX);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(REQUEST_ID, head.request_id.header());
+    let written = with_body(session, StatusCode::OK, headers, answer.body, settlement).await;
+    answered(written, settlement)
 }
 
 /// Seconds, rounded up, as RFC 9110 wants them, and milliseconds, as `OpenAI`'s clients prefer.
-fn retry_after(header: &mut ResponseHeader, after: Option<Duration>) {
+fn retry_after(headers: &mut HeaderMap, after: Option<Duration>) {
     let Some(after) = after else { return };
     let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    let _ = header.insert_header(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
-    let _ = header.insert_header(RETRY_AFTER_MS, HeaderValue::from(ms));
+    headers.insert(RETRY_AFTER, number(ms.div_ceil(1000)));
+    headers.insert(RETRY_AFTER_MS, number(ms));
 }
 
 async fn with_body(
     session: &mut Session,
-    mut header: ResponseHeader,
-    status: u16,
+    status: StatusCode,
+    mut headers: HeaderMap,
     body: Bytes,
     settlement: &mut Settlement,
 ) -> bool {
-    let _ = header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    settlement.status(status);
+    headers.insert(CONTENT_LENGTH, number(body.len() as u64));
     settlement.body_out(body.len());
-    write_head(session, header, settlement).await
+    write_head(session, status, headers, settlement).await
         && session.as_downstream_mut().write_response_body(body, true).await.is_ok()
 }
 
 async fn write_head(
     session: &mut Session,
-    header: ResponseHeader,
-    settlement: &Settlement,
+    status: StatusCode,
+    headers: HeaderMap,
+    settlement: &mut Settlement,
 ) -> bool {
+    settlement.status(status.as_u16());
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    (parts.status, parts.headers) = (status, headers);
     let downstream = session.as_downstream_mut();
     downstream.set_write_timeout(Some(settlement.write_timeout()));
-    downstream.write_response_header(Box::new(header)).await.is_ok()
+    downstream.write_response_header(Box::new(parts.into())).await.is_ok()
 }
 
 /// Ends a streamed answer. False when the client is gone.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::attempt::{Failure, Ready};
 use super::gaps::Gaps;
@@ -28,11 +29,10 @@ pub(super) struct Settlement {
     plan: Arc<Plan>,
     started: Instant,
     record: Record,
-    attempts: Vec<(Arc<str>, Instant)>,
+    attempts: SmallVec<[(Arc<str>, Instant); 1]>,
     hold: Option<Hold>,
     gaps: Gaps,
     counters: Option<Counters>,
-    tokenizer_exact: bool,
     usage: Option<Usage>,
     prompt_usage: Option<Usage>,
     stream_error: Option<StreamError>,
@@ -48,7 +48,8 @@ pub(super) struct AttemptId(usize);
 /// How an attempt ended.
 #[derive(Clone, Copy)]
 pub(super) enum AttemptEnd {
-    Ok,
+    /// With an answer, at this moment.
+    Ok(Instant),
     Failed(Kind, Option<u16>),
     Cancelled,
 }
@@ -56,7 +57,7 @@ pub(super) enum AttemptEnd {
 impl AttemptEnd {
     pub(super) fn of(result: &Result<Box<Ready>, Box<Failure>>) -> Self {
         match result {
-            Ok(_) => AttemptEnd::Ok,
+            Ok(ready) => AttemptEnd::Ok(ready.first_token),
             Err(failure) => AttemptEnd::Failed(failure.error.kind, failure.status),
         }
     }
@@ -69,11 +70,10 @@ impl Settlement {
             plan: Arc::clone(plan),
             started: Instant::now(),
             record: Record { time_unix_ms: clock::unix_ms(), ..Record::default() },
-            attempts: Vec::new(),
+            attempts: SmallVec::new(),
             hold: None,
             gaps: Gaps::default(),
             counters: None,
-            tokenizer_exact: false,
             usage: None,
             prompt_usage: None,
             stream_error: None,
@@ -100,13 +100,13 @@ impl Settlement {
     }
 
     pub(super) fn refused(&mut self, session: &Session, refusal: &Refusal) {
-        self.record.request_id = refusal.request_id.to_string();
+        self.record.request_id = refusal.request_id.as_str().into();
         self.record.dialect = Some(refusal.dialect);
         self.record.path = Some(session.as_downstream().req_header().uri.path().to_owned());
     }
 
     pub(super) fn head(&mut self, head: &Head) {
-        self.record.request_id = head.request_id.to_string();
+        self.record.request_id = head.request_id.as_str().into();
         self.record.endpoint = Some(head.endpoint);
         self.record.dialect = Some(head.dialect);
     }
@@ -121,8 +121,8 @@ impl Settlement {
         self.body = body.clone();
     }
 
-    pub(super) fn asked(&mut self, model: Option<&str>, stream: bool, user: Option<&str>) {
-        self.record.model_asked = model.map(str::to_owned);
+    pub(super) fn asked(&mut self, model: Option<&Arc<str>>, stream: bool, user: Option<&str>) {
+        self.record.model_asked = model.cloned();
         self.record.stream = stream;
         self.record.user = user.map(str::to_owned);
     }
@@ -148,15 +148,19 @@ impl Settlement {
             hedge,
             duration: Duration::ZERO,
         });
-        self.attempts.push((Arc::clone(&pool.name), Instant::now()));
+        self.attempts.push((Arc::clone(&pool.name), lease.since()));
         AttemptId(self.attempts.len() - 1)
     }
 
     pub(super) fn attempt_ended(&mut self, AttemptId(at): AttemptId, end: AttemptEnd) {
+        let now = match end {
+            AttemptEnd::Ok(now) => now,
+            _ => Instant::now(),
+        };
         let record = &mut self.record.attempts[at];
-        record.duration = self.attempts[at].1.elapsed();
+        record.duration = now.saturating_duration_since(self.attempts[at].1);
         (record.outcome, record.status) = match end {
-            AttemptEnd::Ok => (AttemptOutcome::Ok, Some(200)),
+            AttemptEnd::Ok(_) => (AttemptOutcome::Ok, Some(200)),
             AttemptEnd::Failed(kind, status) => (AttemptOutcome::Failed(kind), status),
             AttemptEnd::Cancelled => (AttemptOutcome::Cancelled, None),
         };
@@ -177,7 +181,6 @@ impl Settlement {
         self.record.pool = Some(Arc::clone(&pool.name));
         self.record.provider = Some(Arc::clone(&lease.target().provider.name));
         self.record.model_served = model.cloned();
-        self.tokenizer_exact = model.is_some_and(|model| meter::tokenizer_for(model).exact);
         self.record.ttft = Some(first_token.saturating_duration_since(self.started));
     }
 
@@ -248,16 +251,15 @@ impl Settlement {
         End::Aborted
     }
 
-    /// What a whole answer said.
-    pub(super) fn body_facts(
+    /// What a whole answer used.
+    pub(super) fn body_usage(
         &mut self,
         head: &Head,
         dialect: Dialect,
         body: &[u8],
         mut counters: Counters,
     ) {
-        let facts = dialect::observe_body(head.read_as, dialect, body, &mut counters);
-        self.usage = facts.usage;
+        self.usage = dialect::body_usage(head.read_as, dialect, body, &mut counters);
         self.counters = Some(counters);
     }
 
@@ -284,7 +286,9 @@ impl Settlement {
             return;
         }
         let counted = counters.finish().await;
-        let mut exact = counted.exact && self.tokenizer_exact;
+        let model = self.record.model_served.as_deref();
+        let tokenizer_exact = model.is_some_and(|model| meter::tokenizer_for(model).exact);
+        let mut exact = counted.exact && tokenizer_exact;
         let mut usage = self.prompt_usage.unwrap_or_default();
         usage.output = usage.output.max(counted.tokens);
         if usage.input == 0 {
@@ -297,20 +301,16 @@ impl Settlement {
         self.record.usage_source = source.as_str();
     }
 
-    /// Settles. Called once at the end, or by the drop.
-    pub(super) fn close(mut self) {
-        self.settle();
-    }
-
-    fn settle(&mut self) {
+    /// Settles. Called at the end, or by the drop.
+    pub(super) fn close(&mut self) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        let mut record = std::mem::take(&mut self.record);
-        record.duration = self.started.elapsed();
-        record.inter_token_p50 = self.gaps.quantile(0.5);
-        record.inter_token_p99 = self.gaps.quantile(0.99);
-        record.cost_nano_usd = self.cost(&record);
+        self.record.duration = self.started.elapsed();
+        self.record.inter_token_p50 = self.gaps.quantile(0.5);
+        self.record.inter_token_p99 = self.gaps.quantile(0.99);
+        self.record.cost_nano_usd = self.cost();
+        let record = &self.record;
         if let Some(hold) = self.hold.take() {
             hold.settle(Actual {
                 tokens: record.usage.input.saturating_add(record.usage.output),
@@ -323,7 +323,8 @@ impl Settlement {
         self.ledger.settle(record);
     }
 
-    fn cost(&self, record: &Record) -> Option<u64> {
+    fn cost(&self) -> Option<u64> {
+        let record = &self.record;
         if record.usage_source.is_empty() {
             return None;
         }
@@ -338,7 +339,7 @@ impl Drop for Settlement {
     fn drop(&mut self) {
         if !self.closed {
             self.record.client_gone |= self.record.status == 0;
-            self.settle();
+            self.close();
         }
     }
 }

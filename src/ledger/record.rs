@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::json::Line;
 use crate::clock::Duration;
 use crate::dialect::{Dialect, Endpoint, Usage};
@@ -41,7 +43,7 @@ pub struct Record {
     /// The path without its query, where it is no endpoint.
     pub path: Option<String>,
     /// The model that the client named.
-    pub model_asked: Option<String>,
+    pub model_asked: Option<Arc<str>>,
     /// The model that the upstream was asked for.
     pub model_served: Option<Arc<str>>,
     /// The provider that answered, or was tried last.
@@ -53,7 +55,7 @@ pub struct Record {
     /// What the log needs to know about the error and the client must not.
     pub cause: Option<String>,
     /// Every attempt, in the order in which they were started.
-    pub attempts: Vec<AttemptRecord>,
+    pub attempts: SmallVec<[AttemptRecord; 1]>,
     /// The answer was a stream.
     pub stream: bool,
     /// A second attempt was started because the first was slow.
@@ -193,7 +195,7 @@ impl Record {
 
     fn write_identity(&self, line: &mut Line<'_>) {
         if let Some(client) = self.client {
-            line.plain("client", client);
+            line.address("client", client);
         }
         line.text_if("caller", self.caller.as_deref());
         line.text_if("tenant", self.tenant.as_deref());

@@ -1,29 +1,32 @@
-//! The queue between workers and the access log, and the thread that empties it.
+//! The lines that wait for the access log, and the thread that writes them.
+//!
+//! A line is written where its request was settled, into a buffer of that thread's own, while what it
+//! says is at hand: no record is moved to another core to be read and freed there. The writer
+//! takes each buffer away whole.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 
 use super::record::{AttemptRecord, Record};
 use super::sink::Sink;
 use crate::clock::{Duration, Instant};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Sharded};
 
-/// Records that may wait: at 50,000 requests a second, a third of a second of a writer that does not
-/// get to run. They wait in boxes, so that memory is used by what waits and not by what might.
-const QUEUE_MAX: usize = 16_384;
+/// Bytes of lines of one thread that may wait: at 50,000 requests a second about a tenth of a second
+/// of a writer that does not get to run.
+const WAITING_BYTES_MAX: usize = 4 << 20;
 
-/// With this many waiting the writer is woken; below, it looks by itself.
-const WAKE_AT: usize = 2048;
+/// With this many bytes waiting the writer is woken; below, it looks by itself.
+const WAKE_BYTES: usize = WAITING_BYTES_MAX / 4;
 
-/// Bytes of lines that are collected before they are written.
-const BATCH_BYTES: usize = 64 * 1024;
+/// A buffer that has grown beyond this is let go once it is written.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// The writer looks again this soon after it found records, and ever later while it finds none.
+/// The writer looks again this soon after it found lines, and ever later while it finds none.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
@@ -33,7 +36,7 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 /// Where finished requests are entered.
 pub struct Ledger {
     metrics: Arc<Metrics>,
-    queue: ArrayQueue<Box<Record>>,
+    waiting: Sharded<Mutex<Lines>>,
     /// Nobody wants lines.
     off: AtomicBool,
     /// The writer sleeps.
@@ -41,6 +44,13 @@ pub struct Ledger {
     stopping: AtomicBool,
     next_sink: Mutex<Option<Sink>>,
     writer: Mutex<Option<thread::Thread>>,
+}
+
+/// Whole lines, and how many.
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    count: u64,
 }
 
 /// The background thread. Dropping it stops it, after a short last chance to write what waits.
@@ -57,7 +67,7 @@ impl Ledger {
         let sink = Sink::open(destination)?;
         let ledger = Arc::new(Self {
             metrics,
-            queue: ArrayQueue::new(QUEUE_MAX),
+            waiting: Sharded::new(Mutex::default),
             off: AtomicBool::new(matches!(sink, Sink::Off)),
             asleep: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -73,16 +83,24 @@ impl Ledger {
         Ok((ledger, writer))
     }
 
-    /// Enters a request that is over: counts it and has its line written. Called once a request.
-    pub fn settle(&self, record: Record) {
+    /// Enters a request that is over: counts it and writes its line. Called once a request.
+    pub fn settle(&self, record: &Record) {
         self.metrics.settled(&record.settled());
         if self.off.load(Ordering::Relaxed) {
             return;
         }
-        if self.queue.push(Box::new(record)).is_err() {
-            self.metrics.log_dropped("access", 1);
-        }
-        if self.queue.len() >= WAKE_AT && self.asleep.swap(false, Ordering::AcqRel) {
+        let bytes = {
+            // Held by others for no longer than it takes to exchange it.
+            let mut waiting = self.waiting.own().lock();
+            if waiting.text.len() < WAITING_BYTES_MAX {
+                record.write(&mut waiting.text);
+                waiting.count += 1;
+            } else {
+                self.metrics.log_dropped("access", 1);
+            }
+            waiting.text.len()
+        };
+        if bytes >= WAKE_BYTES && self.asleep.swap(false, Ordering::AcqRel) {
             self.wake();
         }
     }
@@ -148,9 +166,8 @@ impl Drop for Writer {
 struct Emptier {
     ledger: Arc<Ledger>,
     sink: Sink,
-    lines: Vec<u8>,
-    /// Lines in `lines`.
-    count: u64,
+    /// Those being written.
+    lines: Lines,
     /// A failed write may have left half a line.
     torn: bool,
     lost: u64,
@@ -159,26 +176,25 @@ struct Emptier {
 
 impl Emptier {
     fn new(ledger: Arc<Ledger>, sink: Sink) -> Self {
-        let lines = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4);
-        Self { ledger, sink, lines, count: 0, torn: false, lost: 0, warned: None }
+        Self { ledger, sink, lines: Lines::default(), torn: false, lost: 0, warned: None }
     }
 
     fn run(mut self) {
         let mut pause = PAUSE_MIN;
         loop {
-            // Read before the queue is, so that what was entered before the stop is written.
+            // Read before the buffers are, so that what was entered before the stop is written.
             let stopping = self.ledger.stopping.load(Ordering::Acquire);
             let next_sink = self.ledger.next_sink.lock().take();
             if let Some(sink) = next_sink {
                 self.sink = sink;
                 self.torn = false;
             }
-            let emptied = self.empty();
+            let found = self.empty();
             self.warn_of_losses();
-            if stopping && emptied == 0 {
+            if stopping && !found {
                 return;
             }
-            pause = if emptied > 0 { PAUSE_MIN } else { PAUSE_MAX.min(pause * 2) };
+            pause = if found { PAUSE_MIN } else { PAUSE_MAX.min(pause * 2) };
             if !stopping {
                 self.ledger.asleep.store(true, Ordering::Release);
                 thread::park_timeout(pause);
@@ -187,39 +203,37 @@ impl Emptier {
         }
     }
 
-    /// Writes what waits, at most one queue's worth; says how many records that were.
-    fn empty(&mut self) -> usize {
-        for n in 0..QUEUE_MAX {
-            let Some(record) = self.ledger.queue.pop() else {
-                self.write();
-                return n;
-            };
-            record.write(&mut self.lines);
-            self.count += 1;
-            if self.lines.len() >= BATCH_BYTES {
+    /// Writes what waits. False when there was nothing.
+    fn empty(&mut self) -> bool {
+        let ledger = Arc::clone(&self.ledger);
+        let mut found = false;
+        for waiting in ledger.waiting.iter() {
+            std::mem::swap(&mut *waiting.lock(), &mut self.lines);
+            if !self.lines.text.is_empty() {
+                found = true;
                 self.write();
             }
         }
-        self.write();
-        QUEUE_MAX
+        found
     }
 
     fn write(&mut self) {
-        if self.lines.is_empty() {
-            return;
-        }
+        let Lines { text, count } = &mut self.lines;
         let mended = if self.torn { self.sink.write(b"\n") } else { Ok(()) };
-        match mended.and_then(|()| self.sink.write(&self.lines)) {
+        match mended.and_then(|()| self.sink.write(text)) {
             Ok(()) => self.torn = false,
             Err(error) => {
                 self.torn = true;
-                self.lost += self.count;
-                self.ledger.metrics.log_dropped("access", self.count);
+                self.lost += *count;
+                self.ledger.metrics.log_dropped("access", *count);
                 log::debug!("the access log cannot be written: {error}");
             }
         }
-        self.lines.clear();
-        self.count = 0;
+        *count = 0;
+        text.clear();
+        if text.capacity() > KEPT_BYTES_MAX {
+            *text = Vec::new();
+        }
     }
 
     fn warn_of_losses(&mut self) {

@@ -123,6 +123,21 @@ pub fn tokenizer_for(model: &str) -> Tokenizer {
         })
 }
 
+/// What may stand before the first point of a Bedrock id, and what before the next.
+const REGIONS: &[&str] = &["us", "eu", "apac", "global", "us-gov", "jp", "au"];
+const PUBLISHERS: &[&str] = &[
+    "anthropic",
+    "meta",
+    "mistral",
+    "cohere",
+    "amazon",
+    "deepseek",
+    "openai",
+    "qwen",
+    "ai21",
+    "google",
+];
+
 /// A model name without what providers put around it.
 pub(super) fn plain_name(model: &str) -> &str {
     // A fine-tuned model: `ft:gpt-4o-mini:organisation::id`.
@@ -133,22 +148,11 @@ pub(super) fn plain_name(model: &str) -> &str {
     // A path, an ARN: `accounts/fireworks/models/…`, `arn:aws:bedrock:…:inference-profile/…`.
     name = name.rsplit('/').next().unwrap_or(name);
     // A Bedrock id: region, publisher.
-    for region in ["us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au."] {
-        name = name.strip_prefix(region).unwrap_or(name);
-    }
-    for publisher in [
-        "anthropic.",
-        "meta.",
-        "mistral.",
-        "cohere.",
-        "amazon.",
-        "deepseek.",
-        "openai.",
-        "qwen.",
-        "ai21.",
-        "google.",
-    ] {
-        name = name.strip_prefix(publisher).unwrap_or(name);
+    for prefixes in [REGIONS, PUBLISHERS] {
+        let Some((first, rest)) = name.split_once('.') else { break };
+        if prefixes.contains(&first) {
+            name = rest;
+        }
     }
     // A revision or a tag: `…-v1:0`, `…:free`, `…@20241022`.
     let name = name.split([':', '@']).next().unwrap_or(name);

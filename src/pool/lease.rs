@@ -58,12 +58,13 @@ impl Lease {
         self.admission.probe
     }
 
-    /// Notes the time to the first token.
-    pub fn first_token(&self, ttft: Duration) {
-        self.first_token_at(ttft, clock::now());
+    /// When it was taken.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
-    pub(super) fn first_token_at(&self, ttft: Duration, now: Instant) {
+    /// Notes the time to the first token, which came now.
+    pub fn first_token(&self, ttft: Duration, now: Instant) {
         self.target().state.ttft.record(ttft, now);
         if let Some(hedge) = &self.core.hedge {
             self.core.shared.ttft.record(ttft, hedge.quantile);

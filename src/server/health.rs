@@ -66,8 +66,11 @@ impl UpstreamProber {
             request.set(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let failed = |error: crate::error::Error| error.to_string();
-        let mut session =
-            self.upstreams.connect(&provider.address, timeout).await.map_err(failed)?;
+        let mut session = self
+            .upstreams
+            .connect(&provider.address, timeout, Instant::now())
+            .await
+            .map_err(failed)?;
         session.send(&request, &[body]).await.map_err(failed)?;
         let status = session.head().await.map_err(failed)?.status;
         let mut read = 0;

@@ -4,6 +4,7 @@
 //! listener, health checks, reloads. Every worker is a thread of its own ([`worker`]).
 
 mod health;
+mod http1;
 mod live;
 mod reload;
 mod signals;

@@ -9,17 +9,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora_core::apps::{
-    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
-};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
-use pingora_core::protocols::{GetSocketDigest, SocketDigest, UniqueID};
+use pingora_core::protocols::{ALPN, GetSocketDigest, SocketDigest, Ssl, UniqueID};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 
+use super::http1::Http1;
 use crate::clock::Instant;
 use crate::exchange::Gateway;
 use crate::telemetry::Metrics;
@@ -65,12 +63,10 @@ pub(super) struct Worker {
     pub(super) drive: Drive,
 }
 
-type Proxy = HttpProxy<Gateway>;
-
 /// The parts that every connection of a worker needs.
 struct Serving {
-    http1: Arc<Proxy>,
-    http2: Arc<Proxy>,
+    http1: Http1<Gateway>,
+    http2: Arc<HttpProxy<Gateway>>,
     metrics: Arc<Metrics>,
     idle: Duration,
     shutdown: watch::Receiver<bool>,
@@ -111,8 +107,8 @@ impl Worker {
         let sweep = tokio::spawn(async move { upstreams.sweep().await });
         let serving = Arc::new(Serving {
             idle: gateway.plan.load().bounds.idle.0,
-            http1: Arc::new(proxy(gateway.clone(), false)),
-            http2: Arc::new(proxy(gateway, true)),
+            http1: Http1::new(gateway.clone()),
+            http2: Arc::new(http2(gateway)),
             metrics,
             shutdown,
             open: AtomicUsize::new(0),
@@ -140,7 +136,7 @@ impl Worker {
         let mut idle_told = false;
         while serving.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
             if !idle_told && Instant::now() >= idle_until {
-                serving.http1.http_cleanup().await;
+                serving.http1.end_idle();
                 serving.http2.http_cleanup().await;
                 idle_told = true;
             }
@@ -157,12 +153,12 @@ impl Worker {
     }
 }
 
-fn proxy(gateway: Gateway, h2c: bool) -> Proxy {
+fn http2(gateway: Gateway) -> HttpProxy<Gateway> {
     let head_bytes_max = u32::try_from(gateway.plan.load().bounds.head.0).unwrap_or(u32::MAX);
     let conf = Arc::new(ServerConf { threads: 1, ..ServerConf::default() });
     let mut proxy = HttpProxy::new(gateway, conf);
     let mut options = HttpServerOptions::default();
-    options.h2c = h2c;
+    options.h2c = true;
     proxy.server_options = Some(options);
     let mut h2 = H2Options::new();
     h2.max_concurrent_streams(H2_STREAMS_MAX);
@@ -243,9 +239,10 @@ async fn connection(mut stream: Stream, tls: Option<Arc<Acceptor>>, serving: Arc
 /// A connection under TLS, which negotiates the version.
 async fn secured(stream: Stream, acceptor: Arc<Acceptor>, serving: &Serving) {
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
-        Ok(Ok(stream)) => {
-            serving.http1.process_new(Box::new(stream), &serving.shutdown).await;
+        Ok(Ok(stream)) if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) => {
+            serving.http2.process_new(Box::new(stream), &serving.shutdown).await;
         }
+        Ok(Ok(stream)) => serving.http1.serve(Box::new(stream), &serving.shutdown).await,
         Ok(Err(error)) => log::debug!("TLS handshake with a client failed: {error}"),
         Err(_) => log::debug!("TLS handshake with a client took too long"),
     }
@@ -256,14 +253,14 @@ async fn secured(stream: Stream, acceptor: Arc<Acceptor>, serving: &Serving) {
 async fn cleartext(mut stream: Box<Stream>, serving: &Serving) {
     let mut patience = std::pin::pin!(tokio::time::sleep(serving.idle));
     let mut draining = std::pin::pin!(drained(serving));
-    let mut settings: Option<HttpPersistentSettings> = None;
+    let mut kept: Option<HttpPersistentSettings> = None;
     loop {
         let until = tokio::time::Instant::now() + serving.idle;
         let http2 = loop {
             tokio::select! {
                 biased;
                 begun = has_h2_preface(&mut stream) => match begun {
-                    Some(http2) => break http2 && settings.is_none(),
+                    Some(http2) => break http2 && kept.is_none(),
                     None => return,
                 },
                 // Set once and moved on when it fires: requests come more often than it does.
@@ -280,16 +277,12 @@ async fn cleartext(mut stream: Box<Stream>, serving: &Serving) {
             serving.http2.process_new(stream, &serving.shutdown).await;
             return;
         }
-        let mut session = ServerSession::new_http1(stream);
-        match settings {
-            Some(settings) => settings.apply_to_session(&mut session),
-            None => session.set_keepalive(Some(serving.idle.as_secs().max(1))),
-        }
-        let next = serving.http1.process_new_http(session, &serving.shutdown).await;
-        let Some((reused, kept)) = next.map(ReusedHttpStream::consume) else { return };
+        // Boxed: an idle connection does not hold what a request needs.
+        let request = Box::pin(serving.http1.request(stream, kept, &serving.shutdown));
+        let Some((reused, settings)) = request.await else { return };
         // It is the stream that the session was made of.
         let Ok(same) = reused.into_any().downcast() else { return };
-        (stream, settings) = (same, kept);
+        (stream, kept) = (same, settings);
     }
 }
 

@@ -33,20 +33,22 @@ struct Padded<T>(T);
 
 /// One `T` per shard.
 #[derive(Debug)]
-struct Sharded<T>(Box<[Padded<T>]>);
+pub struct Sharded<T>(Box<[Padded<T>]>);
 
 impl<T> Sharded<T> {
-    fn new(make: impl Fn() -> T) -> Self {
+    /// One for each, as `make` makes it.
+    pub fn new(make: impl Fn() -> T) -> Self {
         Self((0..shards()).map(|_| Padded(make())).collect())
     }
 
     /// The shard of the calling thread.
-    fn own(&self) -> &T {
+    pub fn own(&self) -> &T {
         // The number of shards is a power of two.
         &self.0[own_shard() & (self.0.len() - 1)].0
     }
 
-    fn iter(&self) -> impl Iterator<Item = &T> {
+    /// Every shard.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|padded| &padded.0)
     }
 }

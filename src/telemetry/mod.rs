@@ -20,7 +20,7 @@ mod scrape;
 mod settled;
 mod text;
 
-pub use cell::{Buckets, Counter, Gauge, Histogram};
+pub use cell::{Buckets, Counter, Gauge, Histogram, Sharded};
 pub use event_loop::Loop;
 pub use family::Family;
 pub use live::{Breaker, Live, LivePool, LiveTarget};

@@ -3,6 +3,7 @@
 //! handed on as slices of what was pushed.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -10,6 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Headers of a response.
 const HEADERS_MAX: usize = 128;
+/// Room in a head's map for what is added on its way to a client, so that it need not grow.
+const HEADERS_ADDED: usize = 8;
 /// Length of a response's head.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
 /// Length of a line with a chunk's size and extensions.
@@ -106,9 +109,15 @@ impl Decoder {
     ///
     /// [`Malformed`]; nothing after it can be trusted.
     pub fn head(&mut self, read: &mut Bytes, for_head: bool) -> Result<Option<Head>, Malformed> {
-        let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut slots);
-        let (length, version, code) = match response.parse(read) {
+        // Left as they are: filling in all of them would take longer than parsing a usual head.
+        let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            read,
+            &mut slots,
+        );
+        let (length, version, code) = match parsed {
             Ok(httparse::Status::Complete(length)) => {
                 (length, response.version.unwrap_or(0), response.code.unwrap_or(0))
             }
@@ -132,7 +141,7 @@ impl Decoder {
             .collect::<Result<_, _>>()
             .map_err(|_| Malformed::Head)?;
         let raw = read.split_to(length);
-        let mut headers = HeaderMap::with_capacity(spans.len());
+        let mut headers = HeaderMap::with_capacity(spans.len() + HEADERS_ADDED);
         for (name, from, to) in spans {
             let value = HeaderValue::from_maybe_shared(raw.slice(from..to));
             headers.append(name, value.map_err(|_| Malformed::Head)?);

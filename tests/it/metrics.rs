@@ -53,7 +53,7 @@ fn eventful() -> (Arc<Metrics>, Live) {
         model_served: Some("gpt-4o".into()),
         status: 200,
         stream: true,
-        attempts: vec![attempt.clone(), attempt],
+        attempts: vec![attempt.clone(), attempt].into(),
         usage,
         usage_source: "provider",
         cost_nano_usd: Some(1),
@@ -62,8 +62,8 @@ fn eventful() -> (Arc<Metrics>, Live) {
         ..Record::default()
     };
     let broken = Record { error: Some(Kind::UpstreamCut), stream_broken: true, ..answered.clone() };
-    ledger.settle(answered);
-    ledger.settle(broken);
+    ledger.settle(&answered);
+    ledger.settle(&broken);
     metrics.hedge("chat", HedgeResult::Won);
     metrics.upstream_connection("openai", true);
     metrics.reload(true);

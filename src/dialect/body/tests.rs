@@ -16,6 +16,9 @@ impl TextSink for Heard {
 fn facts(endpoint: Endpoint, dialect: Dialect, body: &str) -> (BodyFacts, String) {
     let mut heard = Heard::default();
     let facts = observe_body(endpoint, dialect, body.as_bytes(), &mut heard);
+    let mut heard_again = Heard::default();
+    let usage = body_usage(endpoint, dialect, body.as_bytes(), &mut heard_again);
+    assert_eq!((usage, &heard_again.0), (facts.usage, &heard.0));
     (facts, heard.0)
 }
 

@@ -238,6 +238,54 @@ fn a_realtime_socket_adds_up_its_responses() {
     assert!(!terminal);
 }
 
+/// Observes frames one by one; `forgetful` reads each as if it were the first.
+fn seen_frames(golden: &Golden, frames: &[Bytes], forgetful: bool) -> (Seen, String) {
+    let mut observer =
+        StreamObserver::new(golden.endpoint, golden.dialect, golden.framing, golden.usage_injected);
+    let mut seen = Seen::default();
+    for frame in frames {
+        if forgetful {
+            observer.alike.forget();
+        }
+        note(&mut observer, frame, &mut seen);
+    }
+    let remembered = format!("{:?} {:?} {:?}", observer.facts, observer.decoder, observer.texts);
+    (seen, remembered)
+}
+
+/// An event with something put into one of its strings.
+fn with_more(event: &[u8], at: proptest::sample::Index, more: &str) -> Bytes {
+    let strings: Vec<usize> = memchr::memmem::find_iter(event, b":\"").map(|at| at + 2).collect();
+    if strings.is_empty() {
+        return Bytes::copy_from_slice(event);
+    }
+    let (before, behind) = event.split_at(strings[at.index(strings.len())]);
+    Bytes::from([before, more.as_bytes(), behind].concat())
+}
+
+#[test]
+fn what_is_alike_is_not_read_again() {
+    let frame = |text: &str| {
+        let choice =
+            format!(r#"{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":null}}"#);
+        format!("data: {{\"object\":\"chat.completion.chunk\",\"choices\":[{choice}]}}\n\n")
+    };
+    let mut alike = Alike::default();
+    let pattern = frame("a");
+    assert_eq!(alike.read(pattern.as_bytes()), None);
+    let start = pattern.find("\"a\"").expect("the text") + 1;
+    alike.learn(pattern.as_bytes(), start..start + 1, 7);
+    let run = [frame("é b"), frame("c")].concat();
+    let end = frame("é b").len();
+    assert_eq!(alike.read(run.as_bytes()), Some((7, "é b", end)));
+    assert_eq!(alike.read(&run.as_bytes()[end..]), Some((7, "c", run.len() - end)));
+    for other in [frame(""), frame("\\n"), frame("\""), frame("\n"), pattern.replace("null", "1")] {
+        assert_eq!(alike.read(other.as_bytes()), None, "{other}");
+    }
+    alike.forget();
+    assert_eq!(alike.read(pattern.as_bytes()), None);
+}
+
 fn any_golden() -> impl Strategy<Value = Golden> {
     let all: Vec<Golden> = Dialect::ALL.into_iter().flat_map(golden).collect();
     proptest::sample::select(all)
@@ -253,6 +301,32 @@ proptest! {
             cuts.into_iter().map(|cut| cut.index(golden.stream.len())).collect();
         cuts.sort_unstable();
         prop_assert_eq!(seen(&golden, &cuts), seen(&golden, &[]));
+    }
+
+    #[test]
+    fn what_is_alike_is_seen_as_if_it_were_read(
+        golden in any_golden().prop_filter("SSE", |golden| golden.framing == Framing::Sse),
+        picks in proptest::collection::vec((
+            any::<proptest::sample::Index>(),
+            any::<proptest::sample::Index>(),
+            proptest::collection::vec("[a-zé ]{0,4}|[a-z\"\\\\\n]{0,3}|\\\\ud83d|\\\\ude00x?", 1..5),
+        ), 1..16),
+        whole in any::<bool>(),
+    ) {
+        let events: Vec<&[u8]> =
+            sse::events(&golden.stream).filter(|event| event.complete)
+                .map(|event| &golden.stream[event.span]).collect();
+        let frames: Vec<Bytes> = picks.iter().flat_map(|(event, at, texts)| {
+            let event = events[event.index(events.len())];
+            texts.iter().map(|text| with_more(event, *at, text))
+        }).collect();
+        let read = seen_frames(&golden, &frames, true);
+        if whole {
+            let run = [Bytes::from(frames.concat())];
+            prop_assert_eq!(seen_frames(&golden, &run, false), read);
+        } else {
+            prop_assert_eq!(seen_frames(&golden, &frames, false), read);
+        }
     }
 
     #[test]

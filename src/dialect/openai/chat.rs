@@ -30,7 +30,7 @@ impl Decoder {
         let (mut is_error, mut groq) = (name == Some(b"error"), None);
         frame.members(data, |frame, key, value| match key {
             b"choices" => {
-                no_choices = value.items().next().is_none() && value.kind() == Some(Kind::Array);
+                no_choices = value.is_empty() && value.kind() == Some(Kind::Array);
                 value.items().for_each(|choice| self.choice(choice, frame));
             }
             b"usage" => used = usage(value),

@@ -70,7 +70,7 @@ fn least_latency_explores_what_it_does_not_know_and_then_prefers_the_fastest() {
     assert_eq!(order, [0, 1, 2]);
     for lease in first {
         let ttft = [300 * MS, 100 * MS, 500 * MS][lease.index()];
-        lease.first_token_at(ttft, now);
+        lease.first_token(ttft, now);
         lease.finish_at(Outcome::Success, now);
     }
     assert_eq!(shares(&pool, 200, now), [0, 200, 0]);
@@ -79,7 +79,7 @@ fn least_latency_explores_what_it_does_not_know_and_then_prefers_the_fastest() {
         now += SECOND / 4;
         let lease = lease(&pool, 1, now).expect("one");
         let ttft = [300 * MS, 2000 * MS, 500 * MS][lease.index()];
-        lease.first_token_at(ttft, now);
+        lease.first_token(ttft, now);
         lease.finish_at(Outcome::Success, now);
     }
     assert_eq!(shares(&pool, 200, now), [200, 0, 0]);
@@ -100,7 +100,7 @@ fn a_target_that_was_slow_once_is_tried_again_when_its_value_has_faded() {
             tried_after = Some(second);
             break;
         }
-        lease.first_token_at(100 * MS, now);
+        lease.first_token(100 * MS, now);
         lease.finish_at(Outcome::Success, now);
     }
     assert!(tried_after.is_some_and(|second| (30..200).contains(&second)), "{tried_after:?}");

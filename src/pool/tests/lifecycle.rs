@@ -96,7 +96,7 @@ fn the_snapshot_shows_what_an_operator_asks_for() {
     let pool = pool("{targets: [{provider: p0, model: m1, max_concurrent: 4}]}");
     let now = clock::now();
     let open = lease(&pool, 0, now).expect("one");
-    open.first_token_at(Duration::from_millis(120), now);
+    open.first_token(Duration::from_millis(120), now);
     let snapshot = serde_json::to_value(pool.snapshot(now)).expect("JSON");
     assert_eq!(snapshot["name"], "chat");
     assert_eq!(snapshot["strategy"], "weighted");

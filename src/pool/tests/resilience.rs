@@ -218,7 +218,7 @@ fn hedges_wait_for_the_quantile_and_have_a_percentage() {
     assert_eq!(pool.hedge_delay(), None, "nothing is known yet");
     for sample in 1..=100 {
         let lease = lease(&pool, sample, now).expect("one");
-        lease.first_token_at(Duration::from_millis(sample * 10), now);
+        lease.first_token(Duration::from_millis(sample * 10), now);
         pool.note_request();
     }
     let delay = pool.hedge_delay().expect("known").as_millis();
@@ -233,7 +233,7 @@ fn a_hedge_never_starts_before_its_least_delay() {
     let now = clock::now();
     for seed in 0..64 {
         let lease = lease(&pool, seed, now).expect("one");
-        lease.first_token_at(Duration::from_millis(5), now);
+        lease.first_token(Duration::from_millis(5), now);
     }
     assert_eq!(pool.hedge_delay(), Some(Duration::from_millis(700)));
 }

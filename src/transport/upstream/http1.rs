@@ -205,10 +205,9 @@ impl Idle {
     }
 
     /// The connection that was used last, if one is usable.
-    pub(super) fn take(&self, to: &Address) -> Option<Connection> {
+    pub(super) fn take(&self, to: &Address, now: Instant) -> Option<Connection> {
         let mut connections = self.connections.lock();
         let waiting = connections.get_mut(to)?;
-        let now = Instant::now();
         while let Some(mut last) = waiting.pop_back() {
             if last.usable(now) {
                 return Some(last.connection);

@@ -130,22 +130,28 @@ impl Upstreams {
         }
     }
 
-    /// An idle session, or a new one.
+    /// An idle session, or a new one. `now` is the present, which the caller knows.
     ///
     /// # Errors
     ///
     /// [`Kind::UpstreamConnect`], [`Kind::UpstreamConnectTimeout`], [`Kind::UpstreamTls`] and
     /// [`Kind::UpstreamProtocol`] (an upstream without the HTTP/2 that was configured).
-    pub async fn connect(&self, to: &Arc<Address>, timeout: Duration) -> Result<Session, Error> {
+    pub async fn connect(
+        &self,
+        to: &Arc<Address>,
+        timeout: Duration,
+        now: Instant,
+    ) -> Result<Session, Error> {
         if to.may_be_http2()
             && let Some(session) = self.shared.take(to)
         {
             return Ok(Session::new(Inner::Http2 { session, scheme: to.scheme() }, true));
         }
-        if let Some(connection) = self.idle.take(to) {
+        if let Some(connection) = self.idle.take(to, now) {
             return Ok(self.session(to, connection, true));
         }
-        match tokio::time::timeout(timeout, self.connect_any(to)).await {
+        // Seldom needed, and large (it holds a TLS handshake): kept out of every request's own state.
+        match tokio::time::timeout(timeout, Box::pin(self.connect_any(to))).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(
                 Kind::UpstreamConnectTimeout,
@@ -163,9 +169,10 @@ impl Upstreams {
         &self,
         to: &Arc<Address>,
         timeout: Duration,
+        now: Instant,
     ) -> Result<Session, Error> {
         let to = Arc::new(Address { version: Version::Http1, ..Address::clone(to) });
-        self.connect(&to, timeout).await
+        self.connect(&to, timeout, now).await
     }
 
     /// Closes, now and then, idle connections that waited for too long or that their upstream has
@@ -327,6 +334,11 @@ impl Session {
     /// The response head, once it was read.
     pub fn response(&self) -> Option<&Head> {
         self.head.as_ref()
+    }
+
+    /// The response head, for whoever makes another one out of it.
+    pub fn take_response(&mut self) -> Option<Head> {
+        self.head.take()
     }
 
     /// The next piece of the body; `None` at its end. Cancel safe.

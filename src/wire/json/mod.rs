@@ -16,7 +16,7 @@ mod word;
 
 pub use error::JsonError;
 pub use object::{MEMBERS_MAX, Object, object};
-pub use scan::{DEPTH_MAX, Limits, validate};
+pub use scan::{DEPTH_MAX, Limits, plain_bytes, validate};
 pub use splice::{Edit, Segments, splice};
 pub use text::{escape, quote, unescape};
 pub use value::{Items, Kind, Member, Members, Value, find, lazy};

@@ -18,28 +18,30 @@ const MEMBERS_INLINE: usize = 16;
 
 /// Validates a whole document and indexes the members of its outermost object.
 pub fn object(document: &[u8], limits: Limits) -> Result<Object<'_>, JsonError> {
-    let mut index = Index::default();
+    let mut index = Index { document, members: SmallVec::new() };
     let span = scan::scan(document, limits, &mut index)?;
     if document[span.start] != b'{' {
         return Err(JsonError::at(document, span.start, "expected an object"));
     }
-    Ok(Object { document, span, index })
+    Ok(Object { document, span, members: index.members })
 }
 
-#[derive(Clone, Debug, Default)]
-struct Index {
-    members: SmallVec<[(Range<usize>, Range<usize>); MEMBERS_INLINE]>,
+/// The members that are found while the document is scanned.
+struct Index<'a> {
+    document: &'a [u8],
+    members: SmallVec<[Member<'a>; MEMBERS_INLINE]>,
 }
 
-impl Outermost for Index {
+impl Outermost for Index<'_> {
     fn key(&mut self, start: usize, end: usize) -> bool {
-        self.members.push((start..end, 0..0));
+        let key = &self.document[start + 1..end - 1];
+        self.members.push(Member { key, key_start: start, value: Value::new(&[], end) });
         self.members.len() <= MEMBERS_MAX
     }
 
     fn value(&mut self, start: usize, end: usize) {
-        if let Some((_, value)) = self.members.last_mut() {
-            *value = start..end;
+        if let Some(member) = self.members.last_mut() {
+            member.value = Value::new(&self.document[start..end], start);
         }
     }
 }
@@ -49,7 +51,7 @@ impl Outermost for Index {
 pub struct Object<'a> {
     document: &'a [u8],
     span: Range<usize>,
-    index: Index,
+    members: SmallVec<[Member<'a>; MEMBERS_INLINE]>,
 }
 
 impl<'a> Object<'a> {
@@ -61,11 +63,7 @@ impl<'a> Object<'a> {
 
     /// The members, in order, duplicates included.
     pub fn members(&self) -> impl DoubleEndedIterator<Item = Member<'a>> + '_ {
-        self.index.members.iter().map(|(key, value)| Member {
-            key: &self.document[key.start + 1..key.end - 1],
-            key_start: key.start,
-            value: Value::new(&self.document[value.clone()], value.start),
-        })
+        self.members.iter().copied()
     }
 
     /// Whether the key occurs more than once, in whatever spelling.
@@ -86,7 +84,7 @@ impl<'a> Object<'a> {
     /// The edit that adds a member, of which `raw` is the value, behind the others.
     pub fn insert(&self, key: &str, raw: &str) -> Edit {
         let mut with = Vec::with_capacity(key.len() + raw.len() + 4);
-        if !self.index.members.is_empty() {
+        if !self.members.is_empty() {
             with.push(b',');
         }
         super::quote(key, &mut with);

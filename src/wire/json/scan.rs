@@ -320,7 +320,7 @@ impl Scanner<'_> {
 }
 
 /// How many bytes of a string come before the first quote, backslash or control character.
-fn plain_bytes(bytes: &[u8]) -> usize {
+pub fn plain_bytes(bytes: &[u8]) -> usize {
     // Short strings, such as keys, end in the first few words.
     let mut at = 0;
     while let Some(word) = bytes[at..].first_chunk::<WORD_BYTES>()

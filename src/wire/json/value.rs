@@ -152,6 +152,17 @@ impl<'a> Value<'a> {
         Members { cursor: self.cursor_over(Kind::Object) }
     }
 
+    /// Whether it is an object or array with nothing in it. Looks no further than its first value.
+    pub fn is_empty(&self) -> bool {
+        match self.raw.split_first() {
+            Some((b'{' | b'[', inside)) => {
+                let first = inside.iter().find(|&&byte| !is_space(byte));
+                matches!(first, Some(b'}' | b']'))
+            }
+            _ => false,
+        }
+    }
+
     /// Its elements, in order. None if it is not an array.
     pub fn items(&self) -> Items<'a> {
         Items { cursor: self.cursor_over(Kind::Array) }
@@ -198,7 +209,9 @@ impl Member<'_> {
 }
 
 fn key_is(contents: &[u8], key: &str) -> bool {
-    contents == key.as_bytes() || contents.contains(&b'\\') && text::decode(contents) == key
+    // An escape is longer than what it stands for.
+    contents == key.as_bytes()
+        || contents.len() > key.len() && contents.contains(&b'\\') && text::decode(contents) == key
 }
 
 /// Walks over the values of a container.
@@ -243,7 +256,7 @@ impl<'a> Cursor<'a> {
         if self.skip(b',')? != b'"' {
             return None;
         }
-        let key = self.value()?;
+        let key = self.take(string_end)?;
         if self.space()? != b':' {
             return None;
         }
@@ -271,10 +284,16 @@ impl<'a> Cursor<'a> {
     }
 
     fn value(&mut self) -> Option<Value<'a>> {
+        self.take(value_end)
+    }
+
+    /// The value here, whose end is known to `end`.
+    #[inline]
+    fn take(&mut self, end: impl FnOnce(&[u8], usize) -> Option<usize>) -> Option<Value<'a>> {
         let from = self.at;
         // What does not end ends the iteration, too.
         self.at = self.raw.len();
-        let end = value_end(self.raw, from)?;
+        let end = end(self.raw, from)?;
         self.at = end;
         Some(Value { raw: &self.raw[from..end], start: self.start + from })
     }
@@ -311,16 +330,46 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
+/// A byte that ends a number or a word.
+const ENDS: u8 = 1;
+/// A byte that counts while the end of a container is looked for: a bracket or a quote.
+const NESTS: u8 = 2;
+
+/// What a byte outside of a string means for where a value ends. One look at a table is a third of
+/// the comparisons that say the same.
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let (ends, nests) = (b" \t\n\r,:]}\"", b"\"{[}]");
+    let mut at = 0;
+    while at < ends.len() {
+        classes[ends[at] as usize] |= ENDS;
+        at += 1;
+    }
+    at = 0;
+    while at < nests.len() {
+        classes[nests[at] as usize] |= NESTS;
+        at += 1;
+    }
+    classes
+}
+
+/// How many bytes come before the first of a class. `None` if none comes.
+#[inline]
+fn before(bytes: &[u8], class: u8) -> Option<usize> {
+    bytes.iter().position(|&byte| CLASSES[usize::from(byte)] & class != 0)
+}
+
 /// Where the value that starts at `from` ends. `None` if nothing starts there or it does not end.
+#[inline]
 pub(in crate::wire) fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
     match bytes.get(from)? {
         b'"' => string_end(bytes, from),
         b'{' | b'[' => container_end(bytes, from),
         _ => {
             let rest = &bytes[from..];
-            let ends =
-                |byte: u8| is_space(byte) || matches!(byte, b',' | b':' | b']' | b'}' | b'"');
-            let length = rest.iter().position(|&b| ends(b)).unwrap_or(rest.len());
+            let length = before(rest, ENDS).unwrap_or(rest.len());
             (length > 0).then_some(from + length)
         }
     }
@@ -354,19 +403,19 @@ fn container_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut at = from;
     loop {
-        match bytes.get(at)? {
+        at += before(bytes.get(at..)?, NESTS)?;
+        match bytes[at] {
             b'"' => {
                 at = string_end(bytes, at)?;
                 continue;
             }
             b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
+            _ => {
                 depth -= 1;
                 if depth == 0 {
                     return Some(at + 1);
                 }
             }
-            _ => {}
         }
         at += 1;
     }

@@ -140,3 +140,13 @@ proptest! {
         let _ = find(&bytes, &["a", "0", "b"]);
     }
 }
+
+#[test]
+fn nothing_in_it() {
+    for raw in ["[]", "{}", "[ \n]", "{\t}"] {
+        assert!(lazy(raw.as_bytes()).is_empty(), "{raw}");
+    }
+    for raw in ["[0]", "[ {}]", r#"{"a":1}"#, "[", "", "null", r#""""#, "0"] {
+        assert!(!lazy(raw.as_bytes()).is_empty(), "{raw}");
+    }
+}

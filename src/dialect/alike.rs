@@ -1,0 +1,67 @@
+//! Frames that are alike but for their text.
+//!
+//! Nearly every frame of a stream repeats the one before it, byte for byte, up to the text that it
+//! carries and again behind it. What such a frame says is known without reading its JSON: with the
+//! same bytes before and behind, and nothing in between that could end a string, the text is all
+//! that is new. Comparing costs a twentieth of reading.
+//!
+//! A frame serves as a pattern if a text was all that it said: nothing that an observer remembers
+//! depends on it, so one more of its kind changes nothing either. Whatever says more makes the
+//! pattern void.
+
+use std::ops::Range;
+
+use crate::wire::json;
+
+/// Patterns in a row that fitted no frame, after which no more are made: some providers pad each
+/// frame with something random.
+const MISSES_MAX: u8 = 8;
+
+/// The pattern.
+#[derive(Debug, Default)]
+pub(super) struct Alike {
+    /// From the frame's first byte to the text. Empty while there is no pattern.
+    before: Vec<u8>,
+    /// From the quote behind the text to the frame's last byte.
+    behind: Vec<u8>,
+    channel: u32,
+    misses: u8,
+}
+
+impl Alike {
+    /// The channel and the text of the first of some frames, and where it ends, if it is alike.
+    pub fn read<'f>(&mut self, frames: &'f [u8]) -> Option<(u32, &'f str, usize)> {
+        if self.before.is_empty() {
+            return None;
+        }
+        let rest = frames.strip_prefix(&self.before[..])?;
+        let (text, behind) = rest.split_at(json::plain_bytes(rest));
+        if text.is_empty() || !behind.starts_with(&self.behind) {
+            return None;
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        self.misses = 0;
+        Some((self.channel, text, self.before.len() + text.len() + self.behind.len()))
+    }
+
+    /// Takes a frame as the pattern, in which all that is said is the text at `text`; but not one
+    /// whose text has escapes, which says no more than the frames before it.
+    pub fn learn(&mut self, frame: &[u8], text: Range<usize>, channel: u32) {
+        if json::plain_bytes(&frame[text.start..]) != text.len() {
+            return;
+        }
+        self.forget();
+        if self.misses < MISSES_MAX {
+            self.misses += 1;
+            self.before.extend_from_slice(&frame[..text.start]);
+            self.behind.extend_from_slice(&frame[text.end..]);
+            self.channel = channel;
+        }
+    }
+
+    /// From here on nothing is alike.
+    pub fn forget(&mut self) {
+        self.before.clear();
+        self.behind.clear();
+    }
+}
