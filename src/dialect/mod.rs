@@ -15,6 +15,7 @@ mod credential;
 mod endpoint;
 mod failure;
 mod gemini;
+mod ir;
 mod models;
 mod multipart;
 mod observe;
@@ -26,6 +27,7 @@ mod retry_after;
 mod rewrite;
 mod stream_error;
 mod text;
+mod translate;
 mod usage;
 
 pub use body::{BodyFacts, observe_body};
@@ -37,6 +39,7 @@ pub use endpoint::{Dialect, Endpoint};
 pub use failure::{
     ERROR_CONTENT_TYPE, error_body, error_header, error_status, framing, heartbeat, stream_end,
 };
+pub use ir::{Dropped, Format, LossPolicy};
 pub use models::models_list;
 pub use observe::{Forward, Observed, StreamObserver};
 pub use peek::{Peeked, UsageOption, peek};
@@ -46,4 +49,5 @@ pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub use rewrite::{Rewritten, rewrite, upstream_path};
 pub use stream_error::StreamError;
 pub use text::{NoText, TextSink};
+pub use translate::{Client, Pair, StreamTranslator, TranslatedRequest};
 pub use usage::Usage;

@@ -10,7 +10,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::End;
-use super::attempt::UpstreamAnswer;
+use super::attempt::{Stream, UpstreamAnswer};
 use super::head::{Head, Refusal};
 use super::local::Local;
 use super::settle::Settlement;
@@ -27,6 +27,7 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-weir-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-weir-model");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-weir-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-weir-cache");
+const DROPPED: HeaderName = HeaderName::from_static("x-weir-dropped");
 const ERROR: HeaderName = HeaderName::from_static("x-weir-error");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
@@ -124,6 +125,9 @@ fn ours(
         header.insert_header(ATTEMPTS, HeaderValue::from(settlement.attempts()))?;
         header.insert_header(CACHE, HeaderValue::from_static("bypass"))?;
     }
+    if let Some(dropped) = settlement.dropped_names() {
+        header.insert_header(DROPPED, dropped)?;
+    }
     Ok(())
 }
 
@@ -132,12 +136,16 @@ pub(super) async fn stream_head(
     session: &mut Session,
     head: &Head,
     upstream: &upstream::Session,
-    framing: Framing,
+    stream: &Stream,
     settlement: &mut Settlement,
 ) -> bool {
+    let framing = stream.client_framing();
     let Some(response) = upstream.response() else { return false };
     let status = response.status.as_u16();
     let Ok(mut header) = relayed(status, &response.headers, head, settlement) else { return false };
+    if let Some(content_type) = stream.client_type() {
+        let _ = header.insert_header(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
     // What is forwarded untouched keeps its length, so that the client notices when it is cut.
     let length = response.headers.get(CONTENT_LENGTH).filter(|_| framing == Framing::Opaque);
     if let Some(length) = length {
