@@ -11,13 +11,14 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::call::{BodyKind, Call};
-use super::ir::{Answer, Content, Dropped, Finish, Format, Loss, LossPolicy, Request};
+use super::ir::{self, Answer, Content, Dropped, Finish, Format, Loss, LossPolicy, Request};
 use super::{Endpoint, StreamError, failure, rewrite};
 use super::{anthropic, bedrock, cohere, gemini, openai};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
 use crate::wire::json;
 
+mod known;
 mod stream;
 
 pub use stream::StreamTranslator;
@@ -124,6 +125,9 @@ impl Pair {
         request.attach_seals();
         let stream_usage = request.stream_usage;
         let mut loss = Loss::new(self.upstream, policy);
+        for name in ir::unknown_members(json::lazy(body), known::of(self.client)) {
+            if known::is_essential(&name) { loss.refuse(name) } else { loss.drop(name) }
+        }
         let body = encode_request(self.upstream, request, model, &mut loss);
         Ok(TranslatedRequest { body: body.into(), dropped: loss.into_report()?, stream_usage })
     }

@@ -10,6 +10,7 @@
 //! the arguments of tools are raw JSON, so that their spelling and the order of their members stay.
 
 mod answer;
+mod audit;
 mod event;
 mod flow;
 mod format;
@@ -22,6 +23,7 @@ mod seal;
 
 pub use crate::wire::json::{ArrayWriter, ObjectWriter, write_object};
 pub use answer::{Answer, Choice, Finish};
+pub use audit::{Known, unknown_members};
 pub use event::{Event, Opening, Sink};
 pub use flow::{Flow, Run};
 pub use format::Format;

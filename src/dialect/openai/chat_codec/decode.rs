@@ -79,7 +79,7 @@ fn one_tool(at: usize, tool: Value<'_>) -> Result<Tool<'_>, Error> {
             b"description" => description = Some(ir::string(member.value, &field)?),
             b"parameters" => parameters = Some(Text::Borrowed(ir::raw(member.value))),
             b"strict" => strict = Some(ir::boolean(member.value, &field)?),
-            key => return Err(unknown(&field, key)),
+            _ => {}
         }
     }
     let name = name.ok_or_else(|| ir::refused_shape(&field, "a `name`"))?;

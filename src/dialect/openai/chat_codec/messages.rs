@@ -48,12 +48,8 @@ pub(super) fn said<'a>(
                     calls.push(Block::new(Content::ToolCall(call(item, field)?)));
                 }
             }
-            b"role" | b"reasoning_content" | b"reasoning" | b"reasoning_details" | b"name"
-            | b"annotations" | b"cache_control" => {}
-            key => {
-                let field = format!("{field}.{}", ir::utf8(key));
-                return Err(ir::refused_shape(&field, "a member that can be translated"));
-            }
+            // Read elsewhere, or accounted for as not known.
+            _ => {}
         }
     }
     if let (Some(mark), Some(last)) = (Cache::mark(message), texts.last_mut()) {

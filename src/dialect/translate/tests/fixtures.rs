@@ -60,3 +60,25 @@ fn settled(mut request: Request<'_>) -> Request<'_> {
     request.join_turns();
     request
 }
+
+#[test]
+fn members_within_messages_and_tools_are_accounted_for() {
+    let body = br#"{"messages":[
+        {"role":"user","name":"ann","content":[{"type":"text","text":"x","priority":1}]},
+        {"role":"assistant","content":"y","annotations":[],"audio":null}],
+        "tools":[{"type":"function","function":{"name":"f","deprecated":true}}]}"#;
+    let pair = pair(Format::Chat, Format::Gemini);
+    let out = pair.request(body, false, "m", LossPolicy::Lenient).expect("translates");
+    let names = "messages[].name, messages[].content[].priority, tools[].function.deprecated";
+    assert_eq!(out.dropped.header_value(), names);
+    let error = pair.request(body, false, "m", LossPolicy::Strict).expect_err("refused");
+    assert_eq!(error.param.as_deref(), Some("messages[].name"));
+
+    let call = br#"{"messages":[{"role":"assistant","content":null,
+        "function_call":{"name":"f","arguments":"{}"}}]}"#;
+    let error = pair.request(call, false, "m", LossPolicy::Lenient).expect_err("refused");
+    assert_eq!(
+        (error.kind, error.param.as_deref()),
+        (Kind::NotExpressible, Some("messages[].function_call"))
+    );
+}
