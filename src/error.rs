@@ -51,6 +51,8 @@ pub enum Kind {
     UpstreamStatus,
     /// The upstream answered with a 4xx that the client caused.
     UpstreamRejected,
+    /// The upstream's format has no words for what the request asks for.
+    NotExpressible,
     /// No first token within the first-token timeout.
     FirstTokenTimeout,
     /// No next frame within the inter-token timeout.
@@ -71,7 +73,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in declaration order.
-    pub const ALL: [Kind; 28] = [
+    pub const ALL: [Kind; 29] = [
         Kind::BadRequest,
         Kind::Unauthorized,
         Kind::Forbidden,
@@ -92,6 +94,7 @@ impl Kind {
         Kind::UpstreamRateLimited,
         Kind::UpstreamStatus,
         Kind::UpstreamRejected,
+        Kind::NotExpressible,
         Kind::FirstTokenTimeout,
         Kind::InterTokenTimeout,
         Kind::TotalTimeout,
@@ -125,6 +128,7 @@ impl Kind {
             Kind::UpstreamRateLimited => "upstream_rate_limited",
             Kind::UpstreamStatus => "upstream_status",
             Kind::UpstreamRejected => "upstream_rejected",
+            Kind::NotExpressible => "not_expressible",
             Kind::FirstTokenTimeout => "first_token_timeout",
             Kind::InterTokenTimeout => "inter_token_timeout",
             Kind::TotalTimeout => "total_timeout",
@@ -140,7 +144,7 @@ impl Kind {
     /// went away and is only ever logged).
     pub const fn status(self) -> u16 {
         match self {
-            Kind::BadRequest | Kind::UpstreamRejected => 400,
+            Kind::BadRequest | Kind::UpstreamRejected | Kind::NotExpressible => 400,
             Kind::Unauthorized => 401,
             Kind::Forbidden => 403,
             Kind::NotFound => 404,
@@ -177,6 +181,7 @@ impl Kind {
                 | Kind::UpstreamAuth
                 | Kind::UpstreamRateLimited
                 | Kind::UpstreamStatus
+                | Kind::NotExpressible
                 | Kind::FirstTokenTimeout
                 | Kind::UpstreamStreamError
                 | Kind::UpstreamEmpty

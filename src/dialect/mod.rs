@@ -16,6 +16,7 @@ mod credential;
 mod endpoint;
 mod failure;
 mod gemini;
+mod ir;
 mod models;
 mod multipart;
 mod observe;
@@ -27,6 +28,7 @@ mod retry_after;
 mod rewrite;
 mod stream_error;
 mod text;
+mod translate;
 mod usage;
 
 pub use body::{BodyFacts, body_usage, observe_body};
@@ -38,6 +40,7 @@ pub use endpoint::{Dialect, Endpoint};
 pub use failure::{
     ERROR_CONTENT_TYPE, error_body, error_header, error_status, framing, heartbeat, stream_end,
 };
+pub use ir::{Dropped, Format, LossPolicy};
 pub use models::models_list;
 pub use observe::{Forward, Observed, StreamObserver};
 pub use peek::{Peeked, UsageOption, peek};
@@ -47,4 +50,5 @@ pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub use rewrite::{Rewritten, rewrite, upstream_path};
 pub use stream_error::StreamError;
 pub use text::{NoText, TextSink};
+pub use translate::{Client, Pair, StreamTranslator, TranslatedRequest};
 pub use usage::Usage;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::head::Head;
 use super::settle::Settlement;
 use crate::clock::Instant;
-use crate::dialect::{self, Endpoint, Peeked};
+use crate::dialect::{self, Endpoint, LossPolicy, Peeked};
 use crate::error::{Error, Kind};
 use crate::limit::{Estimate, Limits};
 use crate::meter;
@@ -33,6 +33,8 @@ pub(super) struct Admitted {
     pub(super) model: Option<Arc<str>>,
     /// The model that the route put in its place.
     pub(super) alias: Option<Arc<str>>,
+    /// What becomes of what an upstream's format cannot express.
+    pub(super) loss: LossPolicy,
     /// The pool that answers, and those to go on to.
     pub(super) pools: Vec<Arc<Pool>>,
     /// When the whole exchange must be over.
@@ -76,6 +78,7 @@ pub(super) async fn admit(
         peeked,
         model,
         alias: chosen.alias,
+        loss: chosen.loss,
         pools: chosen.pools,
         deadline,
     })
@@ -111,6 +114,7 @@ struct Chosen {
     route: Arc<str>,
     pools: Vec<Arc<Pool>>,
     alias: Option<Arc<str>>,
+    loss: LossPolicy,
 }
 
 fn choose(
@@ -146,14 +150,17 @@ fn choose(
     let first = &plan.pools[selected.pool];
     let mut pools = vec![Arc::clone(first)];
     pools.extend(first.fallback.iter().map(|index| Arc::clone(&plan.pools[*index])));
-    Ok(Chosen { route: selected.route, pools, alias: selected.model })
+    Ok(Chosen { route: selected.route, pools, alias: selected.model, loss: selected.loss })
 }
 
 fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {
     match plan.passthrough.get(provider) {
-        Some(pool) => {
-            Ok(Chosen { route: "passthrough".into(), pools: vec![Arc::clone(pool)], alias: None })
-        }
+        Some(pool) => Ok(Chosen {
+            route: "passthrough".into(),
+            pools: vec![Arc::clone(pool)],
+            alias: None,
+            loss: LossPolicy::Strict,
+        }),
         None => Err(Error::new(
             Kind::NotFound,
             format!("There is no provider `{provider}` here that could be passed through to."),

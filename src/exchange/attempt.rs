@@ -18,8 +18,9 @@ use tokio::time::timeout_at;
 use super::admit::Admitted;
 use super::head::Head;
 use super::respond;
+use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
-use crate::dialect::{self, Endpoint, StreamError, StreamObserver};
+use crate::dialect::{self, Endpoint, StreamError, StreamObserver, StreamTranslator};
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pool, Target};
@@ -47,12 +48,16 @@ pub(super) struct Ready {
     /// The model that the upstream was asked for.
     pub(super) model: Option<Arc<str>>,
     pub(super) counters: Counters,
+    /// The translation of the request, where it took one.
+    pub(super) translation: Option<Box<Translation>>,
 }
 
 /// What the upstream answers with.
 pub(super) enum Answer {
     /// A body that is complete.
     Whole(Bytes),
+    /// The same, for a client of another format.
+    Translated(Box<TranslatedAnswer>),
     /// A stream of frames, or a body too large to hold.
     Stream(Box<Stream>),
 }
@@ -61,6 +66,8 @@ pub(super) enum Answer {
 pub(super) struct Stream {
     pub(super) framer: Framer,
     pub(super) observer: StreamObserver,
+    /// Writes the stream anew for a client of another format.
+    pub(super) translator: Option<Box<StreamTranslator>>,
     /// What arrived while it was probed, as the client gets it.
     pub(super) held: Vec<Bytes>,
     /// The provider's own error among it, in a passthrough.
@@ -123,10 +130,19 @@ pub(super) async fn run(
             if let Some(index) = key {
                 lease.target().provider.keys.accepted(index);
             }
-            let Probed { session, answer, sent, model, counters } = probed;
+            let Probed { session, answer, sent, model, counters, translation } = probed;
             let first_token = Instant::now();
             lease.first_token(first_token.saturating_duration_since(sent), first_token);
-            Ok(Box::new(Ready { pool, lease, session, answer, first_token, model, counters }))
+            Ok(Box::new(Ready {
+                pool,
+                lease,
+                session,
+                answer,
+                first_token,
+                model,
+                counters,
+                translation,
+            }))
         }
         Err(mut failure) => {
             failure.another_key = settle_key(&lease, key, &failure);
@@ -148,6 +164,7 @@ struct Probed {
     sent: Instant,
     model: Option<Arc<str>>,
     counters: Counters,
+    translation: Option<Box<Translation>>,
 }
 
 /// Tells the key ring what the upstream said of the key. True when another key may do better.
@@ -191,7 +208,8 @@ async fn send_and_probe(
         match probed {
             Ok(Ok((answer, counters))) => {
                 let model = model.or_else(|| order.admitted.model.clone());
-                return Ok(Probed { session, answer, sent: started, model, counters });
+                let translation = prepared.translation;
+                return Ok(Probed { session, answer, sent: started, model, counters, translation });
             }
             // A connection that idled may have been closed in the meantime: once more on another.
             Ok(Err(failure))
@@ -228,6 +246,24 @@ pub(super) struct Prepared {
     pub(super) request: upstream::Request,
     body: Vec<Bytes>,
     usage_injected: bool,
+    translation: Option<Box<Translation>>,
+}
+
+impl Prepared {
+    /// A request that was translated.
+    pub(super) fn translated(
+        request: upstream::Request,
+        body: Bytes,
+        translation: Translation,
+    ) -> Self {
+        let translation = Some(Box::new(translation));
+        Self { request, body: vec![body], usage_injected: false, translation }
+    }
+
+    /// The endpoint as which the answer is read.
+    fn read_as(&self, head: &Head) -> Endpoint {
+        self.translation.as_ref().map_or(head.read_as, |translation| translation.read_as())
+    }
 }
 
 pub(super) fn build(
@@ -254,6 +290,9 @@ pub(super) fn build(
             .retry_after(Some(until.saturating_duration_since(now))));
         }
     };
+    if let Some(pair) = translate::pair(head, provider) {
+        return translate::prepare(order, target, pair, model, credential);
+    }
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
     let path = dialect::upstream_path(&call, &provider.base_path, head.query.as_deref(), model);
     let mut headers = Vec::with_capacity(head.headers.len() + provider.headers.len() + 6);
@@ -275,7 +314,8 @@ pub(super) fn build(
     } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
         request.set(CONTENT_LENGTH, respond::number(body_bytes as u64));
     }
-    Ok(Prepared { request, body, usage_injected: rewritten.usage_injected })
+    let usage_injected = rewritten.usage_injected;
+    Ok(Prepared { request, body, usage_injected, translation: None })
 }
 
 /// Copies what the client sent, without what is between it and weir alone.
@@ -334,31 +374,48 @@ async fn probe(
     check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
-    let framing = match dialect::framing(order.head.read_as, content_type) {
+    let read_as = prepared.read_as(order.head);
+    let framing = match dialect::framing(read_as, content_type) {
         // Audio, images, files: forwarded as they come.
         None if !json => Some(Framing::Opaque),
         framing => framing,
     };
     let encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     let framing = if encoded { Some(Framing::Opaque) } else { framing };
+    let translation = prepared.translation.as_deref();
+    if let Some(translation) = translation {
+        translation
+            .check(framing, &head.headers)
+            .map_err(|error| Box::new(with_status(error, status)))?;
+    }
     let dialect = target.provider.dialect;
     let name = model.or(order.admitted.model.as_deref()).unwrap_or_default();
     let counters = Counters::new(meter::tokenizer_for(name).vocabulary);
-    let observer = |framing| {
-        StreamObserver::new(order.head.read_as, dialect, framing, prepared.usage_injected)
-    };
+    let observer =
+        |framing| StreamObserver::new(read_as, dialect, framing, prepared.usage_injected);
     let frame_max = order.admitted.plan.bounds.frame.as_usize();
     let probed = match framing {
-        None => whole(order, session, counters, observer(Framing::Opaque)).await,
+        None => {
+            let whole = whole(order, session, counters, observer(Framing::Opaque)).await;
+            match translation {
+                Some(by) => whole
+                    .and_then(|(answer, counters)| Ok((by.answer(order.head, answer)?, counters))),
+                None => whole,
+            }
+        }
         Some(framing) => {
-            let stream = Stream {
+            let mut stream = Stream {
                 framer: Framer::new(framing, frame_max),
                 observer: observer(framing),
+                translator: None,
                 held: Vec::new(),
                 error: None,
                 ended: false,
                 last_frame: Instant::now(),
             };
+            if let Some(translation) = translation {
+                translation.attach(order.head, &mut stream);
+            }
             first_event(session, stream, counters, order.head.endpoint).await
         }
     };
@@ -408,7 +465,7 @@ async fn first_event(
             let rest = stream.framer.finish();
             let opaque = stream.framer.framing() == Framing::Opaque;
             if opaque || as_it_comes || stream.observer.finished() {
-                stream.held.extend(rest);
+                stream.hold_end(rest);
                 return Ok((Answer::Stream(Box::new(stream)), counters));
             }
             return Err(Error::new(
@@ -426,7 +483,7 @@ async fn first_event(
         }
         held_bytes += frames.len();
         stream.last_frame = Instant::now();
-        hold(&mut stream.held, &frames, observed.forward);
+        stream.hold(&frames, observed.forward);
         if observed.content || as_it_comes || held_bytes > PROBE_BYTES_MAX {
             return Ok((Answer::Stream(Box::new(stream)), counters));
         }
@@ -435,16 +492,6 @@ async fn first_event(
                 Kind::UpstreamEmpty,
                 "The upstream ended its stream without an answer.",
             ));
-        }
-    }
-}
-
-/// Keeps what is for the client.
-fn hold(held: &mut Vec<Bytes>, frames: &Bytes, forward: dialect::Forward) {
-    match forward {
-        dialect::Forward::All => held.push(frames.clone()),
-        dialect::Forward::Spans(spans) => {
-            held.extend(spans.into_iter().map(|span| frames.slice(span)));
         }
     }
 }
@@ -478,6 +525,7 @@ async fn whole(
             let stream = Stream {
                 framer: Framer::new(Framing::Opaque, usize::MAX),
                 observer,
+                translator: None,
                 held: vec![body.freeze()],
                 error: None,
                 ended: false,
@@ -532,6 +580,15 @@ async fn refused(order: Order<'_>, target: &Target, session: &mut Session) -> Fa
             status.as_u16()
         ))
     };
+    if let Some(pair) = translate::pair(order.head, &target.provider)
+        && !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
+    {
+        let theirs = (status, &headers, &body[..]);
+        let answer = translate::error_answer(pair, order.head, theirs, error());
+        let answer = Some(Box::new(answer));
+        let status = Some(status.as_u16());
+        return Failure { error: error(), status, answer, another_key: false };
+    }
     // A refused credential and a redirect are between weir and the upstream.
     let forwardable = !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
         && target.provider.dialect == order.head.dialect

@@ -34,6 +34,7 @@ mod realtime;
 mod relay;
 mod respond;
 mod settle;
+mod translate;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::admit::{self, Admitted};
 use super::attempt::{self, Failure, Order, Ready, UpstreamAnswer};
 use super::head::Head;
 use super::settle::{AttemptEnd, AttemptId, Settlement};
-use super::{Gateway, relay};
+use super::{Gateway, relay, translate};
 use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
 use crate::pool::{Lease, Pick, Pool, SelectError};
@@ -79,6 +79,11 @@ async fn candidates(
             match one(order, pool, lease, &mut pick, settlement).await {
                 Ok(ready) => return Ok(Won::Answer(ready)),
                 Err(failure) if !failure.error.kind.retryable() => return lost(*failure),
+                // Nothing was sent; what an upstream said of this request weighs more.
+                Err(failure) if failure.error.kind == Kind::NotExpressible => {
+                    attempts -= 1;
+                    last = last.or(Some(failure));
+                }
                 Err(failure) => last = Some(failure),
             }
         }
@@ -209,13 +214,12 @@ fn again_possible(pick: &mut Pick, target: usize) {
     pick.tried.retain(|tried| usize::from(*tried) != target);
 }
 
-/// Leaves out targets that speak another wire format. False when none is left.
+/// Leaves out targets whose wire format this request cannot be translated to. False when none is
+/// left.
 pub(super) fn skip_other_dialects(pool: &Pool, head: &Head, pick: &mut Pick) -> bool {
     let mut any = false;
     for (index, target) in pool.targets.iter().enumerate() {
-        let same = target.provider.dialect == head.dialect
-            || head.endpoint == crate::dialect::Endpoint::Passthrough;
-        if same {
+        if translate::serves(&target.provider, head) {
             any = true;
         } else {
             pick.tried.push(index as u16);

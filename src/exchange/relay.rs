@@ -39,12 +39,26 @@ pub(super) async fn run(
     ready: Ready,
     settlement: &mut Settlement,
 ) -> End {
-    let Ready { pool, lease, session: mut upstream, answer, first_token, model, counters } = ready;
+    let Ready { pool, lease, session: mut upstream, answer, first_token, model, counters, .. } =
+        ready;
     settlement.answering(&pool, &lease, model.as_ref(), first_token);
+    if let Some(translation) = ready.translation {
+        settlement.translated(translation.pair, translation.dropped);
+    }
     match answer {
         Answer::Whole(body) => {
-            settlement.body_usage(head, lease.target().provider.dialect, &body, counters);
+            settlement.body_usage(head.read_as, lease.target().provider.dialect, &body, counters);
             let written = respond::whole(session, head, &mut upstream, body, settlement).await;
+            lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
+            upstream.release();
+            if written { End::Answered } else { settlement.gone() }
+        }
+        Answer::Translated(answer) => {
+            let (dialect, endpoint) = settlement.read_as(lease.target(), head);
+            settlement.body_usage(endpoint, dialect, &answer.theirs, counters);
+            settlement.dropped(answer.dropped);
+            let written =
+                respond::whole(session, head, &mut upstream, answer.ours, settlement).await;
             lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
             upstream.release();
             if written { End::Answered } else { settlement.gone() }
@@ -92,19 +106,15 @@ impl Relay<'_> {
         upstream: &mut upstream::Session,
         mut stream: Stream,
     ) -> (End, Outcome) {
-        if !respond::stream_head(
-            self.session,
-            self.head,
-            upstream,
-            stream.framer.framing(),
-            self.settlement,
-        )
-        .await
+        if !respond::stream_head(self.session, self.head, upstream, &stream, self.settlement).await
         {
             return (self.settlement.gone(), Outcome::Cancelled);
         }
         let result = self.frames(upstream, &mut stream).await;
         self.settlement.observed(&stream.observer);
+        if let Some(translator) = &mut stream.translator {
+            self.settlement.dropped(translator.dropped());
+        }
         match result {
             Ok(()) => {
                 // A stream with the provider's own error in it is complete, but no success.
@@ -119,7 +129,7 @@ impl Relay<'_> {
             Err(Broken::Gone) => (self.settlement.gone(), Outcome::Cancelled),
             Err(Broken::Upstream(error)) => {
                 let outcome = Outcome::Failure(error.kind);
-                (self.broken(&stream, error).await, outcome)
+                (self.broken(&mut stream, error).await, outcome)
             }
         }
     }
@@ -169,7 +179,10 @@ impl Relay<'_> {
                 Step::Chunk(Err(error)) => {
                     // Some providers cut the connection after their terminal event.
                     if stream.observer.finished() && stream.framer.framing() != Framing::Opaque {
-                        return Ok(());
+                        return match stream.translated_end(None) {
+                            Some(end) => self.write(end).await,
+                            None => Ok(()),
+                        };
                     }
                     return Err(Broken::Upstream(error));
                 }
@@ -190,6 +203,11 @@ impl Relay<'_> {
             // The provider's own error event, in the client's own format: it goes through.
             self.settlement.stream_error(error);
         }
+        if let Some(translator) = &mut stream.translator {
+            let ours = translator.push(&frames);
+            self.write(ours).await?;
+            return Ok(true);
+        }
         match observed.forward {
             Forward::All => self.write(frames).await?,
             Forward::Spans(spans) => {
@@ -204,7 +222,13 @@ impl Relay<'_> {
     /// The upstream has sent everything: was it enough?
     async fn ended(&mut self, stream: &mut Stream) -> Result<(), Broken> {
         let opaque = stream.framer.framing() == Framing::Opaque;
-        match stream.framer.finish() {
+        let rest = stream.framer.finish();
+        if stream.observer.finished()
+            && let Some(end) = stream.translated_end(rest.as_deref())
+        {
+            return self.write(end).await;
+        }
+        match rest {
             Some(rest) if opaque || stream.observer.finished() => self.write(rest).await,
             None if opaque || stream.observer.finished() => Ok(()),
             _ => Err(Broken::Upstream(self.settlement.said_stream_error().map_or_else(
@@ -220,6 +244,10 @@ impl Relay<'_> {
     }
 
     async fn write(&mut self, piece: Bytes) -> Result<(), Broken> {
+        if piece.is_empty() {
+            // To write nothing would end the body.
+            return Ok(());
+        }
         self.settlement.body_out(piece.len());
         let written = self.session.as_downstream_mut().write_response_body(piece, false).await;
         written.map_err(|_| Broken::Gone)
@@ -227,10 +255,12 @@ impl Relay<'_> {
 
     /// Ends a broken stream well-formed with an error, where its format can; breaks the connection
     /// off where it cannot.
-    async fn broken(&mut self, stream: &Stream, error: Error) -> End {
+    async fn broken(&mut self, stream: &mut Stream, error: Error) -> End {
         let already_said = self.settlement.said_stream_error().is_some();
         let end = if already_said || stream.framer.framing() == Framing::Opaque {
             Bytes::new()
+        } else if let Some(translator) = &mut stream.translator {
+            translator.error(&error)
         } else {
             stream.observer.end(&error, self.head.request_id.as_str())
         };
@@ -246,7 +276,7 @@ impl Relay<'_> {
     }
 
     async fn heartbeat(&mut self, stream: &Stream) -> Result<(), Broken> {
-        match dialect::heartbeat(self.head.dialect, stream.framer.framing()) {
+        match dialect::heartbeat(self.head.dialect, stream.client_framing()) {
             Some(comment) => self.write(comment).await,
             None => Ok(()),
         }

@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::End;
-use super::attempt::UpstreamAnswer;
+use super::attempt::{Stream, UpstreamAnswer};
 use super::head::{Head, Refusal, RequestId};
 use super::local::Local;
 use super::settle::Settlement;
@@ -27,6 +27,7 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-weir-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-weir-model");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-weir-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-weir-cache");
+const DROPPED: HeaderName = HeaderName::from_static("x-weir-dropped");
 const ERROR: HeaderName = HeaderName::from_static("x-weir-error");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
@@ -118,6 +119,9 @@ fn ours(headers: &mut HeaderMap, settlement: &Settlement) {
         headers.insert(ATTEMPTS, number(attempts as u64));
         headers.insert(CACHE, HeaderValue::from_static("bypass"));
     }
+    if let Some(dropped) = settlement.dropped_names() {
+        headers.insert(DROPPED, dropped);
+    }
 }
 
 /// A number as a header's value.
@@ -136,11 +140,15 @@ pub(super) async fn stream_head(
     session: &mut Session,
     head: &Head,
     upstream: &mut upstream::Session,
-    framing: Framing,
+    stream: &Stream,
     settlement: &mut Settlement,
 ) -> bool {
+    let framing = stream.client_framing();
     let Some(response) = upstream.take_response() else { return false };
     let mut headers = relayed(response.headers, head, settlement);
+    if let Some(content_type) = stream.client_type() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
     // What is forwarded untouched keeps its length, so that the client notices when it is cut.
     let length = headers.remove(CONTENT_LENGTH).filter(|_| framing == Framing::Opaque);
     if let Some(length) = length {

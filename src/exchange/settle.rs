@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use pingora_proxy::Session;
 use smallvec::SmallVec;
 
@@ -13,13 +14,15 @@ use super::gaps::Gaps;
 use super::head::{Head, Refusal};
 use super::{End, Gateway};
 use crate::clock::{self, Duration, Instant};
-use crate::dialect::{self, Dialect, StreamError, StreamObserver, TextSink, Usage};
+use crate::dialect::{
+    self, Dialect, Dropped, Endpoint, Pair, StreamError, StreamObserver, TextSink, Usage,
+};
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
 use crate::limit::{Actual, Hold};
 use crate::meter::{self, Counters, Tally, UsageSource, Vocabulary};
 use crate::plan::Plan;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Pool, Target};
 use crate::telemetry::{HedgeResult, InFlight};
 use crate::tenant::Caller;
 
@@ -37,6 +40,7 @@ pub(super) struct Settlement {
     prompt_usage: Option<Usage>,
     stream_error: Option<StreamError>,
     body: bytes::Bytes,
+    translation: Option<(Pair, Dropped)>,
     closed: bool,
     _in_flight: InFlight,
 }
@@ -78,6 +82,7 @@ impl Settlement {
             prompt_usage: None,
             stream_error: None,
             body: bytes::Bytes::new(),
+            translation: None,
             closed: false,
             _in_flight: gateway.metrics.request_started(),
         }
@@ -251,15 +256,42 @@ impl Settlement {
         End::Aborted
     }
 
+    /// The answer comes from an upstream of another format, which did not get all of the request.
+    pub(super) fn translated(&mut self, pair: Pair, dropped: Dropped) {
+        self.translation = Some((pair, dropped));
+    }
+
+    /// Not all of the answer could be said in the client's format.
+    pub(super) fn dropped(&mut self, dropped: Dropped) {
+        if let Some((_, all)) = &mut self.translation {
+            all.extend(dropped);
+        }
+    }
+
+    /// The names of what was left out, for a header.
+    pub(super) fn dropped_names(&self) -> Option<HeaderValue> {
+        let (_, dropped) = self.translation.as_ref().filter(|(_, dropped)| !dropped.is_empty())?;
+        HeaderValue::from_str(&dropped.header_value()).ok()
+    }
+
+    /// As what the answer of a target is read.
+    pub(super) fn read_as(&self, target: &Target, head: &Head) -> (Dialect, Endpoint) {
+        let endpoint = match &self.translation {
+            Some((pair, _)) => pair.endpoint(self.record.stream),
+            None => head.read_as,
+        };
+        (target.provider.dialect, endpoint)
+    }
+
     /// What a whole answer used.
     pub(super) fn body_usage(
         &mut self,
-        head: &Head,
+        read_as: Endpoint,
         dialect: Dialect,
         body: &[u8],
         mut counters: Counters,
     ) {
-        self.usage = dialect::body_usage(head.read_as, dialect, body, &mut counters);
+        self.usage = dialect::body_usage(read_as, dialect, body, &mut counters);
         self.counters = Some(counters);
     }
 
@@ -305,6 +337,10 @@ impl Settlement {
     pub(super) fn close(&mut self) {
         if std::mem::replace(&mut self.closed, true) {
             return;
+        }
+        if let Some((pair, dropped)) = &self.translation {
+            let (client, upstream) = (pair.client().as_str(), pair.upstream().as_str());
+            self.ledger.metrics().translated(client, upstream, dropped.len());
         }
         self.record.duration = self.started.elapsed();
         self.record.inter_token_p50 = self.gaps.quantile(0.5);

@@ -10,7 +10,7 @@ use super::settings::{AuthScheme, HttpVersion, Settings, TlsSettings};
 use super::url::BaseUrl;
 use crate::clock::{Duration, Instant};
 use crate::config::Secret;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Format};
 use crate::hash;
 use crate::transport::upstream::{Address, Tls, Version};
 
@@ -24,6 +24,8 @@ pub struct Provider {
     pub name: Arc<str>,
     /// The wire format it speaks.
     pub dialect: Dialect,
+    /// The formats of chats that it speaks; others are translated to the first.
+    pub formats: Box<[Format]>,
     /// Whether it is reached over TLS.
     pub tls: bool,
     /// Host name or address, without brackets.
@@ -81,6 +83,7 @@ impl Provider {
             .unwrap_or_default();
         let auth = settings.auth.unwrap_or_else(|| default_auth(settings.dialect));
         let keys = resolve_keys(settings, auth, &mut keep);
+        let formats = formats(settings, &mut keep);
         let headers = static_headers(settings, &mut keep);
         let sni = settings.tls.sni.clone().map_or_else(|| url.host.clone(), Into::into);
         if settings.tls.sni.as_deref().is_some_and(str::is_empty) {
@@ -99,6 +102,7 @@ impl Provider {
         Ok(Arc::new(Self {
             name: name.into(),
             dialect: settings.dialect,
+            formats,
             reuse_key: reuse_key(&url, &sni, settings),
             address: Arc::new(connect_address(&url, &sni, settings)),
             keys: KeyRing::new(keys, previous.map(|previous| &previous.keys)),
@@ -151,6 +155,24 @@ fn connect_address(url: &BaseUrl, sni: &str, settings: &Settings) -> Address {
             HttpVersion::Http2 => Version::Http2,
         },
         idle: settings.idle.0,
+    }
+}
+
+/// The formats that are named, or those of the dialect.
+fn formats(settings: &Settings, keep: &mut impl FnMut(&str, String)) -> Box<[Format]> {
+    let dialect = settings.dialect;
+    for (at, format) in settings.formats.iter().enumerate() {
+        if format.dialect() != dialect {
+            keep(
+                &format!(".formats[{at}]"),
+                format!("`{format}` is not a format of the dialect `{dialect}`"),
+            );
+        }
+    }
+    if settings.formats.is_empty() {
+        Format::ALL.into_iter().filter(|format| format.dialect() == dialect).collect()
+    } else {
+        settings.formats.clone().into()
     }
 }
 

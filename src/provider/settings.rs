@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{SecretSource, Time};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Format};
 
 /// One upstream account: an address, a dialect and credentials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +15,11 @@ use crate::dialect::Dialect;
 pub struct Settings {
     /// The wire format it speaks.
     pub dialect: Dialect,
+    /// With `dialect: openai`, which of its two chat formats the provider has: `chat_completions`,
+    /// `responses` or both (the default). Requests of a format that is not named are translated, to
+    /// the one that is named first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<Format>,
     /// Where it is, with the path prefix that its API has (`https://api.openai.com/v1`).
     /// Left out for a simulated provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -121,6 +121,7 @@ impl Compiler<'_> {
             when,
             destination,
             model: route.model.as_deref().map(Into::into),
+            loss: route.loss,
         })
     }
 

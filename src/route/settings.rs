@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::LossPolicy;
+
 /// One route. Exactly one of `pool` and `split`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,11 @@ pub struct Settings {
     /// The model the request continues with, in place of the one that the client named (an alias).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// What becomes of members that the upstream's format cannot express, where it is another than
+    /// the client's: `lenient` leaves out what the answer does not depend on and names it in
+    /// `x-weir-dropped`; `strict` refuses the request. Default lenient.
+    #[serde(default)]
+    pub loss: LossPolicy,
 }
 
 /// What a request must be like.

@@ -11,6 +11,7 @@ use super::expression::{Answer, Expression};
 use super::index::Index;
 use super::query::Query;
 use crate::config::NamePattern;
+use crate::dialect::LossPolicy;
 use crate::hash;
 
 /// One route.
@@ -26,6 +27,7 @@ pub(super) struct Rule {
     pub destination: Destination,
     /// The model the request continues with.
     pub model: Option<Arc<str>>,
+    pub loss: LossPolicy,
 }
 
 /// Where a route leads.
@@ -51,6 +53,8 @@ pub struct Selected {
     pub pool: usize,
     /// The model to continue with, where it is not the client's own.
     pub model: Option<Arc<str>>,
+    /// What becomes of what the upstream's format cannot express.
+    pub loss: LossPolicy,
 }
 
 /// The routes.
@@ -76,6 +80,7 @@ impl Table {
             route: Arc::clone(&rule.name),
             pool: rule.destination.pool(&rule.name, query, rng)?,
             model: rule.model.clone(),
+            loss: rule.loss,
         })
     }
 

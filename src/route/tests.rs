@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::*;
-use crate::dialect::{Dialect, Endpoint};
+use crate::dialect::{Dialect, Endpoint, LossPolicy};
 
 /// Pools are named by a letter: `a` is 0. `z` has no target, others do not exist.
 fn pool(name: &str) -> PoolRef {
@@ -277,6 +277,7 @@ fn any_route() -> impl Strategy<Value = Settings> {
             split: Vec::new(),
             sticky: false,
             model: None,
+            loss: LossPolicy::default(),
         },
     )
 }

@@ -102,6 +102,8 @@ pub struct Metrics {
     pub(super) attempts: Family<Counter, 3>,
     pub(super) hedges: Family<Counter, 2>,
     pub(super) stream_errors: Family<Counter, 2>,
+    pub(super) translations: Family<Counter, 2>,
+    pub(super) translation_dropped: Family<Counter, 2>,
     pub(super) body_in_bytes: Counter,
     pub(super) body_out_bytes: Counter,
     pub(super) admitted_in_flight: Gauge,
@@ -149,6 +151,8 @@ impl Metrics {
             attempts: Family::new(["pool", "target", "outcome"], Counter::default),
             hedges: Family::new(["pool", "result"], Counter::default),
             stream_errors: Family::new(["pool", "error"], Counter::default),
+            translations: Family::new(["client", "upstream"], Counter::default),
+            translation_dropped: Family::new(["client", "upstream"], Counter::default),
             body_in_bytes: Counter::default(),
             body_out_bytes: Counter::default(),
             admitted_in_flight: Gauge::default(),
@@ -179,6 +183,15 @@ impl Metrics {
     /// A hedged request has its answer, or none.
     pub fn hedge(&self, pool: &str, result: HedgeResult) {
         self.hedges.with([pool, result.as_str()], Counter::inc);
+    }
+
+    /// A request of one format was answered by an upstream of another, with so many members left
+    /// out on the way there and back.
+    pub fn translated(&self, client: &'static str, upstream: &'static str, dropped: u64) {
+        self.translations.with([client, upstream], Counter::inc);
+        if dropped > 0 {
+            self.translation_dropped.with([client, upstream], |counter| counter.add(dropped));
+        }
     }
 
     /// A client has connected; the connection is open until the guard is dropped.

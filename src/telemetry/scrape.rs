@@ -357,6 +357,16 @@ impl Scrape {
         page.counters("weir_retries", "Attempts beyond a request's first", &metrics.retries)?;
         page.counters("weir_hedges", "Hedged requests by result", &metrics.hedges)?;
         page.counters(
+            "weir_translations",
+            "Answered requests by the client's format and another one of the upstream",
+            &metrics.translations,
+        )?;
+        page.counters(
+            "weir_translation_dropped",
+            "Members that the other format could not express, by format of client and upstream",
+            &metrics.translation_dropped,
+        )?;
+        page.counters(
             "weir_upstream_connections",
             "Connections used for attempts, newly made or reused",
             &metrics.upstream_connections,

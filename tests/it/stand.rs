@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// How often a weir is started whose ports turn out to be taken.
+const STARTS_MAX: usize = 3;
+
 /// A weir process that is ended with the test.
 pub struct Weir {
     process: Child,
@@ -29,6 +32,12 @@ impl Weir {
 
     /// The same with more to say of its listener.
     pub fn start_with(listener: &str, rest: &str) -> Self {
+        // A port that was free may be taken by a connection of another test before weir has it.
+        (0..STARTS_MAX).find_map(|_| Self::try_start(listener, rest)).expect("weir starts")
+    }
+
+    /// `None` if it ended before it was ready.
+    fn try_start(listener: &str, rest: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let (address, admin) = (free(), free());
         let file = directory.path().join("weir.yaml");
@@ -49,12 +58,12 @@ impl Weir {
             .stdout(Stdio::null())
             .spawn()
             .expect("weir starts");
-        let weir = Self { process, address, admin, directory };
-        weir.wait_until_ready();
-        weir
+        let mut weir = Self { process, address, admin, directory };
+        weir.wait_until_ready().then_some(weir)
     }
 
-    fn wait_until_ready(&self) {
+    /// False if the process has ended.
+    fn wait_until_ready(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             let answer = std::panic::catch_unwind(|| {
@@ -64,7 +73,10 @@ impl Weir {
                 )
             });
             if answer.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200")) {
-                return;
+                return true;
+            }
+            if self.process.try_wait().expect("a state").is_some() {
+                return false;
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -13,6 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = ROOT / "target" / "debug"
 KEY = "weir-test-key-1"
 DIALECTS = ["openai", "anthropic", "gemini", "cohere", "bedrock"]
+# Every format of an upstream, for clients of every other.
+FORMATS = {"chat_completions": "openai", "responses": "openai", **{d: d for d in DIALECTS[1:]}}
 
 
 def free_port():
@@ -56,7 +58,15 @@ def configuration(port, admin, upstream):
                 f"  {name}{kind}: {{ dialect: {name}, base_url: 'http://127.0.0.1:{upstream}{base[name]}',"
                 " keys: [{ env: UPSTREAM_KEY }] }"
             )
+    # These refuse what their provider would refuse.
+    for name, dialect in FORMATS.items():
+        formats = f", formats: [{name}]" if dialect == "openai" else ""
+        lines.append(
+            f"  via-{name}: {{ dialect: {dialect}, base_url: 'http://127.0.0.1:{upstream}{base[dialect]}'{formats},"
+            " keys: [{ env: UPSTREAM_KEY }], headers: { x-mock-strict: '1' } }"
+        )
     lines.append("pools:")
+    lines.extend(f"  via-{name}: {{ targets: [{{ provider: via-{name} }}] }}" for name in FORMATS)
     for name in DIALECTS:
         for kind in ["", "-limited"]:
             lines.append(
@@ -65,6 +75,7 @@ def configuration(port, admin, upstream):
                 " breaker: { consecutive_failures: 0, error_percent: 0 } }"
             )
     lines.append("routes:")
+    lines.extend(f"  - {{ match: {{ model: 'via-{name}-*' }}, pool: via-{name} }}" for name in FORMATS)
     for name in DIALECTS:
         for kind in ["-limited", ""]:
             model = '"*+fault:429*"' if kind else '["sim-*", "gpt-*"]'

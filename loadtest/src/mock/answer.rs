@@ -66,6 +66,9 @@ fn with_form(scene: &Scene<'_>, form: &[Part]) -> Result<Reply, Problem> {
 }
 
 fn with_object(scene: &Scene<'_>, object: Object<'_>) -> Result<Reply, Problem> {
+    if scene.request.fields.knobs.strict {
+        super::strict::check(scene.route.endpoint, object)?;
+    }
     match scene.route.endpoint {
         Endpoint::ChatCompletions => openai::chat::chat(scene, object),
         Endpoint::Completions => openai::chat::completion(scene, object),

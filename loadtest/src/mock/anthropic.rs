@@ -10,7 +10,7 @@ use super::prompt::Reading;
 use super::reply::{Encode, Frames, Reply, Whole};
 use super::route::Dialect;
 use super::scene::Scene;
-use super::script::{Ask, Call, Finish, Script, Step, Usage};
+use super::script::{Ask, Call, Finish, Script, Step, Usage, document};
 
 /// The signature of simulated thinking: opaque to clients, which send it back.
 const SIGNATURE: &str = "c2ltdWxhdGVkLXRoaW5raW5nLXNpZ25hdHVyZQ==";
@@ -37,6 +37,11 @@ pub(super) fn messages(scene: &Scene<'_>, object: Object<'_>) -> Result<Reply, P
             "max_tokens",
             "max_tokens: must be greater than or equal to 1",
         ));
+    }
+    if let Some(config) = object.object("output_config")?
+        && let Some(format) = config.object("format")?
+    {
+        ask.document = Some(document(format.value("schema")));
     }
     ask.prompt = scene.prompt(reading);
     ask.calls = calls(object, if answered { 0 } else { scene.tool_calls() })?;

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::prompt::Reading;
 use super::reply::{Encode, Frames, Reply, Whole};
 use super::scene::Scene;
-use super::script::{Ask, Call, Finish, Script, Step, Usage};
+use super::script::{Ask, Call, Finish, Script, Step, Usage, document};
 
 const SIGNATURE: &str = "c2ltdWxhdGVkLXJlYXNvbmluZw==";
 
@@ -60,7 +60,7 @@ pub(super) fn converse(
         reasoning: extra.is_some_and(reasoning),
         calls: calls(object, if answered { 0 } else { scene.tool_calls() })?,
         prompt: scene.prompt(reading),
-        document: None,
+        document: schema(object)?.map(|schema| document(Some(&schema))),
     };
     if stream {
         let encoder = Messages { id: scene.id, no_usage: scene.no_usage(), ..Messages::default() };
@@ -68,6 +68,17 @@ pub(super) fn converse(
     }
     let script = scene.script(&ask);
     Ok(whole(scene, script).into())
+}
+
+/// The schema of the answer, which is a document in a text.
+fn schema(object: Object<'_>) -> Result<Option<Value>, Problem> {
+    let Some(config) = object.object("outputConfig")? else { return Ok(None) };
+    let schema = config.value("textFormat");
+    let schema = schema.and_then(|format| format["structure"]["jsonSchema"]["schema"].as_str());
+    let Some(schema) = schema else { return Ok(None) };
+    serde_json::from_str(schema).map(Some).map_err(|error| {
+        Problem::invalid("outputConfig", format!("The schema is not valid JSON: {error}"))
+    })
 }
 
 fn content_block(reading: &mut Reading, block: Object<'_>) -> Result<(), Problem> {

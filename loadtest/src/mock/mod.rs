@@ -39,6 +39,7 @@ mod script;
 mod settings;
 mod shared;
 mod store;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod words;

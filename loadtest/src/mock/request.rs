@@ -71,6 +71,8 @@ pub(super) struct Knobs {
     pub(super) chunking: Chunking,
     pub(super) no_usage: bool,
     pub(super) record: bool,
+    /// What the provider would refuse is refused, whether or not the answer depends on it.
+    pub(super) strict: bool,
     /// The response head is sent at once, not with the first token.
     pub(super) early_head: bool,
     pub(super) seed: Option<u64>,
@@ -190,6 +192,7 @@ impl Knobs {
             b"chunking" => self.chunking = value.parse()?,
             b"no-usage" => self.no_usage = flag(value)?,
             b"record" => self.record = flag(value)?,
+            b"strict" => self.strict = flag(value)?,
             b"early-head" => self.early_head = flag(value)?,
             b"seed" => self.seed = Some(parse(value)?),
             b"tool-calls" => self.tool_calls = Some(parse(value)?),

@@ -20,9 +20,11 @@ pub(in crate::dialect) fn event(error: &Error, request_id: &str) -> String {
 
 fn kind(kind: Kind) -> &'static str {
     match kind {
-        Kind::BadRequest | Kind::UpstreamRejected | Kind::MethodNotAllowed | Kind::HeadTooLarge => {
-            "invalid_request_error"
-        }
+        Kind::BadRequest
+        | Kind::UpstreamRejected
+        | Kind::NotExpressible
+        | Kind::MethodNotAllowed
+        | Kind::HeadTooLarge => "invalid_request_error",
         Kind::Unauthorized => "authentication_error",
         Kind::Forbidden => "permission_error",
         Kind::NotFound => "not_found_error",

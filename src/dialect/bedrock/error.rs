@@ -16,6 +16,7 @@ pub(in crate::dialect) fn exception(kind: Kind) -> &'static str {
     match kind {
         Kind::BadRequest
         | Kind::UpstreamRejected
+        | Kind::NotExpressible
         | Kind::MethodNotAllowed
         | Kind::RequestTimeout
         | Kind::BodyTooLarge

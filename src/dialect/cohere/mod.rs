@@ -1,6 +1,7 @@
 //! Cohere v2.
 
 pub(super) mod body;
+pub(super) mod codec;
 pub(super) mod error;
 pub(super) mod request;
 pub(super) mod stream;

@@ -1,6 +1,7 @@
 //! Google Gemini `generateContent`, under `/v1beta` and under `/v1` (newer clients use the latter).
 
 pub(super) mod answer;
+pub(super) mod codec;
 pub(super) mod error;
 pub(super) mod request;
 mod usage;

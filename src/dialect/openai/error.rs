@@ -44,7 +44,7 @@ fn object(endpoint: Endpoint, error: &Error) -> Value {
 fn words(endpoint: Endpoint, error: &Error) -> (&'static str, Option<&'static str>) {
     const REQUEST: &str = "invalid_request_error";
     match error.kind {
-        Kind::BadRequest | Kind::UpstreamRejected => (REQUEST, None),
+        Kind::BadRequest | Kind::UpstreamRejected | Kind::NotExpressible => (REQUEST, None),
         Kind::Unauthorized => (REQUEST, Some("invalid_api_key")),
         Kind::Forbidden => ("permission_error", Some("insufficient_permissions")),
         Kind::NotFound if error.param.as_deref() == Some("model") => {

@@ -3,9 +3,11 @@
 
 pub(super) mod body;
 pub(super) mod chat;
+pub(super) mod chat_codec;
 pub(super) mod error;
 pub(super) mod events;
 pub(super) mod request;
+pub(super) mod responses_codec;
 mod usage;
 
 pub(super) use usage::usage;

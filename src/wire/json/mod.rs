@@ -13,6 +13,7 @@ mod splice;
 mod text;
 mod value;
 mod word;
+mod write;
 
 pub use error::JsonError;
 pub use object::{MEMBERS_MAX, Object, object};
@@ -20,6 +21,7 @@ pub use scan::{DEPTH_MAX, Limits, plain_bytes, validate};
 pub use splice::{Edit, Segments, splice};
 pub use text::{escape, quote, unescape};
 pub use value::{Items, Kind, Member, Members, Value, find, lazy};
+pub use write::{ArrayWriter, ObjectWriter, write_object};
 
 pub(super) use value::value_end;
 

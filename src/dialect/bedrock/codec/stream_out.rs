@@ -1,0 +1,146 @@
+//! A stream of messages of the event stream. Only calls announce their block.
+
+use super::{REDACTED, stop_word, usage_members};
+use crate::dialect::Usage;
+use crate::dialect::ir::{
+    self, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, write_object,
+};
+use crate::wire::eventstream;
+
+/// Writes the messages of one stream.
+#[derive(Debug, Default)]
+pub(in crate::dialect) struct Encoder {
+    usage: Usage,
+    finish: Option<Finish>,
+    /// How many blocks are complete.
+    blocks: u64,
+    open: Open,
+    payload: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Open {
+    #[default]
+    Nothing,
+    Text,
+    Thought,
+    Call,
+}
+
+impl Encoder {
+    /// Writes what an event says.
+    pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        match event {
+            Event::Start { .. } => {
+                self.write("messageStart", out, |event| event.text("role", "assistant"));
+            }
+            Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
+            Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
+            Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal, out),
+            Event::Close { choice: 0, .. } => self.close(out),
+            Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
+            Event::Usage(usage) => self.usage = usage,
+            Event::Unsaid(what) => loss.drop(what),
+            Event::End => self.end(out),
+            Event::Open { .. } => loss.drop("choices[1..]"),
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, opening: Opening<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        self.open = match opening {
+            Opening::Text | Opening::Refusal => Open::Text,
+            Opening::Thought => Open::Thought,
+            Opening::ToolCall { id, name, seal } => {
+                if let Some(seal) = &seal {
+                    // It comes back in front of its call.
+                    self.open = Open::Thought;
+                    if let Some(seal) = &seal.for_call().seal {
+                        self.sealed(seal, out);
+                    }
+                    self.close(out);
+                }
+                let block = self.blocks;
+                self.write("contentBlockStart", out, |event| {
+                    event.number("contentBlockIndex", block);
+                    event.object("start", |start| {
+                        start.object("toolUse", |tool| {
+                            tool.text("toolUseId", &ir::id_for_tool(&id));
+                            tool.text("name", &name);
+                        });
+                    });
+                });
+                Open::Call
+            }
+            Opening::Opaque(Opaque { kind, .. }) => {
+                loss.drop(format!("content ({kind})"));
+                Open::Nothing
+            }
+        };
+    }
+
+    fn piece(&mut self, text: &str, out: &mut Vec<u8>) {
+        match self.open {
+            Open::Text => self.delta(out, |delta| delta.text("text", text)),
+            Open::Thought => self.delta(out, |delta| {
+                delta.object("reasoningContent", |it| it.text("text", text));
+            }),
+            Open::Call => self.delta(out, |delta| {
+                delta.object("toolUse", |tool| tool.text("input", text));
+            }),
+            Open::Nothing => {}
+        }
+    }
+
+    fn sealed(&mut self, seal: &Seal<'_>, out: &mut Vec<u8>) {
+        let redacted = seal.origin == Format::Bedrock && seal.id.as_deref() == Some(REDACTED);
+        let member = if redacted { "redactedContent" } else { "signature" };
+        let value = seal.text_in(Format::Bedrock);
+        self.delta(out, |delta| {
+            delta.object("reasoningContent", |it| it.text(member, &value));
+        });
+    }
+
+    fn delta(&mut self, out: &mut Vec<u8>, members: impl FnOnce(&mut ObjectWriter<'_>)) {
+        let block = self.blocks;
+        self.write("contentBlockDelta", out, |event| {
+            event.number("contentBlockIndex", block);
+            event.object("delta", members);
+        });
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.open) == Open::Nothing {
+            return;
+        }
+        let block = self.blocks;
+        self.blocks += 1;
+        self.write("contentBlockStop", out, |event| event.number("contentBlockIndex", block));
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let Some(finish) = self.finish.take() else { return };
+        self.write("messageStop", out, |event| event.text("stopReason", stop_word(finish)));
+        let usage = self.usage;
+        self.write("metadata", out, |event| {
+            event.object("usage", |out| usage_members(&usage, out));
+            event.object("metrics", |metrics| metrics.number("latencyMs", 0));
+        });
+    }
+
+    fn write(
+        &mut self,
+        kind: &str,
+        out: &mut Vec<u8>,
+        members: impl FnOnce(&mut ObjectWriter<'_>),
+    ) {
+        self.payload.clear();
+        write_object(&mut self.payload, members);
+        let headers = [
+            (":event-type", kind),
+            (":content-type", "application/json"),
+            (":message-type", "event"),
+        ];
+        out.extend_from_slice(&eventstream::encode(&headers, &self.payload));
+    }
+}

@@ -1,0 +1,156 @@
+//! Whole answers.
+
+use super::super::usage;
+use super::{decode, finish_of, finish_word, usage_members};
+use crate::dialect::ir::{
+    self, Answer, ArrayWriter, Block, Choice, Content, Extra, Finish, Flow, Format, Loss, Text,
+    ToolCall, write_object,
+};
+use crate::error::Error;
+use crate::wire::json::Value;
+
+/// Reads an answer.
+pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
+    let id = body.get("responseId").and_then(|id| id.as_str());
+    let mut answer = Answer { id, ..Answer::default() };
+    for member in ir::members(body, "answer")? {
+        let value = member.value;
+        match member.key {
+            b"modelVersion" => answer.model = value.as_str(),
+            b"usageMetadata" => answer.usage = usage(value),
+            b"candidates" => {
+                let id = answer.id.clone().unwrap_or_default();
+                for item in ir::items(value, "candidates")? {
+                    let choice = candidate(item, &id, &mut answer.extra)?;
+                    answer.choices.push(choice);
+                }
+            }
+            b"promptFeedback" if value.get("blockReason").is_some_and(|it| !it.is_null()) => {
+                let finish = Some(Finish::Filtered);
+                answer.choices.push(Choice { finish, ..Choice::default() });
+            }
+            _ => {}
+        }
+    }
+    Ok(answer)
+}
+
+fn candidate<'a>(
+    candidate: Value<'a>,
+    answer: &str,
+    extra: &mut Vec<Extra<'a>>,
+) -> Result<Choice<'a>, Error> {
+    let mut choice = Choice::default();
+    let number = index(candidate);
+    for member in candidate.members() {
+        match member.key {
+            b"content" => {
+                let parts = member.value.get("parts");
+                for part in parts.iter().flat_map(Value::items) {
+                    if let Some(call) = call(part, answer, number, choice.blocks.len()) {
+                        choice.blocks.push(Block::new(Content::ToolCall(call)));
+                    } else if let Some(content) = decode::plain(part, "parts")? {
+                        decode::said(content, decode::seal(part), &mut choice.blocks);
+                    }
+                }
+            }
+            b"finishReason" => choice.finish = member.value.as_str().map(|word| finish_of(&word)),
+            b"groundingMetadata" | b"citationMetadata" | b"logprobsResult"
+                if member.value.members().next().is_some() =>
+            {
+                let (name, value) = (ir::utf8(member.key).into(), ir::raw(member.value));
+                extra.push(Extra { name, value, essential: false });
+            }
+            _ => {}
+        }
+    }
+    Ok(choice)
+}
+
+/// A call, with an id that no other call of the conversation has.
+pub(super) fn call<'a>(
+    part: Value<'a>,
+    answer: &str,
+    choice: u32,
+    at: usize,
+) -> Option<ToolCall<'a>> {
+    let call = part.get("functionCall").filter(|call| !call.is_null())?;
+    let text = |key| call.get(key).and_then(|value| value.as_str());
+    let id = text("id").filter(|id| !id.is_empty());
+    Some(ToolCall {
+        id: id.unwrap_or_else(|| Text::Owned(format!("call_{answer}_{choice}_{at}"))),
+        name: text("name").unwrap_or_default(),
+        arguments: call.get("args").map_or("{}".into(), |args| ir::raw(args).into()),
+        seal: decode::seal(part),
+    })
+}
+
+/// The number of a candidate.
+pub(super) fn index(candidate: Value<'_>) -> u32 {
+    Flow::number(candidate.get("index"))
+}
+
+/// Writes an answer.
+pub(in crate::dialect) fn encode(
+    answer: &Answer<'_>,
+    fallback_id: &str,
+    loss: &mut Loss,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    write_object(&mut out, |object| {
+        object.array("candidates", |list| {
+            for (at, choice) in answer.choices.iter().enumerate() {
+                list.object(|candidate| {
+                    candidate.object("content", |content| {
+                        content.array("parts", |parts| {
+                            choice.blocks.iter().for_each(|block| part(block, parts, loss));
+                        });
+                        content.text("role", "model");
+                    });
+                    if let Some(finish) = choice.finish {
+                        candidate.text("finishReason", finish_word(finish));
+                    }
+                    candidate.number("index", at as u64);
+                });
+            }
+        });
+        if let Some(usage) = &answer.usage {
+            object.object("usageMetadata", |out| usage_members(usage, out));
+        }
+        object.text("modelVersion", answer.model.as_deref().unwrap_or_default());
+        object.text("responseId", answer.id.as_deref().unwrap_or(fallback_id));
+    });
+    out
+}
+
+/// A part for a client: thoughts of other providers are readable, and their seals come back.
+fn part(block: &Block<'_>, list: &mut ArrayWriter<'_>, loss: &mut Loss) {
+    match &block.content {
+        Content::Text(text) | Content::Refusal(text) => {
+            list.object(|part| part.text("text", text));
+        }
+        Content::Thought(thought) => list.object(|part| {
+            part.text("text", &thought.text);
+            if !thought.text.is_empty() {
+                part.flag("thought", true);
+            }
+            if let Some(seal) = &thought.seal {
+                part.text("thoughtSignature", &seal.text_in(Format::Gemini));
+            }
+        }),
+        Content::ToolCall(call) => list.object(|part| {
+            part.object("functionCall", |function| {
+                function.text("id", &call.id);
+                function.text("name", &call.name);
+                function.raw("args", &call.object());
+            });
+            if let Some(seal) = &call.seal {
+                part.text("thoughtSignature", &seal.text_in(Format::Gemini));
+            }
+        }),
+        Content::Media(_) => loss.drop("content (media)"),
+        Content::ToolResult(_) => loss.drop("content (tool result)"),
+        Content::Opaque(opaque) if opaque.origin == Format::Gemini => list.raw(&opaque.value),
+        Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
+    }
+}

@@ -1,0 +1,132 @@
+//! The chunks of a stream, each a whole document.
+
+use super::super::usage;
+use super::{answer, decode, finish_of};
+use crate::dialect::StreamError;
+use crate::dialect::ir::{Content, Event, Finish, Flow, Opaque, Opening, Run, Seal, Sink, Text};
+use crate::wire::json::{self, Value};
+
+/// Reads the chunks of one stream.
+#[derive(Debug, Default)]
+pub(in crate::dialect) struct Decoder {
+    flow: Flow,
+    started: bool,
+    id: String,
+    /// How many calls there were.
+    calls: usize,
+    /// One more than the highest number of a candidate.
+    candidates: u32,
+    /// Candidates that have ended.
+    ended: Vec<u32>,
+}
+
+impl Decoder {
+    /// One chunk.
+    pub fn event(&mut self, data: &[u8], sink: &mut dyn Sink) {
+        let chunk = json::lazy(data);
+        if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
+            return sink.event(Event::Error(StreamError::from_value(error)));
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            let text = |key| chunk.get(key).and_then(|value| value.as_str());
+            let (id, model) = (text("responseId"), text("modelVersion"));
+            self.id = id.clone().unwrap_or_default().into_owned();
+            sink.event(Event::Start { id, model });
+        }
+        if let Some(usage) = chunk.get("usageMetadata").and_then(usage) {
+            sink.event(Event::Usage(usage));
+        }
+        for candidate in chunk.get("candidates").iter().flat_map(Value::items) {
+            self.candidate(candidate, sink);
+        }
+        let blocked = chunk.get("promptFeedback").and_then(|it| it.get("blockReason"));
+        if blocked.is_some_and(|reason| !reason.is_null()) {
+            self.finish(0, Finish::Filtered, sink);
+        }
+    }
+
+    /// The upstream has sent everything.
+    pub fn end(&mut self, sink: &mut dyn Sink) {
+        self.flow.leave_all(sink);
+        sink.event(Event::End);
+    }
+
+    fn candidate(&mut self, candidate: Value<'_>, sink: &mut dyn Sink) {
+        let number = answer::index(candidate);
+        self.candidates = self.candidates.max(number + 1);
+        let parts = candidate.get("content").and_then(|content| content.get("parts"));
+        parts.iter().flat_map(Value::items).for_each(|part| self.part(number, part, sink));
+        for key in ["groundingMetadata", "citationMetadata"] {
+            if candidate.get(key).is_some_and(|value| value.members().next().is_some()) {
+                sink.event(Event::Unsaid(key));
+            }
+        }
+        let reason = candidate.get("finishReason").and_then(|reason| reason.as_str());
+        if let Some(reason) = reason {
+            self.finish(number, finish_of(&reason), sink);
+        }
+    }
+
+    fn finish(&mut self, choice: u32, finish: Finish, sink: &mut dyn Sink) {
+        // Some servers repeat the reason in every chunk behind the first one that has it.
+        if !self.ended.contains(&choice) {
+            self.ended.push(choice);
+            self.flow.leave(choice, sink);
+            sink.event(Event::Finish { choice, finish, stop_sequence: None });
+        }
+    }
+
+    fn part(&mut self, choice: u32, part: Value<'_>, sink: &mut dyn Sink) {
+        if let Some(call) = answer::call(part, &self.id, choice, self.calls) {
+            self.calls += 1;
+            let run = Run::Call(self.calls as u64);
+            let opening = Opening::ToolCall { id: call.id, name: call.name, seal: call.seal };
+            self.flow.enter(choice, run, opening, sink);
+            self.flow.push_text(choice, &call.arguments, sink);
+            return self.flow.leave(choice, sink);
+        }
+        let seal = decode::seal(part);
+        let thought = part.get("thought").and_then(|it| it.as_bool()) == Some(true);
+        match part.get("text") {
+            Some(text) => {
+                let some = text.contents().is_some_and(|contents| !contents.is_empty());
+                if some && thought {
+                    self.flow.enter(choice, Run::Thought, Opening::Thought, sink);
+                } else if some {
+                    self.flow.enter(choice, Run::Text, Opening::Text, sink);
+                }
+                if some {
+                    self.flow.push(choice, text, sink);
+                }
+            }
+            None => {
+                if let Ok(Some(content)) = decode::plain(part, "parts") {
+                    self.whole(choice, content, sink);
+                }
+            }
+        }
+        if let Some(seal) = seal {
+            self.sealed(choice, &seal, sink);
+        }
+    }
+
+    fn whole(&mut self, choice: u32, content: Content<'_>, sink: &mut dyn Sink) {
+        match content {
+            Content::Opaque(Opaque { origin, kind, value }) => {
+                self.flow.whole(choice, Opening::Opaque(Opaque { origin, kind, value }), sink);
+            }
+            Content::Media(_) => sink.event(Event::Unsaid("content (media)")),
+            _ => {}
+        }
+    }
+
+    /// A signature ends the thought that it is of; one of a text stands in a thought of its own.
+    fn sealed(&mut self, choice: u32, seal: &Seal<'_>, sink: &mut dyn Sink) {
+        self.flow.enter(choice, Run::Thought, Opening::Thought, sink);
+        let block = self.flow.block(choice);
+        let value = Text::Borrowed(&*seal.value);
+        let seal = Seal { origin: seal.origin, id: seal.id.clone(), value };
+        sink.event(Event::Sealed { choice, block, seal });
+        self.flow.leave(choice, sink);
+    }
+}

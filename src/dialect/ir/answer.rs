@@ -1,0 +1,55 @@
+//! What an answer says.
+
+use super::super::Usage;
+use super::{Block, Extra, Text};
+
+/// A whole answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer<'a> {
+    /// Its id, where the format has one.
+    pub id: Option<Text<'a>>,
+    /// The model that gave it.
+    pub model: Option<Text<'a>>,
+    /// When, in seconds since 1970.
+    pub created: Option<u64>,
+    /// The answers, in order.
+    pub choices: Vec<Choice<'a>>,
+    /// What was used.
+    pub usage: Option<Usage>,
+    /// Members that only some formats have.
+    pub extra: Vec<Extra<'a>>,
+}
+
+/// One of several answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice<'a> {
+    /// What it says.
+    pub blocks: Vec<Block<'a>>,
+    /// Why it ended.
+    pub finish: Option<Finish>,
+    /// The text at which it ended.
+    pub stop_sequence: Option<Text<'a>>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It is complete.
+    Stop,
+    /// At one of the texts that were asked for.
+    StopSequence,
+    /// It has as many tokens as it may have.
+    Length,
+    /// Prompt and answer fill the model's context.
+    ContextFull,
+    /// Tools are to be called.
+    ToolCalls,
+    /// A filter cut it off.
+    Filtered,
+    /// The model refused.
+    Refused,
+    /// The provider paused a long turn; the client asks it to go on.
+    Paused,
+    /// The model failed (a malformed call, a loop).
+    Failed,
+}

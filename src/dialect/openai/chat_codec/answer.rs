@@ -1,0 +1,178 @@
+//! Whole answers.
+
+use super::super::usage;
+use super::{finish_of, finish_word, messages, usage_members};
+use crate::dialect::ir::{
+    self, Answer, Choice, Content, Finish, Flow, Format, Loss, ObjectWriter, ToolCall, joined,
+    write_object,
+};
+use crate::error::Error;
+use crate::wire::json::Value;
+
+/// Reads an answer.
+pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
+    let mut answer = Answer::default();
+    for member in ir::members(body, "answer")? {
+        let value = member.value;
+        match member.key {
+            b"id" => answer.id = value.as_str(),
+            b"model" => answer.model = value.as_str(),
+            b"created" => answer.created = value.as_u64(),
+            b"usage" => answer.usage = usage(value),
+            b"choices" => {
+                answer.choices =
+                    ir::items(value, "choices")?.map(choice).collect::<Result<_, _>>()?;
+            }
+            _ => {}
+        }
+    }
+    Ok(answer)
+}
+
+fn choice(value: Value<'_>) -> Result<Choice<'_>, Error> {
+    let mut choice = Choice::default();
+    if let Some(message) = value.get("message") {
+        messages::said(message, "message", &mut choice.blocks)?;
+    }
+    let word = value.get("finish_reason").and_then(|word| word.as_str());
+    choice.finish = word.map(|word| finish_of(&word));
+    let refused = choice.blocks.iter().any(|b| matches!(b.content, Content::Refusal(_)));
+    if refused && choice.finish == Some(Finish::Stop) {
+        choice.finish = Some(Finish::Refused);
+    }
+    Ok(choice)
+}
+
+/// Writes an answer. `created` is in seconds since 1970.
+pub(in crate::dialect) fn encode(
+    answer: &Answer<'_>,
+    fallback_id: &str,
+    created: u64,
+    loss: &mut Loss,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    write_object(&mut out, |object| {
+        object.text("id", answer.id.as_deref().unwrap_or(fallback_id));
+        object.text("object", "chat.completion");
+        object.number("created", answer.created.unwrap_or(created));
+        object.text("model", answer.model.as_deref().unwrap_or_default());
+        object.array("choices", |list| {
+            for (at, choice) in answer.choices.iter().enumerate() {
+                list.object(|object| one(at, choice, object, loss));
+            }
+        });
+        if let Some(usage) = &answer.usage {
+            object.object("usage", |out| usage_members(usage, out));
+        }
+    });
+    out
+}
+
+fn one(at: usize, choice: &Choice<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
+    object.number("index", at as u64);
+    object.object("message", |message| said(choice, message, loss));
+    object.null("logprobs");
+    // A refusal in words is a normal end in this format.
+    let refusal = choice.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
+    match choice.finish {
+        Some(Finish::Refused) if refusal => object.text("finish_reason", "stop"),
+        Some(finish) => object.text("finish_reason", finish_word(finish)),
+        None => object.null("finish_reason"),
+    }
+}
+
+fn said(choice: &Choice<'_>, message: &mut ObjectWriter<'_>, loss: &mut Loss) {
+    let contents = || choice.blocks.iter().map(|block| &block.content);
+    message.text("role", "assistant");
+    let texts = contents().filter_map(|content| match content {
+        Content::Text(text) => Some(&**text),
+        _ => None,
+    });
+    let text = joined(texts.clone());
+    if texts.count() == 0 {
+        message.null("content");
+    } else {
+        message.text("content", &text);
+    }
+    let refusals = contents().filter_map(|content| match content {
+        Content::Refusal(text) => Some(&**text),
+        _ => None,
+    });
+    let refusal = joined(refusals);
+    if refusal.is_empty() {
+        message.null("refusal");
+    } else {
+        message.text("refusal", &refusal);
+    }
+    thoughts(choice, message);
+    let mut calls = contents().filter_map(|content| match content {
+        Content::ToolCall(call) => Some(call),
+        _ => None,
+    });
+    if let Some(first) = calls.next() {
+        message.array("tool_calls", |list| {
+            list.object(|object| call(first, object));
+            calls.for_each(|next| list.object(|object| call(next, object)));
+        });
+    }
+    for content in contents() {
+        match content {
+            Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
+            Content::Media(_) => loss.drop("content (media)"),
+            _ => {}
+        }
+    }
+}
+
+/// The text as most servers that are compatible have it, and in detail what has to come back.
+fn thoughts(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
+    let thoughts = || {
+        choice.blocks.iter().filter_map(|block| match &block.content {
+            Content::Thought(thought) => Some(thought),
+            _ => None,
+        })
+    };
+    let text = joined(thoughts().map(|thought| &*thought.text));
+    if !text.is_empty() {
+        message.text("reasoning_content", &text);
+    }
+    if thoughts().any(|thought| thought.seal.is_some()) {
+        message.array("reasoning_details", |list| {
+            for thought in thoughts() {
+                list.object(|detail| {
+                    detail.text("type", "reasoning.text");
+                    detail.text("text", &thought.text);
+                    if let Some(seal) = &thought.seal {
+                        detail.text("signature", &seal.text_in(Format::Chat));
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// A call of a tool, in a message of either direction.
+pub(super) fn call(call: &ToolCall<'_>, object: &mut ObjectWriter<'_>) {
+    object.text("id", &call.id);
+    object.text("type", "function");
+    object.object("function", |function| {
+        function.text("name", &call.name);
+        let none = call.arguments.trim().is_empty();
+        function.text("arguments", if none { "{}" } else { &call.arguments });
+    });
+    if let Some(seal) = &call.seal {
+        extra_content(&seal.text_in(Format::Gemini), object);
+    }
+}
+
+/// Where Google's own endpoint that is compatible with `OpenAI` has the signature of a call.
+pub(super) fn extra_content(signature: &str, object: &mut ObjectWriter<'_>) {
+    object.object("extra_content", |extra| {
+        extra.object("google", |google| google.text("thought_signature", signature));
+    });
+}
+
+/// The number of a choice.
+pub(super) fn index(choice: Value<'_>) -> u32 {
+    Flow::number(choice.get("index"))
+}

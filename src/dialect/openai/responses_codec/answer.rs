@@ -1,0 +1,202 @@
+//! Whole answers.
+
+use super::super::usage;
+use super::{finish_of, incomplete_word, items, usage_members};
+use crate::dialect::Usage;
+use crate::dialect::ir::{
+    self, Answer, ArrayWriter, Choice, Content, Extra, Finish, Format, Loss, ObjectWriter,
+    write_object,
+};
+use crate::error::{Error, Kind};
+use crate::wire::json::Value;
+
+/// Reads an answer.
+pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
+    let mut answer = Answer::default();
+    let mut choice = Choice::default();
+    for member in ir::members(body, "answer")? {
+        let value = member.value;
+        match member.key {
+            b"id" => answer.id = value.as_str(),
+            b"model" => answer.model = value.as_str(),
+            b"created_at" => answer.created = super::super::super::usage::count(value),
+            b"usage" => answer.usage = usage(value),
+            b"output" => {
+                for item in ir::items(value, "output")? {
+                    let cited = item.get("content").is_some_and(|parts| {
+                        let list = |part: Value<'_>| {
+                            let notes = part.get("annotations");
+                            notes.is_some_and(|notes| notes.items().next().is_some())
+                        };
+                        parts.items().any(list)
+                    });
+                    if cited {
+                        let name = "annotations".into();
+                        answer.extra.push(Extra { name, value: "[]", essential: false });
+                    }
+                    choice.blocks.extend(items::decode(item, "output")?.1);
+                }
+            }
+            b"error" => {
+                let text = value.get("message").and_then(|text| text.as_str());
+                let text = text.unwrap_or_default().into_owned();
+                return Err(Error::new(Kind::UpstreamStreamError, text));
+            }
+            _ => {}
+        }
+    }
+    choice.finish = finish(body, &choice);
+    answer.choices.push(choice);
+    Ok(answer)
+}
+
+/// Why a response ended.
+pub(super) fn status(body: Value<'_>) -> Option<Finish> {
+    let status = body.get("status")?.as_str()?;
+    let reason = body.find(&["incomplete_details", "reason"]).and_then(|reason| reason.as_str());
+    Some(finish_of(&status, reason.as_deref()))
+}
+
+fn finish(body: Value<'_>, choice: &Choice<'_>) -> Option<Finish> {
+    let refused = choice.blocks.iter().any(|b| matches!(b.content, Content::Refusal(_)));
+    match status(body) {
+        Some(Finish::Stop) if refused => Some(Finish::Refused),
+        finish => finish,
+    }
+}
+
+/// Writes an answer. `created` is in seconds since 1970.
+pub(in crate::dialect) fn encode(
+    answer: &Answer<'_>,
+    fallback_id: &str,
+    created: u64,
+    loss: &mut Loss,
+) -> Vec<u8> {
+    let nothing = Choice::default();
+    let choice = answer.choices.first().unwrap_or(&nothing);
+    if answer.choices.len() > 1 {
+        loss.drop("choices[1..]");
+    }
+    let head = Head {
+        id: answer.id.as_deref().unwrap_or(fallback_id),
+        model: answer.model.as_deref().unwrap_or_default(),
+        created: answer.created.unwrap_or(created),
+    };
+    let refused = choice.blocks.iter().any(|b| matches!(b.content, Content::Refusal(_)));
+    let end = End { finish: choice.finish, refused, usage: answer.usage };
+    let mut out = Vec::with_capacity(1024);
+    write_object(&mut out, |object| {
+        response(&head, Some(&end), object, |list| {
+            for (at, block) in choice.blocks.iter().enumerate() {
+                said(&head, at, &block.content, list, loss);
+            }
+        });
+    });
+    out
+}
+
+/// What a response is called.
+pub(super) struct Head<'a> {
+    pub id: &'a str,
+    pub model: &'a str,
+    pub created: u64,
+}
+
+/// How a response ended.
+pub(super) struct End {
+    pub finish: Option<Finish>,
+    /// In words of its own, which is a normal end in this format.
+    pub refused: bool,
+    pub usage: Option<Usage>,
+}
+
+/// The members of a response, in progress if it has no end.
+pub(super) fn response(
+    head: &Head<'_>,
+    end: Option<&End>,
+    object: &mut ObjectWriter<'_>,
+    output: impl FnOnce(&mut ArrayWriter<'_>),
+) {
+    let incomplete = end.and_then(|end| match end.finish {
+        Some(Finish::Refused) if end.refused => None,
+        finish => incomplete_word(finish?),
+    });
+    object.text("id", head.id);
+    object.text("object", "response");
+    object.number("created_at", head.created);
+    object.text(
+        "status",
+        match (end, incomplete) {
+            (None, _) => "in_progress",
+            (Some(_), None) => "completed",
+            (Some(_), Some(_)) => "incomplete",
+        },
+    );
+    object.null("error");
+    match incomplete {
+        None => object.null("incomplete_details"),
+        Some(reason) => object.object("incomplete_details", |it| it.text("reason", reason)),
+    }
+    object.null("instructions");
+    object.object("metadata", |_| {});
+    object.text("model", head.model);
+    object.array("output", output);
+    object.flag("parallel_tool_calls", true);
+    object.null("previous_response_id");
+    object.flag("store", false);
+    object.null("temperature");
+    object.text("tool_choice", "auto");
+    object.array("tools", |_| {});
+    object.null("top_p");
+    match end.and_then(|end| end.usage) {
+        Some(usage) => object.object("usage", |out| usage_members(&usage, out)),
+        None => object.null("usage"),
+    }
+}
+
+/// The id of an item.
+pub(super) fn item_id(kind: &str, response: &str, at: usize) -> String {
+    let base = response.strip_prefix("resp_").unwrap_or(response);
+    format!("{kind}_{base}_{at}")
+}
+
+fn said(
+    head: &Head<'_>,
+    at: usize,
+    content: &Content<'_>,
+    list: &mut ArrayWriter<'_>,
+    loss: &mut Loss,
+) {
+    let id = |kind| item_id(kind, head.id, at);
+    match content {
+        Content::Text(text) => list.object(|item| {
+            items::write_message(&id("msg"), "completed", Some(("output_text", text)), item);
+        }),
+        Content::Refusal(text) => list.object(|item| {
+            items::write_message(&id("msg"), "completed", Some(("refusal", text)), item);
+        }),
+        Content::ToolCall(call) => {
+            if let Some(seal) = &call.seal {
+                let of_call = seal.for_call().seal.map(|seal| seal.wrapped());
+                list.object(|item| items::write_thought(&id("rs"), "", of_call.as_deref(), item));
+            }
+            let none = call.arguments.trim().is_empty();
+            let arguments = if none { "{}" } else { &call.arguments };
+            list.object(|item| {
+                let call = (&*call.id, &*call.name, arguments);
+                items::write_call(&id("fc"), "completed", call, item);
+            });
+        }
+        Content::Thought(thought) => list.object(|item| {
+            let seal = thought.seal.as_ref();
+            let own = seal.filter(|seal| seal.origin == Format::Responses);
+            let id = own.and_then(|seal| seal.id.as_deref()).map_or_else(|| id("rs"), Into::into);
+            let sealed = seal.map(|seal| seal.text_in(Format::Responses));
+            items::write_thought(&id, &thought.text, sealed.as_deref(), item);
+        }),
+        Content::Opaque(opaque) if opaque.origin == Format::Responses => list.raw(&opaque.value),
+        Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
+        Content::Media(_) => loss.drop("content (media)"),
+        Content::ToolResult(_) => loss.drop("content (tool result)"),
+    }
+}

@@ -1,0 +1,333 @@
+//! A stream of events: numbered, each block an item that is added, grows and is done, and at the end
+//! the whole response once more.
+
+use super::answer::{End, Head, item_id, response};
+use super::items;
+use crate::dialect::Usage;
+use crate::dialect::ir::{
+    Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, utf8, write_object,
+};
+
+/// Writes the events of one stream.
+#[derive(Debug)]
+pub(in crate::dialect) struct Encoder {
+    id: String,
+    model: String,
+    created: u64,
+    sequence: u64,
+    started: bool,
+    usage: Option<Usage>,
+    finish: Option<Finish>,
+    refused: bool,
+    /// The items that are done, as they stand in the response.
+    items: Vec<Vec<u8>>,
+    open: Option<Open>,
+}
+
+/// The item that is open.
+#[derive(Debug)]
+struct Open {
+    kind: Kind,
+    id: String,
+    text: String,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Text, or (`refusal`) the model's own words for not giving one.
+    Said(&'static str),
+    Thought {
+        begun: bool,
+        seal: Option<String>,
+    },
+    Call {
+        id: String,
+        name: String,
+    },
+}
+
+impl Encoder {
+    /// A stream that begins now, in seconds since 1970.
+    pub fn new(id: &str, created: u64) -> Self {
+        Self {
+            id: format!("resp_{id}"),
+            model: String::new(),
+            created,
+            sequence: 0,
+            started: false,
+            usage: None,
+            finish: None,
+            refused: false,
+            items: Vec::new(),
+            open: None,
+        }
+    }
+
+    /// The number of the last event.
+    pub fn sequence_number(&self) -> Option<u64> {
+        self.sequence.checked_sub(1)
+    }
+
+    /// Writes what an event says.
+    pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        match event {
+            Event::Start { id, model } => {
+                if let Some(id) = id {
+                    self.id = id.into_owned();
+                }
+                self.model = model.unwrap_or_default().into_owned();
+                self.start(out);
+            }
+            Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
+            Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
+            Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal),
+            Event::Close { choice: 0, .. } => self.close(out),
+            Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
+            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Unsaid(what) => loss.drop(what),
+            Event::End => self.end(out),
+            Event::Open { .. } => loss.drop("choices[1..]"),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        for kind in ["response.created", "response.in_progress"] {
+            let head = Head { id: &self.id, model: &self.model, created: self.created };
+            write(&mut self.sequence, out, kind, |event| {
+                event.object("response", |object| response(&head, None, object, |_| {}));
+            });
+        }
+    }
+
+    fn open(&mut self, opening: Opening<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        let at = self.items.len();
+        let item = |kind, prefix: &str| Open {
+            kind,
+            id: item_id(prefix, &self.id, at),
+            text: String::new(),
+        };
+        let open = match opening {
+            Opening::Text => item(Kind::Said("output_text"), "msg"),
+            Opening::Refusal => item(Kind::Said("refusal"), "msg"),
+            Opening::Thought => item(Kind::Thought { begun: false, seal: None }, "rs"),
+            Opening::ToolCall { id, name, seal } => {
+                if let Some(seal) = seal {
+                    // It comes back in front of its call.
+                    let seal = seal.for_call().seal.map(|seal| seal.wrapped());
+                    let thought = item(Kind::Thought { begun: false, seal }, "rs");
+                    self.add(thought, out);
+                    self.close(out);
+                }
+                let at = self.items.len();
+                let kind = Kind::Call { id: id.into_owned(), name: name.into_owned() };
+                Open { kind, id: item_id("fc", &self.id, at), text: String::new() }
+            }
+            Opening::Opaque(Opaque { kind, .. }) => {
+                self.open = None;
+                return loss.drop(format!("content ({kind})"));
+            }
+        };
+        self.add(open, out);
+    }
+
+    fn add(&mut self, open: Open, out: &mut Vec<u8>) {
+        let at = self.items.len() as u64;
+        write(&mut self.sequence, out, "response.output_item.added", |event| {
+            event.number("output_index", at);
+            event.object("item", |item| open.write("in_progress", false, item));
+        });
+        if let Kind::Said(kind) = open.kind {
+            write(&mut self.sequence, out, "response.content_part.added", |event| {
+                place(at, &open.id, event);
+                event.object("part", |part| items::write_part(kind, "", part));
+            });
+        }
+        self.open = Some(open);
+    }
+
+    fn piece(&mut self, text: &str, out: &mut Vec<u8>) {
+        let at = self.items.len() as u64;
+        let Some(open) = &mut self.open else { return };
+        open.text.push_str(text);
+        let Open { kind, id, .. } = open;
+        match kind {
+            Kind::Said(part) => {
+                self.refused |= *part == "refusal";
+                let kind = if *part == "refusal" {
+                    "response.refusal.delta"
+                } else {
+                    "response.output_text.delta"
+                };
+                write(&mut self.sequence, out, kind, |event| {
+                    place(at, id, event);
+                    event.text("delta", text);
+                    if kind == "response.output_text.delta" {
+                        event.array("logprobs", |_| {});
+                    }
+                });
+            }
+            Kind::Thought { begun, .. } => {
+                if !std::mem::replace(begun, true) {
+                    let kind = "response.reasoning_summary_part.added";
+                    write(&mut self.sequence, out, kind, |event| summary(at, id, Some(""), event));
+                }
+                let kind = "response.reasoning_summary_text.delta";
+                write(&mut self.sequence, out, kind, |event| {
+                    summary(at, id, None, event);
+                    event.text("delta", text);
+                });
+            }
+            Kind::Call { .. } => {
+                let kind = "response.function_call_arguments.delta";
+                write(&mut self.sequence, out, kind, |event| {
+                    event.text("item_id", id);
+                    event.number("output_index", at);
+                    event.text("delta", text);
+                });
+            }
+        }
+    }
+
+    fn sealed(&mut self, theirs: &Seal<'_>) {
+        if let Some(Open { kind: Kind::Thought { seal, .. }, id, .. }) = &mut self.open {
+            *seal = Some(theirs.text_in(Format::Responses).into_owned());
+            if let (Format::Responses, Some(own)) = (theirs.origin, &theirs.id) {
+                own.as_ref().clone_into(id);
+            }
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        let at = self.items.len() as u64;
+        let Some(open) = self.open.take() else { return };
+        let (id, text) = (&*open.id, &*open.text);
+        let sequence = &mut self.sequence;
+        match &open.kind {
+            Kind::Said(part) => {
+                let (kind, key) = if *part == "refusal" {
+                    ("response.refusal.done", "refusal")
+                } else {
+                    ("response.output_text.done", "text")
+                };
+                write(sequence, out, kind, |event| {
+                    place(at, id, event);
+                    event.text(key, text);
+                    if key == "text" {
+                        event.array("logprobs", |_| {});
+                    }
+                });
+                write(sequence, out, "response.content_part.done", |event| {
+                    place(at, id, event);
+                    event.object("part", |object| items::write_part(part, text, object));
+                });
+            }
+            Kind::Thought { begun: true, .. } => {
+                write(sequence, out, "response.reasoning_summary_text.done", |event| {
+                    summary(at, id, None, event);
+                    event.text("text", text);
+                });
+                let kind = "response.reasoning_summary_part.done";
+                write(sequence, out, kind, |event| summary(at, id, Some(text), event));
+            }
+            Kind::Thought { .. } => {}
+            Kind::Call { name, .. } => {
+                write(sequence, out, "response.function_call_arguments.done", |event| {
+                    event.text("item_id", id);
+                    event.number("output_index", at);
+                    event.text("name", name);
+                    event.text("arguments", open.arguments());
+                });
+            }
+        }
+        let mut item = Vec::with_capacity(text.len() + 256);
+        write_object(&mut item, |object| open.write("completed", true, object));
+        write(sequence, out, "response.output_item.done", |event| {
+            event.number("output_index", at);
+            event.raw("item", utf8(&item));
+        });
+        self.items.push(item);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.start(out);
+        let end = End { finish: self.finish, refused: self.refused, usage: self.usage };
+        let incomplete = match self.finish {
+            Some(Finish::Refused) if self.refused => false,
+            finish => finish.and_then(super::incomplete_word).is_some(),
+        };
+        let kind = if incomplete { "response.incomplete" } else { "response.completed" };
+        let head = Head { id: &self.id, model: &self.model, created: self.created };
+        write(&mut self.sequence, out, kind, |event| {
+            event.object("response", |object| {
+                response(&head, Some(&end), object, |list| {
+                    self.items.iter().for_each(|item| list.raw(utf8(item)));
+                });
+            });
+        });
+    }
+}
+
+impl Open {
+    fn arguments(&self) -> &str {
+        if self.text.trim().is_empty() { "{}" } else { &self.text }
+    }
+
+    /// The members of the item, with all that it says if it is done.
+    fn write(&self, status: &str, done: bool, out: &mut ObjectWriter<'_>) {
+        match &self.kind {
+            Kind::Said(kind) => {
+                let said = done.then_some((*kind, &*self.text));
+                items::write_message(&self.id, status, said, out);
+            }
+            Kind::Thought { seal, .. } => {
+                items::write_thought(&self.id, &self.text, seal.as_deref(), out);
+            }
+            Kind::Call { id, name } => {
+                let arguments = if done { self.arguments() } else { "" };
+                items::write_call(&self.id, status, (id, name, arguments), out);
+            }
+        }
+    }
+}
+
+/// Where in the response a part stands.
+fn place(output_index: u64, item_id: &str, event: &mut ObjectWriter<'_>) {
+    event.text("item_id", item_id);
+    event.number("output_index", output_index);
+    event.number("content_index", 0);
+}
+
+/// The same of a summary, with the part itself where the event has it.
+fn summary(output_index: u64, item_id: &str, part: Option<&str>, event: &mut ObjectWriter<'_>) {
+    event.text("item_id", item_id);
+    event.number("output_index", output_index);
+    event.number("summary_index", 0);
+    if let Some(text) = part {
+        event.object("part", |part| {
+            part.text("type", "summary_text");
+            part.text("text", text);
+        });
+    }
+}
+
+fn write(
+    sequence: &mut u64,
+    out: &mut Vec<u8>,
+    kind: &str,
+    members: impl FnOnce(&mut ObjectWriter<'_>),
+) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    write_object(out, |event| {
+        event.text("type", kind);
+        event.number("sequence_number", *sequence);
+        members(event);
+    });
+    *sequence += 1;
+    out.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,285 @@
+//! A stream of one format, as a stream of another.
+//!
+//! Complete frames go in, complete frames come out; no bytes are read or written here. The frames may
+//! come in any runs: what comes out, joined, is the same. A stream that breaks off is never brought
+//! to a normal end: it ends with an error, in the client's format.
+
+use bytes::Bytes;
+
+use super::{Client, Pair};
+use crate::dialect::ir::{Dropped, Event, Finish, Format, Loss, LossPolicy, Opening, Sink};
+use crate::dialect::{anthropic, bedrock, cohere, failure, gemini, openai};
+use crate::error::{Error, Kind};
+use crate::wire::frame::Framing;
+use crate::wire::{eventstream, jsonarray, sse};
+
+/// Translates one stream.
+#[derive(Debug)]
+pub struct StreamTranslator {
+    framing: Framing,
+    decoder: Decoder,
+    state: State,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Chat(openai::chat_codec::Decoder),
+    Responses(openai::responses_codec::Decoder),
+    Anthropic(anthropic::codec::Decoder),
+    Gemini(gemini::codec::Decoder),
+    Cohere(cohere::codec::Decoder),
+    Bedrock(bedrock::codec::Decoder),
+}
+
+#[derive(Debug)]
+enum Encoder {
+    Chat(openai::chat_codec::Encoder),
+    Responses(openai::responses_codec::Encoder),
+    Anthropic(anthropic::codec::Encoder),
+    Gemini(gemini::codec::Encoder),
+    Cohere(cohere::codec::Encoder),
+    Bedrock(bedrock::codec::Encoder),
+}
+
+/// The most text of one stream that passes through here: some formats send whole what others send in
+/// pieces, so that it has to be kept.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// Everything behind the decoder.
+#[derive(Debug)]
+struct State {
+    encoder: Encoder,
+    client: Format,
+    client_framing: Framing,
+    request_id: Box<str>,
+    /// The model that was asked for.
+    model: Box<str>,
+    /// How much text has passed.
+    text_bytes: usize,
+    loss: Loss,
+    out: Vec<u8>,
+    /// Some bytes have gone to the client.
+    begun: bool,
+    /// A choice has come to its end.
+    finished: bool,
+    /// Choices in which a tool was called.
+    calls: Vec<u32>,
+    /// The end, or an error, has been written.
+    over: bool,
+}
+
+impl Pair {
+    /// A translator for a stream whose frames are cut as `framing` says.
+    pub fn stream(&self, framing: Framing, client: Client<'_>) -> StreamTranslator {
+        let id = client.request_id;
+        let decoder = Decoder::new(self.upstream);
+        let encoder = Encoder::new(self.client, client);
+        let state = State {
+            encoder,
+            client: self.client,
+            client_framing: client.framing,
+            request_id: id.into(),
+            model: client.model.into(),
+            loss: Loss::new(self.client, LossPolicy::Lenient),
+            out: Vec::new(),
+            text_bytes: 0,
+            begun: false,
+            finished: false,
+            calls: Vec::new(),
+            over: false,
+        };
+        StreamTranslator { framing, decoder, state }
+    }
+}
+
+impl StreamTranslator {
+    /// How the client's stream is cut into frames.
+    pub fn framing(&self) -> Framing {
+        self.state.client_framing
+    }
+
+    /// What a run of complete frames says, for the client. Empty if there is nothing to say yet.
+    pub fn push(&mut self, frames: &[u8]) -> Bytes {
+        let Self { framing, decoder, state } = self;
+        match framing {
+            Framing::Sse => {
+                for event in sse::events(frames).filter(|event| !event.data.is_empty()) {
+                    decoder.event(event.name, &event.data, state);
+                }
+            }
+            Framing::JsonArray => jsonarray::elements(frames)
+                .for_each(|element| decoder.event(None, element.raw, state)),
+            Framing::AwsEventStream => {
+                for message in eventstream::messages(frames).flatten() {
+                    decoder.message(&message, state);
+                }
+            }
+            Framing::Opaque => {}
+        }
+        self.state.take()
+    }
+
+    /// The upstream has sent everything. What its format leaves unsaid at the end is said now; a
+    /// stream that is not complete ends with an error.
+    pub fn finish(&mut self) -> Bytes {
+        self.decoder.end(&mut self.state);
+        self.state.take()
+    }
+
+    /// Ends the stream with an error.
+    pub fn error(&mut self, error: &Error) -> Bytes {
+        self.state.fail(error);
+        self.state.take()
+    }
+
+    /// What the client's format had no words for, since it was asked the last time.
+    pub fn dropped(&mut self) -> Dropped {
+        self.state.loss.take()
+    }
+}
+
+impl Decoder {
+    fn new(format: Format) -> Self {
+        match format {
+            Format::Chat => Decoder::Chat(openai::chat_codec::Decoder::default()),
+            Format::Responses => Decoder::Responses(openai::responses_codec::Decoder::default()),
+            Format::Anthropic => Decoder::Anthropic(anthropic::codec::Decoder::default()),
+            Format::Gemini => Decoder::Gemini(gemini::codec::Decoder::default()),
+            Format::Cohere => Decoder::Cohere(cohere::codec::Decoder::default()),
+            Format::Bedrock => Decoder::Bedrock(bedrock::codec::Decoder::default()),
+        }
+    }
+
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], state: &mut State) {
+        match self {
+            Decoder::Chat(decoder) => decoder.event(name, data, state),
+            Decoder::Responses(decoder) => decoder.event(name, data, state),
+            Decoder::Anthropic(decoder) => decoder.event(data, state),
+            Decoder::Gemini(decoder) => decoder.event(data, state),
+            Decoder::Cohere(decoder) => decoder.event(data, state),
+            // Its messages are not server-sent events.
+            Decoder::Bedrock(_) => {}
+        }
+    }
+
+    fn message(&mut self, message: &eventstream::Message<'_>, state: &mut State) {
+        if let Decoder::Bedrock(decoder) = self {
+            decoder.message(message, state);
+        }
+    }
+
+    /// The upstream has sent everything. Most formats have said so by then.
+    fn end(&mut self, state: &mut State) {
+        match self {
+            Decoder::Chat(decoder) => decoder.end(state),
+            Decoder::Gemini(decoder) => decoder.end(state),
+            _ => state.event(Event::End),
+        }
+    }
+}
+
+impl Sink for State {
+    fn event(&mut self, event: Event<'_>) {
+        if self.over {
+            return;
+        }
+        let event = match event {
+            Event::Error(error) => {
+                return self
+                    .fail(&Error::new(error.kind, error.message).retry_after(error.retry_after));
+            }
+            Event::End if !self.finished => {
+                return self.fail(&Error::new(
+                    Kind::UpstreamCut,
+                    "The upstream ended its stream before the answer was complete.",
+                ));
+            }
+            Event::Finish { finish: Finish::Failed, .. } => {
+                return self
+                    .fail(&Error::new(Kind::UpstreamStreamError, "The model's answer failed."));
+            }
+            Event::Start { id, model } => {
+                let model = model.or_else(|| Some(self.model.to_string().into()));
+                Event::Start { id, model }
+            }
+            // Some formats do not say that an answer ended with calls.
+            Event::Finish { choice, finish, stop_sequence } => {
+                self.finished = true;
+                let calls = finish == Finish::Stop && self.calls.contains(&choice);
+                let finish = if calls { Finish::ToolCalls } else { finish };
+                Event::Finish { choice, finish, stop_sequence }
+            }
+            event => event,
+        };
+        if let Event::Open { choice, opening: Opening::ToolCall { .. }, .. } = &event
+            && !self.calls.contains(choice)
+        {
+            self.calls.push(*choice);
+        }
+        if let Event::Piece { text, .. } = &event {
+            self.text_bytes += text.len();
+            if self.text_bytes > TEXT_BYTES_MAX {
+                return self.fail(&Error::new(Kind::UpstreamProtocol, "The answer is too long."));
+            }
+        }
+        self.over = matches!(event, Event::End);
+        let Self { encoder, out, loss, .. } = self;
+        match encoder {
+            Encoder::Chat(encoder) => encoder.event(event, out, loss),
+            Encoder::Responses(encoder) => encoder.event(event, out, loss),
+            Encoder::Anthropic(encoder) => encoder.event(event, out, loss),
+            Encoder::Gemini(encoder) => encoder.event(event, out, loss),
+            Encoder::Cohere(encoder) => encoder.event(event, out, loss),
+            Encoder::Bedrock(encoder) => encoder.event(event, out, loss),
+        }
+    }
+}
+
+impl State {
+    fn fail(&mut self, error: &Error) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        let frames = u64::from(self.begun || !self.out.is_empty());
+        let end = failure::end(
+            self.client.dialect(),
+            self.client.endpoint(true),
+            self.client_framing,
+            error,
+            &self.request_id,
+            failure::Seen { frames, sequence_number: self.encoder.sequence_number() },
+        );
+        self.out.extend_from_slice(&end);
+    }
+
+    fn take(&mut self) -> Bytes {
+        self.begun |= !self.out.is_empty();
+        std::mem::take(&mut self.out).into()
+    }
+}
+
+impl Encoder {
+    fn new(format: Format, client: Client<'_>) -> Self {
+        let Client { request_id: id, unix_s, stream_usage, framing, .. } = client;
+        match format {
+            Format::Chat => {
+                Encoder::Chat(openai::chat_codec::Encoder::new(id, unix_s, stream_usage))
+            }
+            Format::Responses => {
+                Encoder::Responses(openai::responses_codec::Encoder::new(id, unix_s))
+            }
+            Format::Anthropic => Encoder::Anthropic(anthropic::codec::Encoder::new(id)),
+            Format::Gemini => Encoder::Gemini(gemini::codec::Encoder::new(id, framing)),
+            Format::Cohere => Encoder::Cohere(cohere::codec::Encoder::new(id)),
+            Format::Bedrock => Encoder::Bedrock(bedrock::codec::Encoder::default()),
+        }
+    }
+
+    /// The number of the last event, in formats that number them.
+    fn sequence_number(&self) -> Option<u64> {
+        match self {
+            Encoder::Responses(encoder) => encoder.sequence_number(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The translator without a network: round trips, seals, streams in any cutting.
+
+mod fixtures;
+mod properties;
+mod seals;
+mod streams;
+
+use super::*;
+
+fn pair(client: Format, upstream: Format) -> Pair {
+    Pair { client, upstream }
+}
+
+fn client(format: Format) -> Client<'static> {
+    let framing = if format == Format::Bedrock { Framing::AwsEventStream } else { Framing::Sse };
+    Client { request_id: "req_1", model: "m", unix_s: 1_700_000_000, stream_usage: true, framing }
+}
+
+/// Every pair of two formats.
+fn pairs() -> impl Iterator<Item = Pair> {
+    Format::ALL
+        .into_iter()
+        .flat_map(|client| Format::ALL.map(|upstream| pair(client, upstream)))
+        .filter(|pair| pair.client != pair.upstream)
+}

@@ -1,0 +1,231 @@
+//! Requests and answers of any content, there and back again.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::dialect::ir::{
+    Block, Choice, Content, Media, MediaKind, Message, Output, Role, Schema, Seal, Source, Thought,
+    Tool, ToolCall, ToolChoice, ToolResult,
+};
+use crate::dialect::{Dropped, Usage};
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z ]{1,12}", "\\PC{1,12}", "[\"\\\\\\n\\t\u{1F600}]{1,6}"]
+}
+
+fn arguments() -> impl Strategy<Value = String> {
+    text().prop_map(|text| serde_json::json!({"z": 1.5, "a": [text]}).to_string())
+}
+
+fn said(format: Format) -> impl Strategy<Value = Block<'static>> {
+    let image = Just(Content::Media(Media {
+        kind: MediaKind::Image,
+        source: Source::Base64("iVBORw0KGgo=".into()),
+        media_type: Some("image/png".into()),
+        name: None,
+        detail: None,
+    }));
+    let _ = format;
+    prop_oneof![3 => text().prop_map(|text| Content::Text(text.into())), 1 => image]
+        .prop_map(Block::new)
+}
+
+/// What the model did, and the results of its calls.
+fn turn(format: Format) -> impl Strategy<Value = Vec<Message<'static>>> {
+    let user = proptest::collection::vec(said(format), 1..3);
+    let calls = proptest::collection::vec((arguments(), text()), 0..3);
+    (user, proptest::option::of((text(), text())), text(), calls).prop_map(
+        move |(user, thought, answer, calls)| {
+            let mut blocks = Vec::new();
+            // Only formats that sign thoughts take them back.
+            let signs = !matches!(format, Format::Chat | Format::Cohere);
+            if let Some((text, seal)) = thought.filter(|_| signs) {
+                let seal = Some(Seal { origin: format, id: None, value: seal.into() });
+                blocks.push(Block::new(Content::Thought(Thought { text: text.into(), seal })));
+            }
+            blocks.push(Block::text(answer));
+            let mut results = Vec::new();
+            for (n, (arguments, result)) in calls.into_iter().enumerate() {
+                let id = format!("call_{n}");
+                let call = ToolCall {
+                    id: id.clone().into(),
+                    name: format!("tool_{n}").into(),
+                    arguments: arguments.into(),
+                    seal: None,
+                };
+                blocks.push(Block::new(Content::ToolCall(call)));
+                let result = ToolResult {
+                    call_id: id.into(),
+                    name: None,
+                    blocks: vec![Block::text(result)],
+                    is_error: false,
+                };
+                results.push(Block::new(Content::ToolResult(result)));
+            }
+            let mut messages = vec![
+                Message { role: Role::User, blocks: user },
+                Message { role: Role::Assistant, blocks },
+            ];
+            if !results.is_empty() {
+                messages.push(Message { role: Role::User, blocks: results });
+            }
+            messages
+        },
+    )
+}
+
+fn any_request(format: Format) -> impl Strategy<Value = Request<'static>> {
+    let tools = proptest::collection::vec((text(), proptest::option::of(arguments())), 0..3);
+    let output = prop_oneof![
+        Just(Output::Text),
+        arguments().prop_map(|schema| Output::Schema(Schema {
+            schema: schema.into(),
+            ..Schema::default()
+        })),
+    ];
+    let rest = (
+        proptest::option::of(text()),
+        tools,
+        any::<bool>(),
+        output,
+        proptest::option::of(1025_u64..100_000),
+        proptest::collection::vec(text(), 0..3),
+    );
+    (proptest::collection::vec(turn(format), 1..3), rest).prop_map(
+        |(turns, (system, tools, required, output, max_tokens, stop))| {
+            let system =
+                system.map(|text| Message { role: Role::System, blocks: vec![Block::text(text)] });
+            let tools: Vec<Tool<'static>> = tools
+                .into_iter()
+                .enumerate()
+                .map(|(n, (description, parameters))| Tool::Function {
+                    name: format!("tool_{n}").into(),
+                    description: Some(description.into()),
+                    parameters: parameters.map(Into::into),
+                    strict: None,
+                    cache: None,
+                })
+                .collect();
+            let tool_choice = (required && !tools.is_empty()).then_some(ToolChoice::Required);
+            Request {
+                messages: system.into_iter().chain(turns.into_iter().flatten()).collect(),
+                tools,
+                tool_choice,
+                output,
+                max_tokens,
+                stop: stop.into_iter().map(Into::into).collect(),
+                temperature: Some("0.50"),
+                ..Request::default()
+            }
+        },
+    )
+}
+
+fn encoded(format: Format, request: Request<'_>) -> (Vec<u8>, Dropped) {
+    let mut loss = Loss::new(format, LossPolicy::Lenient);
+    let body = encode_request(format, request, "m", &mut loss);
+    (body, loss.take())
+}
+
+fn any_format() -> impl Strategy<Value = Format> {
+    proptest::sample::select(&Format::ALL[..])
+}
+
+fn request_and_format() -> impl Strategy<Value = (Format, Request<'static>)> {
+    any_format().prop_flat_map(|format| (Just(format), any_request(format)))
+}
+
+fn any_answer(format: Format) -> impl Strategy<Value = Answer<'static>> {
+    let finish = prop_oneof![Just(Finish::Stop), Just(Finish::Length)];
+    let usage = (1_u64..1000, 0_u64..100, 1_u64..1000, 0_u64..100);
+    (turn(format), finish, usage).prop_map(|(turn, finish, (fresh, cached, said, thought))| {
+        let blocks = turn[1].blocks.clone();
+        let calls = blocks.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
+        let finish = if calls { Finish::ToolCalls } else { finish };
+        Answer {
+            id: Some("id-1".into()),
+            model: Some("m".into()),
+            choices: vec![Choice { blocks, finish: Some(finish), stop_sequence: None }],
+            usage: Some(Usage {
+                input: fresh + cached,
+                output: said + thought,
+                cached_input: cached,
+                reasoning: thought,
+                ..Usage::default()
+            }),
+            ..Answer::default()
+        }
+    })
+}
+
+fn answer_and_pair() -> impl Strategy<Value = (Pair, Answer<'static>)> {
+    (any_format(), any_format())
+        .prop_filter("another format", |(client, upstream)| client != upstream)
+        .prop_flat_map(|(client, upstream)| (Just(pair(client, upstream)), any_answer(upstream)))
+}
+
+/// The texts and calls of an answer.
+fn gist(answer: &Answer<'_>) -> (String, Vec<(String, String)>, Option<Finish>) {
+    let choice = &answer.choices[0];
+    let (mut text, mut calls) = (String::new(), Vec::new());
+    for block in &choice.blocks {
+        match &block.content {
+            Content::Text(said) => text.push_str(said),
+            Content::ToolCall(call) => {
+                calls.push((call.name.to_string(), call.arguments.to_string()));
+            }
+            _ => {}
+        }
+    }
+    (text, calls, choice.finish)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// What is read from what was written is written the same again: nothing gets lost on the way
+    /// that was not lost, and reported, the first time.
+    #[test]
+    fn decode_and_encode_are_inverse((format, request) in request_and_format()) {
+        let (once, _) = encoded(format, request);
+        let decoded = decode_request(format, &once).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let (again, dropped) = encoded(format, decoded);
+        prop_assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&once), "{}", format);
+        prop_assert!(dropped.is_empty(), "{:?}", dropped);
+    }
+
+    /// A request is valid JSON in every other format, and says the same texts.
+    #[test]
+    fn requests_keep_their_texts((format, request) in request_and_format(), to in any_format()) {
+        prop_assume!(format != to);
+        let (body, _) = encoded(format, request);
+        if let Ok(out) = pair(format, to).request(&body, false, "m", LossPolicy::Lenient) {
+            let before = decode_request(format, &body).expect("its own");
+            let after = decode_request(to, &out.body).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let texts = |request: &Request<'_>| -> Vec<String> {
+                let blocks = request.messages.iter().flat_map(|message| &message.blocks);
+                let mut texts: Vec<String> = blocks.filter_map(|block| match &block.content {
+                    Content::Text(text) if !text.trim().is_empty() => Some(text.to_string()),
+                    _ => None,
+                }).collect();
+                // Instructions may have moved to their own place.
+                texts.sort();
+                texts
+            };
+            prop_assert_eq!(texts(&before), texts(&after), "{} to {}", format, to);
+        }
+    }
+
+    /// An answer says the same in every other format, and has used the same.
+    #[test]
+    fn answers_keep_what_they_say((pair, answer) in answer_and_pair()) {
+        let mut loss = Loss::new(pair.upstream, LossPolicy::Lenient);
+        let body = encode_answer(pair.upstream, &answer, client(pair.upstream), &mut loss);
+        let (ours, _) = pair.answer(&body, client(pair.client)).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let mut read = decode_answer(pair.client, &ours).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        settle_finish(&mut read).expect("no failure");
+        prop_assert_eq!(gist(&read), gist(&answer), "{}", pair);
+        let (told, used) = (read.usage.unwrap_or_default(), answer.usage.unwrap_or_default());
+        prop_assert_eq!((told.input, told.output, told.cached_input), (used.input, used.output, used.cached_input));
+    }
+}

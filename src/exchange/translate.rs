@@ -1,0 +1,258 @@
+//! Attempts on upstreams of another format than the client's.
+//!
+//! The rest of an exchange is the same for them: the observer reads the upstream's own frames, so
+//! that a stream is probed, metered and judged as any other, and only what goes to the client is
+//! written anew. Between equal formats nothing here is ever called.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::attempt::{Answer, Order, Prepared, Stream, UpstreamAnswer};
+use super::head::Head;
+use super::respond;
+use crate::clock;
+use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair};
+use crate::error::{Error, Kind};
+use crate::pool::Target;
+use crate::provider::Provider;
+use crate::transport::upstream;
+use crate::wire::frame::Framing;
+
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// The version of Anthropic's API whose requests are written.
+const ANTHROPIC_VERSION_WRITTEN: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// Headers of a client that mean the same to an upstream of any format.
+const SHARED_HEADERS: [HeaderName; 5] = [
+    USER_AGENT,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+    HeaderName::from_static("idempotency-key"),
+];
+
+/// A request that was translated for one attempt.
+pub(super) struct Translation {
+    pub(super) pair: Pair,
+    /// What of it the upstream does not get.
+    pub(super) dropped: Dropped,
+    stream: bool,
+    stream_usage: bool,
+    model: Arc<str>,
+}
+
+/// A whole answer: the upstream's own, and what the client gets of it.
+pub(super) struct TranslatedAnswer {
+    pub(super) theirs: Bytes,
+    pub(super) ours: Bytes,
+    pub(super) dropped: Dropped,
+}
+
+/// What a provider has to be asked through. `None` if it speaks the client's own format.
+pub(super) fn pair(head: &Head, provider: &Provider) -> Option<Pair> {
+    let format = Format::of(head.endpoint)?;
+    if provider.formats.contains(&format) {
+        return None;
+    }
+    Pair::between(&head.call(), &provider.formats)
+}
+
+/// Whether a provider can answer this request at all.
+pub(super) fn serves(provider: &Provider, head: &Head) -> bool {
+    if head.endpoint == Endpoint::Passthrough {
+        return true;
+    }
+    let own = Format::of(head.endpoint).is_none_or(|format| provider.formats.contains(&format));
+    own && provider.dialect == head.dialect || pair(head, provider).is_some()
+}
+
+/// The request as a target of another format gets it.
+pub(super) fn prepare(
+    order: Order<'_>,
+    target: &Target,
+    pair: Pair,
+    model: Option<&str>,
+    credential: Option<(HeaderName, HeaderValue)>,
+) -> Result<Prepared, Error> {
+    let Order { head, admitted, .. } = order;
+    let provider = &target.provider;
+    let model = model.or(admitted.model.as_deref()).unwrap_or_default();
+    let stream = admitted.peeked.stream;
+    let translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
+    let mut request = upstream::Request {
+        method: Method::POST,
+        target: pair.path(&provider.base_path, model, stream),
+        headers: vec![(HOST, provider.authority.clone())],
+    };
+    for name in SHARED_HEADERS {
+        if let Some(value) = head.headers.get(&name) {
+            request.set(name, value.clone());
+        }
+    }
+    request.set(ACCEPT, HeaderValue::from_static("*/*"));
+    request.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if pair.upstream() == Format::Anthropic {
+        request.set(ANTHROPIC_VERSION, ANTHROPIC_VERSION_WRITTEN);
+    }
+    for (name, value) in &provider.headers {
+        request.set(name.clone(), value.clone());
+    }
+    if let Some((name, value)) = credential {
+        request.set(name, value);
+    }
+    request.set(respond::REQUEST_ID, head.request_id.header());
+    request.set(CONTENT_LENGTH, respond::number(translated.body.len() as u64));
+    let translation = Translation {
+        pair,
+        dropped: translated.dropped,
+        stream,
+        stream_usage: translated.stream_usage,
+        model: model.into(),
+    };
+    Ok(Prepared::translated(request, translated.body, translation))
+}
+
+impl Translation {
+    /// The endpoint as which the upstream's answer is read.
+    pub(super) fn read_as(&self) -> Endpoint {
+        self.pair.endpoint(self.stream)
+    }
+
+    /// An answer has to come in the way that was asked for.
+    pub(super) fn check(&self, framing: Option<Framing>, headers: &HeaderMap) -> Result<(), Error> {
+        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+        let streams = matches!(framing, Some(framing) if framing != Framing::Opaque);
+        let opaque = framing == Some(Framing::Opaque);
+        if encoded || opaque || streams != self.stream {
+            return Err(Error::new(
+                Kind::UpstreamProtocol,
+                "The upstream's answer is of another kind than what it was asked for.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn client<'a>(&'a self, head: &'a Head) -> Client<'a> {
+        Client {
+            request_id: head.request_id.as_str(),
+            model: &self.model,
+            unix_s: clock::unix_ms() / 1000,
+            stream_usage: self.stream_usage,
+            framing: client_framing(self.pair.client(), head.query.as_deref()),
+        }
+    }
+
+    /// Makes a stream speak the client's format.
+    pub(super) fn attach(&self, head: &Head, stream: &mut Stream) {
+        let framing = stream.framer.framing();
+        stream.translator = Some(Box::new(self.pair.stream(framing, self.client(head))));
+    }
+
+    /// A whole answer in the client's format.
+    pub(super) fn answer(&self, head: &Head, answer: Answer) -> Result<Answer, Error> {
+        let Answer::Whole(theirs) = answer else {
+            return Err(Error::new(
+                Kind::UpstreamProtocol,
+                "The upstream's answer is too large to be translated.",
+            ));
+        };
+        let (ours, dropped) = self.pair.answer(&theirs, self.client(head))?;
+        Ok(Answer::Translated(Box::new(TranslatedAnswer { theirs, ours, dropped })))
+    }
+}
+
+/// How a client's stream is cut into frames.
+fn client_framing(format: Format, query: Option<&str>) -> Framing {
+    match format {
+        Format::Bedrock => Framing::AwsEventStream,
+        Format::Gemini => {
+            let sse = query.unwrap_or_default().split('&').any(|pair| pair == "alt=sse");
+            if sse { Framing::Sse } else { Framing::JsonArray }
+        }
+        _ => Framing::Sse,
+    }
+}
+
+/// The content type of a client's stream.
+fn stream_type(framing: Framing) -> &'static str {
+    match framing {
+        Framing::AwsEventStream => "application/vnd.amazon.eventstream",
+        Framing::JsonArray => "application/json",
+        Framing::Sse | Framing::Opaque => "text/event-stream; charset=utf-8",
+    }
+}
+
+/// An upstream's own error answer in the client's format, under the upstream's own status.
+pub(super) fn error_answer(
+    pair: Pair,
+    head: &Head,
+    (status, headers, body): (StatusCode, &HeaderMap, &[u8]),
+    error: Error,
+) -> UpstreamAnswer {
+    let body = pair.error(status.as_u16(), &error, body, head.request_id.as_str());
+    let mut kept = HeaderMap::new();
+    kept.insert(CONTENT_TYPE, HeaderValue::from_static(dialect::ERROR_CONTENT_TYPE));
+    if let Some(after) = headers.get(RETRY_AFTER) {
+        kept.insert(RETRY_AFTER, after.clone());
+    }
+    if let Some((name, value)) = dialect::error_header(head.dialect, &error) {
+        kept.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // Only Anthropic's own clients know its word for being overloaded.
+    let status = if status.as_u16() == 529 && head.dialect != Dialect::Anthropic {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        status
+    };
+    UpstreamAnswer { status, headers: kept, body, error }
+}
+
+impl Stream {
+    /// How the client's stream is cut into frames.
+    pub(super) fn client_framing(&self) -> Framing {
+        self.translator.as_ref().map_or(self.framer.framing(), |translator| translator.framing())
+    }
+
+    /// The content type of the client's stream, where it is not the upstream's.
+    pub(super) fn client_type(&self) -> Option<&'static str> {
+        self.translator.as_ref().map(|translator| stream_type(translator.framing()))
+    }
+
+    /// Keeps what is for the client.
+    pub(super) fn hold(&mut self, frames: &Bytes, forward: Forward) {
+        match (&mut self.translator, forward) {
+            (Some(translator), _) => {
+                let ours = translator.push(frames);
+                if !ours.is_empty() {
+                    self.held.push(ours);
+                }
+            }
+            (None, Forward::All) => self.held.push(frames.clone()),
+            (None, Forward::Spans(spans)) => {
+                self.held.extend(spans.into_iter().map(|span| frames.slice(span)));
+            }
+        }
+    }
+
+    /// Keeps the end of a stream that is complete.
+    pub(super) fn hold_end(&mut self, rest: Option<Bytes>) {
+        match self.translated_end(rest.as_deref()) {
+            Some(end) => self.held.push(end),
+            None => self.held.extend(rest),
+        }
+    }
+
+    /// The end of a stream that is complete, for a client of another format.
+    pub(super) fn translated_end(&mut self, rest: Option<&[u8]>) -> Option<Bytes> {
+        let translator = self.translator.as_mut()?;
+        let said = rest.map(|rest| translator.push(rest)).unwrap_or_default();
+        let end = translator.finish();
+        Some(if said.is_empty() { end } else { [said, end].concat().into() })
+    }
+}
