@@ -57,3 +57,24 @@ bench:
 # The release binary: fat LTO, one codegen unit
 dist:
     cargo build --profile dist --workspace
+
+# Takes three builds; wants `rustup component add llvm-tools`.
+# The release binary laid out by a profile of compare's load: target/pgo/dist/weir
+pgo:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    profdata=$(find "$(rustc --print sysroot)" -name llvm-profdata -type f | head -1)
+    test -n "$profdata" || { echo "llvm-profdata is missing: rustup component add llvm-tools"; exit 1; }
+    here=$PWD/target/pgo
+    rm -rf "$here/raw" && mkdir -p "$here/raw"
+    RUSTFLAGS="-Cprofile-generate=$here/raw" cargo build --profile dist --bin weir --target-dir "$here/instrumented"
+    cargo build --profile dist --package weir-loadtest
+    rm -f "$here"/raw/*
+    LLVM_PROFILE_FILE="$here/raw/%p.profraw" target/dist/weir-loadtest compare --quick --weir "$here/instrumented/dist/weir" \
+        --with weir --with weir-epoll --part requests --part streams --part latency
+    "$profdata" merge --output "$here/weir.profdata" "$here"/raw/*.profraw
+    RUSTFLAGS="-Cprofile-use=$here/weir.profdata" cargo build --profile dist --bin weir --target-dir "$here"
+
+# The transport's tests under AddressSanitizer: what the kernel writes to, and what is lent, outlives its use
+sanitize:
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --package weir --lib --target x86_64-unknown-linux-gnu transport::

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_one_stays_what_it_is() {
-        for text in ["EqQBCgIYAhIM", "d2VpcjE6", "d2VpcjE6!!", "d2VpcjE6bm9ib2R5OjA6eA=="] {
+        for text in ["EqQBCgMNAhJM", "d2VpcjE6", "d2VpcjE6!!", "d2VpcjE6bm9ib2R5OjA6eA=="] {
             let seal = Seal::found(Format::Anthropic, text.into());
             assert_eq!((seal.origin, &*seal.value), (Format::Anthropic, text));
         }
