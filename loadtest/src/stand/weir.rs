@@ -242,6 +242,11 @@ impl Weir {
         serde_json::from_slice(&body).map_err(|error| format!("/admin/v1/state: {error}"))
     }
 
+    /// What the admin API says of the live configuration. Every reload changes it.
+    pub fn config_status(&self) -> Result<Vec<u8>, String> {
+        call(self.admin, "GET", "/admin/v1/config/status", "")
+    }
+
     /// State of every breaker, by target.
     pub fn breakers(&self) -> Result<BTreeMap<String, String>, String> {
         let mut found = BTreeMap::new();
