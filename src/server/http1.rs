@@ -3,7 +3,7 @@
 //! Pingora's `HttpProxy` would do the same, and does it for HTTP/2. But for every request it makes a
 //! future that holds its own upstream half, which weir never enters (the exchange answers in
 //! `request_filter`): 13 KB that are copied for each request and held by each connection, also one
-//! that only waits. Here a connection has one small state for as long as it lives.
+//! that only waits. Here a request has a small state, and a connection none between two of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

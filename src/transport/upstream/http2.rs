@@ -98,7 +98,11 @@ impl Connections {
     }
 
     pub(super) fn keep(&self, to: &Address, shared: &Arc<Shared>) {
-        self.0.lock().entry(to.clone()).or_default().push(Arc::clone(shared));
+        let mut all = self.0.lock();
+        let connections = all.entry(to.clone()).or_default();
+        // Not everybody sweeps: what has ended goes at the latest when its successor comes.
+        connections.retain(|known| !known.is_spent(to.idle));
+        connections.push(Arc::clone(shared));
     }
 
     /// Lets go of connections that have ended or are idle.
