@@ -1,8 +1,10 @@
 //! Time as the rest of weir sees it: a monotonic instant for durations and deadlines, and a wall
 //! clock for records.
 
+use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use std::time::{Duration, Instant};
@@ -20,6 +22,22 @@ pub fn unix_s() -> u64 {
 /// The present. Follows tokio's clock, so that a test which pauses that clock pauses this one too.
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The outcome of a future that may take so long; `None` when it took longer. No clock is read for one
+/// that is ready at once.
+pub async fn within<T>(
+    limit: Duration,
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let at_once = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(value) => Some(value),
+        None => tokio::time::timeout(limit, future).await.ok(),
+    }
 }
 
 /// An instant, or none, that many threads read and write without a lock.

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_proxy::Session;
 
-use super::within;
+use crate::clock::within;
 use crate::error::{Error, Kind};
 use crate::plan::Bounds;
 

@@ -177,8 +177,12 @@ impl RequestId {
         };
         match headers.get(REQUEST_ID).filter(sane) {
             Some(theirs) => Self(theirs.clone()),
-            None => Self(uuid(rand::rng().random())),
+            None => Self::random(),
         }
+    }
+
+    pub(super) fn random() -> Self {
+        Self(uuid(rand::rng().random()))
     }
 
     pub(super) fn header(&self) -> HeaderValue {

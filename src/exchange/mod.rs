@@ -36,10 +36,7 @@ mod respond;
 mod settle;
 mod translate;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -56,6 +53,7 @@ use crate::telemetry::Metrics;
 use crate::transport::upstream::Upstreams;
 
 use head::Head;
+pub(crate) use respond::unread;
 use settle::Settlement;
 
 /// What all exchanges of one worker share.
@@ -71,8 +69,6 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Where records go.
     pub ledger: Arc<Ledger>,
-    /// Set once weir drains: connections are closed after their current answer.
-    pub draining: Arc<AtomicBool>,
 }
 
 /// How an exchange left the downstream connection.
@@ -107,18 +103,6 @@ impl Gateway {
         end
     }
 
-    /// Settings of the connection that hold from this request on.
-    fn prepare(&self, session: &mut Session) {
-        // A request that a client sends ahead waits for its turn (RFC 9112, section 9.3.2); without
-        // this, its first byte would look like a broken client.
-        session.as_downstream_mut().set_pipelining_enabled(true);
-        if self.draining.load(Ordering::Relaxed) {
-            session.set_keepalive(None);
-        } else if session.as_downstream().get_keepalive().is_some() {
-            session.set_keepalive(Some(self.plan.load().bounds.idle.0.as_secs().max(1)));
-        }
-    }
-
     /// Everything that can still be answered with an error in the client's dialect.
     async fn serve(
         &self,
@@ -132,14 +116,7 @@ impl Gateway {
         if let Some(answer) = local::answer(plan, head, &caller) {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
-        let body = match body::read(session, &plan.bounds).await {
-            Ok(body) => body,
-            Err(error) => {
-                // Where the next request would begin is not certain any more.
-                session.set_keepalive(None);
-                return Err(error);
-            }
-        };
+        let body = body::read(session, &plan.bounds).await?;
         let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
         if head.upgrade() {
             // One of a few, and it lasts: kept out of every request's own state.
@@ -171,16 +148,12 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         _ctx: &mut (),
     ) -> pingora_core::Result<bool> {
-        self.prepare(session);
         match self.exchange(session).await {
             End::Answered => Ok(true),
-            End::Aborted => {
-                session.set_keepalive(None);
-                Err(pingora_core::Error::explain(
-                    pingora_core::ErrorType::ConnectionClosed,
-                    "the exchange was broken off",
-                ))
-            }
+            End::Aborted => Err(pingora_core::Error::explain(
+                pingora_core::ErrorType::ConnectionClosed,
+                "the exchange was broken off",
+            )),
         }
     }
 
@@ -211,22 +184,6 @@ impl ProxyHttp for Gateway {
     ) -> bool {
         // The record says it, with more to it.
         true
-    }
-}
-
-/// The outcome of a future that may take so long; `None` when it took longer. No clock is read for one
-/// that is ready at once.
-async fn within<T>(
-    limit: std::time::Duration,
-    mut future: Pin<&mut impl Future<Output = T>>,
-) -> Option<T> {
-    let at_once = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    match at_once.await {
-        Some(value) => Some(value),
-        None => tokio::time::timeout(limit, future).await.ok(),
     }
 }
 

@@ -2,9 +2,7 @@
 //! relayed answers.
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING,
-};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
 use smallvec::SmallVec;
@@ -153,16 +151,9 @@ pub(super) async fn stream_head(
     let length = headers.remove(CONTENT_LENGTH).filter(|_| framing == Framing::Opaque);
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);
-    } else {
-        if !headers.contains_key(CACHE_CONTROL) {
-            // A cache in between must not keep a stream back (WHATWG HTML, server-sent events).
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        }
-        if !session.as_downstream().is_http2()
-            && session.as_downstream().req_header().version == http::Version::HTTP_11
-        {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+    } else if !headers.contains_key(CACHE_CONTROL) {
+        // A cache in between must not keep a stream back (WHATWG HTML, server-sent events).
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     write_head(session, response.status, headers, settlement).await
 }
@@ -224,6 +215,22 @@ pub(super) async fn refusal(
     let endpoint = dialect::Endpoint::Passthrough;
     let body = dialect::error_body(*dialect, endpoint, error, request_id.as_str());
     write_error(session, error, request_id, *dialect, body, settlement).await
+}
+
+/// What a client is answered whose request could not even be read as HTTP.
+pub(crate) fn unread(error: &Error) -> (pingora_http::ResponseHeader, Bytes) {
+    let id = RequestId::random();
+    // Which format it speaks is not known; this is the one that most do.
+    let (dialect, endpoint) = (dialect::Dialect::OpenAi, dialect::Endpoint::Passthrough);
+    let body = dialect::error_body(dialect, endpoint, error, id.as_str());
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = StatusCode::from_u16(dialect::error_status(dialect, error))
+        .unwrap_or(StatusCode::BAD_REQUEST);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    parts.headers.insert(ERROR, HeaderValue::from_static(error.kind.as_str()));
+    parts.headers.insert(REQUEST_ID, id.header());
+    parts.headers.insert(CONTENT_LENGTH, number(body.len() as u64));
+    (parts.into(), body)
 }
 
 async fn write_error(

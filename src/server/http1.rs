@@ -5,26 +5,72 @@
 //! `request_filter`): 13 KB that are copied for each request and held by each connection, also one
 //! that only waits. Here a request has a small state, and a connection none between two of them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+mod connection;
+mod head;
+mod session;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
-use pingora_core::ErrorType;
-use pingora_core::apps::{HttpPersistentSettings, ReusedHttpStream};
+use parking_lot::Mutex;
 use pingora_core::modules::http::HttpModules;
-use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use pingora_proxy::{ProxyHttp, Session};
-use tokio::sync::Notify;
+use pingora_proxy::ProxyHttp;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep};
 
-/// How long a client may take to send its first head, in seconds.
-const FIRST_HEAD_S: u64 = 60;
+pub(super) use connection::{Connection, Io};
+use session::{Returned, Session};
+
+use crate::clock::within;
+use crate::error::{Error, Kind};
+use crate::exchange;
+use crate::wire::http1::{Malformed, Request, append};
+
+/// How long a client may take to send a head, once it has begun.
+const HEAD_TIME: Duration = Duration::from_secs(60);
+/// How long a client may take to read why its request was refused.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
+/// How long an idle connection may be used once more after draining began. A client that sends a
+/// request in this time is answered, and told that the connection closes.
+pub(super) const IDLE_GRACE: Duration = Duration::from_secs(5);
+/// What one of Pingora's sessions that is not in use is kept for the next request for.
+const SPARES_MAX: usize = 64;
 
 /// Serves HTTP/1 connections.
 pub(super) struct Http1<P> {
     proxy: P,
-    modules: HttpModules,
-    idle_ends: Notify,
-    ended: AtomicBool,
+    spares: Mutex<Vec<Spare>>,
+}
+
+/// A session of Pingora's, which is large, with the place of what is new with each request.
+struct Spare {
+    session: pingora_proxy::Session,
+    returned: Returned,
+}
+
+impl Spare {
+    fn new() -> Self {
+        // Pingora makes its sessions out of byte streams only.
+        let (nobody, _) = tokio::io::duplex(1);
+        let session = pingora_proxy::Session::new_h1_with_modules(
+            Box::new(nobody),
+            // None: an answer is forwarded as the upstream encoded it.
+            &HttpModules::new(),
+        );
+        Self { session, returned: Arc::default() }
+    }
+
+    /// Lets go of what belongs to a request.
+    fn clear(&mut self) {
+        *self.session.downstream_session = ServerSession::new_custom(Box::new(()));
+        *self.returned.lock() = None;
+    }
 }
 
 impl<P> Http1<P>
@@ -33,85 +79,163 @@ where
     P::CTX: Send + Sync,
 {
     pub(super) fn new(proxy: P) -> Self {
-        let mut modules = HttpModules::new();
-        proxy.init_downstream_modules(&mut modules);
-        Self { proxy, modules, idle_ends: Notify::new(), ended: AtomicBool::new(false) }
+        Self { proxy, spares: Mutex::default() }
     }
 
-    /// Ends the connections that wait for a request, and from now on every one that would.
-    pub(super) fn end_idle(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.idle_ends.notify_waiters();
-    }
-
-    /// Serves a connection until it ends.
-    pub(super) async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let mut next = Some((stream, None));
-        while let Some((stream, kept)) = next {
-            next = self.request(stream, kept, shutdown).await;
+    /// Serves a connection until it ends, has waited for so long, or the worker drains.
+    pub(super) async fn serve(&self, io: Io, idle: Duration, shutdown: &ShutdownWatch) {
+        let mut connection = Connection::new(io);
+        let mut patience = pin!(sleep(idle));
+        let mut draining = pin!(drained(shutdown));
+        loop {
+            let until = Instant::now() + idle;
+            while connection.read.is_empty() {
+                tokio::select! {
+                    biased;
+                    came = fill(&mut connection) => match came {
+                        Ok(true) => {}
+                        Ok(false) | Err(_) => return,
+                    },
+                    // Set once and moved on when it fires: requests come more often than it does.
+                    () = &mut patience => {
+                        if Instant::now() >= until {
+                            return;
+                        }
+                        patience.as_mut().reset(until);
+                    }
+                    () = &mut draining => return,
+                }
+            }
+            // Boxed: an idle connection does not hold what a request needs.
+            let answered = Box::pin(self.request(connection, shutdown)).await;
+            let Some(kept) = answered else { return };
+            connection = kept;
         }
     }
 
-    /// Reads and answers one request, with what was kept of the one before it on the connection. The
-    /// connection, and what to keep, if it can carry another.
-    pub(super) async fn request(
+    /// Reads and answers one request. The connection, if it can carry another.
+    async fn request(
         &self,
-        stream: Stream,
-        kept: Option<HttpPersistentSettings>,
+        mut connection: Connection,
         shutdown: &ShutdownWatch,
-    ) -> Option<(Stream, Option<HttpPersistentSettings>)> {
-        let mut session = Session::new_h1_with_modules(stream, &self.modules);
-        match kept {
-            Some(kept) => kept.apply_to_session(&mut session),
-            None => session.set_keepalive(Some(FIRST_HEAD_S)),
-        }
-        if !self.read_head(&mut session).await {
-            return None;
-        }
-        if *shutdown.borrow() {
-            session.set_keepalive(None);
-        }
-        self.answer(session).await.map(ReusedHttpStream::consume)
-    }
-
-    /// Reads a request's head. False when there is none to answer.
-    async fn read_head(&self, session: &mut Session) -> bool {
-        let idle_ends = self.idle_ends.notified();
-        let downstream = session.as_downstream_mut();
-        let read = tokio::select! {
-            biased;
-            read = downstream.read_request() => read,
-            () = idle_ends => return false,
-            () = std::future::ready(()), if self.ended.load(Ordering::Acquire) => return false,
-        };
-        let refused = match read {
-            // A tunnel is nothing that an API is asked for.
-            Ok(true) if downstream.req_header().method == Method::CONNECT => 405,
-            Ok(true) => return true,
-            Ok(false) => return false,
-            Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
-                log::debug!("a client's head is malformed: {error}");
-                400
-            }
+    ) -> Option<Connection> {
+        let request = match read_head(&mut connection).await {
+            Ok(request) => request?,
             Err(error) => {
-                log::debug!("a client's head did not arrive: {error}");
-                downstream.shutdown().await;
-                return false;
+                refuse(connection, &error).await;
+                return None;
             }
         };
-        // A client that is gone does not miss it.
-        let _ = downstream.respond_error(refused).await;
-        downstream.shutdown().await;
-        false
+        let mut spare = self.spares.lock().pop().unwrap_or_else(Spare::new);
+        let mut session = Session::new(connection, request, Arc::clone(&spare.returned));
+        if *shutdown.borrow() {
+            session.close_after();
+        }
+        *spare.session.downstream_session = ServerSession::new_custom(Box::new(session));
+        let kept = self.answer(&mut spare).await;
+        spare.clear();
+        let mut spares = self.spares.lock();
+        if spares.len() < SPARES_MAX {
+            spares.push(spare);
+        }
+        kept
     }
 
     /// Answers a request. The connection, if it can carry another.
-    async fn answer(&self, mut session: Session) -> Option<ReusedHttpStream> {
+    async fn answer(&self, spare: &mut Spare) -> Option<Connection> {
         let mut ctx = self.proxy.new_ctx();
         // An error means that the connection is of no more use.
-        self.proxy.request_filter(&mut session, &mut ctx).await.ok()?;
-        let settings = HttpPersistentSettings::for_session(&session);
-        let reusable = session.downstream_session.finish().await.ok().flatten()?;
-        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+        self.proxy.request_filter(&mut spare.session, &mut ctx).await.ok()?;
+        spare.session.downstream_session.as_custom_mut()?.finish().await.ok()?;
+        spare.returned.lock().take()
     }
+}
+
+/// Resolves a short grace after draining has begun.
+pub(super) async fn drained(shutdown: &ShutdownWatch) {
+    let mut shutdown = shutdown.clone();
+    // The channel ends with the worker.
+    let _ = shutdown.wait_for(|stopping| *stopping).await;
+    sleep(IDLE_GRACE).await;
+}
+
+/// Reads more; false at the end. Cancel safe.
+async fn fill(connection: &mut Connection) -> io::Result<bool> {
+    let more = poll_fn(|cx| connection.io.poll_read_bytes(cx)).await?;
+    let came = !more.is_empty();
+    append(&mut connection.read, more);
+    Ok(came)
+}
+
+/// Reads a request's head. None when the client left instead.
+async fn read_head(connection: &mut Connection) -> Result<Option<Request>, Error> {
+    let reading = async {
+        loop {
+            if let Some(request) = Request::take(&mut connection.read).map_err(malformed)? {
+                return Ok(Some(request));
+            }
+            // A head is not read again for every byte that comes: it ends with a line.
+            let mut seen = connection.read.len();
+            loop {
+                match fill(connection).await {
+                    Ok(true) => {}
+                    Ok(false) | Err(_) => return Ok(None),
+                }
+                if memchr::memchr(b'\n', &connection.read[seen..]).is_some() {
+                    break;
+                }
+                if Request::is_too_long(&connection.read) {
+                    return Err(malformed(Malformed::HeadTooLong));
+                }
+                seen = connection.read.len();
+            }
+        }
+    };
+    match within(HEAD_TIME, pin!(reading)).await {
+        // A tunnel is nothing that an API is asked for.
+        Some(Ok(Some(request))) if request.method == Method::CONNECT => {
+            Err(Error::new(Kind::MethodNotAllowed, "Not allowed: CONNECT."))
+        }
+        Some(read) => read,
+        None => Err(Error::new(
+            Kind::RequestTimeout,
+            format!("The request head did not arrive within {}s.", HEAD_TIME.as_secs()),
+        )),
+    }
+}
+
+fn malformed(malformed: Malformed) -> Error {
+    let (kind, public) = match malformed {
+        Malformed::Head => (Kind::BadRequest, "The request is not valid HTTP/1.1."),
+        Malformed::HeadTooLong => (Kind::HeadTooLarge, "The request head is too long."),
+        Malformed::Length => (Kind::BadRequest, "The Content-Length header is not a number."),
+        Malformed::TransferEncoding => {
+            (Kind::BadRequest, "The only Transfer-Encoding that is accepted is `chunked`.")
+        }
+        Malformed::Ambiguous => {
+            (Kind::BadRequest, "The request's host or length can be read in more than one way.")
+        }
+        Malformed::Chunk => (Kind::BadRequest, "The request body's chunked encoding is malformed."),
+    };
+    Error::new(kind, public).cause(malformed)
+}
+
+/// Says why a request cannot be read, and closes the connection: where the next one would begin is not
+/// known.
+async fn refuse(connection: Connection, error: &Error) {
+    log::debug!("a client's head was refused: {error}");
+    let (response, body) = exchange::unread(error);
+    let mut answer = Vec::with_capacity(512);
+    head::write(&mut answer, &response, Some("close"), false);
+    answer.extend_from_slice(&body);
+    let mut io = connection.io;
+    let farewell = async {
+        // A client that is gone does not miss it.
+        if io.write_all(&answer).await.is_ok() && io.flush().await.is_ok() {
+            io.shutdown().await;
+            // Closing with something unread would reset the connection before the client has read.
+            while poll_fn(|cx| io.poll_read_bytes(cx)).await.is_ok_and(|more| !more.is_empty()) {}
+        }
+    };
+    let _ = within(REFUSAL_TIME, pin!(farewell)).await;
 }

@@ -31,7 +31,7 @@ pub(super) struct Live {
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
-    draining: Arc<AtomicBool>,
+    draining: AtomicBool,
     config: Option<PathBuf>,
     acceptors: Acceptors,
     simulated: Mutex<Simulated>,
@@ -46,7 +46,6 @@ pub(super) struct Parts {
     pub(super) plan: Arc<ArcSwap<Plan>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) draining: Arc<AtomicBool>,
     pub(super) config: Option<PathBuf>,
     pub(super) acceptors: Acceptors,
     pub(super) simulated: Simulated,
@@ -55,7 +54,7 @@ pub(super) struct Parts {
 impl Live {
     /// Fails when the admin token cannot be read: an open admin API is never the answer to that.
     pub(super) fn new(parts: Parts) -> Result<Self, String> {
-        let Parts { plan, metrics, ledger, draining, config, acceptors, simulated } = parts;
+        let Parts { plan, metrics, ledger, config, acceptors, simulated } = parts;
         let now = plan.load();
         let token = match &now.file.admin.token {
             Some(source) => source.resolve().map_err(|error| format!("admin.token: {error}"))?,
@@ -72,7 +71,7 @@ impl Live {
             plan,
             metrics,
             ledger,
-            draining,
+            draining: AtomicBool::new(false),
             config,
             acceptors,
             simulated: Mutex::new(simulated),

@@ -17,7 +17,6 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -102,14 +101,12 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
-    let draining = Arc::new(AtomicBool::new(false));
     let gateway = Gateway {
         plan: Arc::clone(&plan),
         upstreams: Arc::new(Upstreams::new(IDLE_CONNECTIONS_MAX)),
         limits: Arc::new(Limits::new(Arc::clone(&metrics))),
         metrics: Arc::clone(&metrics),
         ledger: Arc::clone(&ledger),
-        draining: Arc::clone(&draining),
     };
     let (phase, phases) = channel::channel(Phase::Serving);
     let (kept, per_worker) = bound.split().map_err(Failed::Start)?;
@@ -136,7 +133,6 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         plan,
         metrics,
         ledger,
-        draining,
         config: options.config.clone(),
         acceptors: kept.acceptors(),
         simulated,

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::protocols::{ALPN, GetSocketDigest, SocketDigest, Ssl, UniqueID};
@@ -17,7 +17,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 
-use super::http1::Http1;
+use super::http1::{Http1, IDLE_GRACE, Io, drained};
 use crate::clock::Instant;
 use crate::exchange::Gateway;
 use crate::telemetry::Metrics;
@@ -31,10 +31,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Concurrent streams that a client may open on one HTTP/2 connection.
 const H2_STREAMS_MAX: u32 = 256;
-/// How long an idle connection may be used once more after draining began. A client that sends a
-/// request in this time is answered, and told that the connection closes.
-const IDLE_GRACE: Duration = Duration::from_secs(5);
-
 /// What the control thread tells the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -136,7 +132,6 @@ impl Worker {
         let mut idle_told = false;
         while serving.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
             if !idle_told && Instant::now() >= idle_until {
-                serving.http1.end_idle();
                 serving.http2.http_cleanup().await;
                 idle_told = true;
             }
@@ -242,56 +237,33 @@ async fn secured(stream: Stream, acceptor: Arc<Acceptor>, serving: &Serving) {
         Ok(Ok(stream)) if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) => {
             serving.http2.process_new(Box::new(stream), &serving.shutdown).await;
         }
-        Ok(Ok(stream)) => serving.http1.serve(Box::new(stream), &serving.shutdown).await,
+        Ok(Ok(stream)) => serving.http1(Io::Secured(Box::new(stream))).await,
         Ok(Err(error)) => log::debug!("TLS handshake with a client failed: {error}"),
         Err(_) => log::debug!("TLS handshake with a client took too long"),
     }
 }
 
-/// A connection in cleartext. Nothing but the stream is kept between two requests: a session, and what
-/// comes with it, is made when the first byte of a request is there.
-async fn cleartext(mut stream: Box<Stream>, serving: &Serving) {
-    let mut patience = std::pin::pin!(tokio::time::sleep(serving.idle));
-    let mut draining = std::pin::pin!(drained(serving));
-    let mut kept: Option<HttpPersistentSettings> = None;
-    loop {
-        let until = tokio::time::Instant::now() + serving.idle;
-        let http2 = loop {
-            tokio::select! {
-                biased;
-                begun = has_h2_preface(&mut stream) => match begun {
-                    Some(http2) => break http2 && kept.is_none(),
-                    None => return,
-                },
-                // Set once and moved on when it fires: requests come more often than it does.
-                () = &mut patience => {
-                    if tokio::time::Instant::now() >= until {
-                        return;
-                    }
-                    patience.as_mut().reset(until);
-                }
-                () = &mut draining => return,
-            }
-        };
-        if http2 {
-            serving.http2.process_new(stream, &serving.shutdown).await;
-            return;
-        }
-        // Boxed: an idle connection does not hold what a request needs.
-        let request = Box::pin(serving.http1.request(stream, kept, &serving.shutdown));
-        let Some((reused, settings)) = request.await else { return };
-        // It is the stream that the session was made of.
-        let Ok(same) = reused.into_any().downcast() else { return };
-        (stream, kept) = (same, settings);
+impl Serving {
+    async fn http1(&self, io: Io) {
+        self.http1.serve(io, self.idle, &self.shutdown).await;
     }
 }
 
-/// Resolves a short grace after draining has begun.
-async fn drained(serving: &Serving) {
-    let mut shutdown = serving.shutdown.clone();
-    // The channel ends with the worker.
-    let _ = shutdown.wait_for(|stopping| *stopping).await;
-    tokio::time::sleep(IDLE_GRACE).await;
+/// A connection in cleartext.
+async fn cleartext(mut stream: Box<Stream>, serving: &Serving) {
+    let begun = tokio::select! {
+        biased;
+        begun = has_h2_preface(&mut stream) => begun,
+        () = drained(&serving.shutdown) => None,
+        () = tokio::time::sleep(serving.idle) => None,
+    };
+    match begun {
+        Some(true) => {
+            serving.http2.process_new(stream, &serving.shutdown).await;
+        }
+        Some(false) => serving.http1(Io::Plain(stream)).await,
+        None => {}
+    }
 }
 
 /// Whether the client begins with HTTP/2's preface (cleartext with prior knowledge). Looks without

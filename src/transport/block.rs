@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::task::{Poll, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Size of one block, and the room that a read should have in it.
 const BLOCK_BYTES: usize = 16 * 1024;
@@ -13,6 +14,14 @@ const READ_BYTES_MIN: usize = 4 * 1024;
 
 thread_local! {
     static BLOCK: RefCell<BytesMut> = RefCell::default();
+}
+
+/// The next bytes of a stream, in memory of the thread's; none at the end. Cancel safe.
+pub fn poll_read_bytes(
+    mut stream: Pin<&mut (impl AsyncRead + ?Sized)>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Bytes>> {
+    read_bytes(|room| stream.as_mut().poll_read(cx, room))
 }
 
 /// Has something read into the thread's block, and takes what it has read.

@@ -19,6 +19,7 @@ pub mod upstream;
 
 use std::time::Duration;
 
+pub use block::poll_read_bytes;
 pub use listen::Listener;
 pub use runtime::{Choice, Drive, Runtime, choose, send_gathered};
 pub use stream::Stream;

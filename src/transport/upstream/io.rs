@@ -61,7 +61,7 @@ impl Io {
     pub(super) fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         match self {
             Io::Plain(stream) => stream.poll_read_bytes(cx),
-            Io::Tls(tls) => block::read_bytes(|room| Pin::new(tls).poll_read(cx, room)),
+            Io::Tls(tls) => block::poll_read_bytes(Pin::new(tls), cx),
         }
     }
 }

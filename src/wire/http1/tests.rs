@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use super::body::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
+use super::response::HEADERS_MAX;
 use super::*;
 
 /// What came of a response that arrived in these pieces.

@@ -1,0 +1,113 @@
+//! A client's connection between two requests.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use pingora_core::protocols::{Digest, GetSocketDigest, Shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::transport::{self, Stream};
+
+/// Its byte stream, and what was read ahead of it.
+pub(crate) struct Connection {
+    pub(super) io: Io,
+    /// The beginning of the next request, where it was sent ahead.
+    pub(super) read: Bytes,
+}
+
+impl Connection {
+    /// One that has not been read from.
+    pub(crate) fn new(io: Io) -> Self {
+        Self { io, read: Bytes::new() }
+    }
+}
+
+/// A byte stream to a client: in cleartext, or under TLS.
+pub(crate) enum Io {
+    Plain(Box<Stream>),
+    Secured(pingora_core::protocols::Stream),
+}
+
+impl Io {
+    /// The next bytes; none at the end. Cancel safe.
+    pub(super) fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        match self {
+            Io::Plain(stream) => stream.poll_read_bytes(cx),
+            Io::Secured(stream) => transport::poll_read_bytes(Pin::new(stream), cx),
+        }
+    }
+
+    /// Who is at its other end.
+    pub(super) fn digest(&self) -> Digest {
+        match self {
+            Io::Plain(stream) => {
+                Digest { socket_digest: stream.get_socket_digest(), ..Digest::default() }
+            }
+            Io::Secured(stream) => Digest {
+                socket_digest: stream.get_socket_digest(),
+                ssl_digest: stream.get_ssl_digest(),
+                ..Digest::default()
+            },
+        }
+    }
+
+    /// Says that nothing more will be sent, once everything was.
+    pub(super) async fn shutdown(&mut self) {
+        match self {
+            Io::Plain(stream) => Shutdown::shutdown(stream.as_mut()).await,
+            Io::Secured(stream) => Shutdown::shutdown(stream.as_mut()).await,
+        }
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Io::Plain(stream) => stream.fmt(f),
+            Io::Secured(stream) => stream.fmt(f),
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Io::Secured(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Io::Secured(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Secured(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Secured(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,545 @@
+//! One request of an HTTP/1 connection and its answer, as Pingora's session.
+//!
+//! Pingora has a session of its own for HTTP/1. This one reads what the transport hands it without
+//! copying, answers what cannot be read as an API should, bounds how long a head may take, and keeps
+//! two buffers less for each open stream.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::{HeaderMap, Method, StatusCode, Version};
+use parking_lot::Mutex;
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::custom::{CustomMessageWrite, server};
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::io::AsyncWriteExt;
+
+use super::connection::{Connection, Io};
+use super::head;
+use crate::clock::{Instant, within};
+use crate::wire::http1::{Body, Part, Request, append};
+
+/// Frames up to this size are put together with their chunk's size line and written at once.
+const GATHERED_BYTES_MAX: usize = 8 * 1024;
+/// What is read and thrown away of a body that nobody wanted, so that the connection can be kept.
+const DRAINED_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of requests sent ahead that are kept while one is answered.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Longest wait for a client that does not read, unless told otherwise.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where a session leaves its connection when it can carry another request.
+pub(super) type Returned = Arc<Mutex<Option<Connection>>>;
+
+/// A request and its answer.
+pub(super) struct Session {
+    io: Option<Io>,
+    /// Read, and not taken yet.
+    read: Bytes,
+    request: RequestHeader,
+    body: Body,
+    answer: Answer,
+    /// The connection can carry another request, as far as is known.
+    keep: bool,
+    /// Something of the body was asked for.
+    begun: bool,
+    response: Option<Box<ResponseHeader>>,
+    digest: Digest,
+    scratch: Vec<u8>,
+    body_bytes_read: usize,
+    body_bytes_sent: usize,
+    read_timeout: Option<Duration>,
+    write_timeout: Duration,
+    drain_timeout: Option<Duration>,
+    returned: Returned,
+}
+
+/// How the answer's body is delimited, and what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Its head was not written.
+    Unknown,
+    /// So many bytes are left.
+    Length(u64),
+    Chunked,
+    /// The connection's end is its end.
+    UntilEnd,
+    /// It is complete.
+    Done,
+}
+
+impl Session {
+    pub(super) fn new(connection: Connection, request: Request, returned: Returned) -> Self {
+        let Connection { io, read } = connection;
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        (parts.method, parts.uri, parts.version) =
+            (request.method, request.target, request.version);
+        parts.headers = request.headers;
+        Self {
+            digest: io.digest(),
+            io: Some(io),
+            read,
+            request: parts.into(),
+            body: request.body,
+            answer: Answer::Unknown,
+            keep: request.keeps,
+            begun: false,
+            response: None,
+            scratch: Vec::new(),
+            body_bytes_read: 0,
+            body_bytes_sent: 0,
+            read_timeout: None,
+            write_timeout: WRITE_TIMEOUT,
+            drain_timeout: None,
+            returned,
+        }
+    }
+
+    /// Closes the connection after this answer.
+    pub(super) fn close_after(&mut self) {
+        self.keep = false;
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(closed()) };
+        io.poll_read_bytes(cx).map(|more| {
+            let more = more.or_err(ErrorType::ReadError, "while reading from the client")?;
+            let came = !more.is_empty();
+            append(&mut self.read, more);
+            Ok(came)
+        })
+    }
+
+    /// Reads more; false at the end.
+    async fn fill(&mut self) -> Result<bool> {
+        let limit = self.read_timeout;
+        let filling = std::future::poll_fn(|cx| self.poll_fill(cx));
+        match limit {
+            None => filling.await,
+            Some(limit) => within(limit, std::pin::pin!(filling))
+                .await
+                .unwrap_or_else(|| Error::e_explain(ErrorType::ReadTimedout, "the client")),
+        }
+    }
+
+    /// The next part of the request's body. Cancel safe.
+    async fn next_part(&mut self) -> Result<Option<Bytes>> {
+        self.begun = true;
+        loop {
+            match self.body.next(&mut self.read) {
+                Ok(Part::Data(data)) => {
+                    self.body_bytes_read += data.len();
+                    return Ok(Some(data));
+                }
+                Ok(Part::End) => return Ok(None),
+                Ok(Part::Incomplete) => {}
+                Err(malformed) => {
+                    self.keep = false;
+                    return Error::e_because(
+                        ErrorType::Custom("InvalidChunk"),
+                        "in the request's body",
+                        malformed,
+                    );
+                }
+            }
+            if !self.fill().await? {
+                if self.body.end() {
+                    return Ok(None);
+                }
+                return closed();
+            }
+        }
+    }
+
+    async fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let Some(io) = &mut self.io else { return closed() };
+        let writing = async {
+            for part in parts {
+                io.write_all(part).await?;
+            }
+            io.flush().await
+        };
+        match within(self.write_timeout, std::pin::pin!(writing)).await {
+            Some(written) => written.or_err(ErrorType::WriteError, "while writing to the client"),
+            None => Error::e_explain(ErrorType::WriteTimedout, "the client does not read"),
+        }
+    }
+
+    /// Writes what was put together.
+    async fn write_scratch(&mut self) -> Result<()> {
+        let scratch = std::mem::take(&mut self.scratch);
+        let written = self.write(&[&scratch]).await;
+        self.scratch = scratch;
+        self.scratch.clear();
+        written
+    }
+
+    async fn write_head(&mut self, response: &ResponseHeader) -> Result<()> {
+        let status = response.status;
+        let informational = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        let mut connection = None;
+        if !informational {
+            self.answer = answer(response, &self.request);
+            self.keep &= self.can_be_kept();
+            connection = self.connection(status);
+        }
+        self.scratch.clear();
+        let chunked = self.answer == Answer::Chunked && !informational;
+        head::write(&mut self.scratch, response, connection, chunked);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.body = Body::UntilEnd;
+        }
+        self.write_scratch().await
+    }
+
+    /// Whether another request can follow on the connection: if this answer has an end of its own, and
+    /// where the request ends is certain.
+    fn can_be_kept(&self) -> bool {
+        let left = match self.body {
+            Body::Done => 0,
+            Body::Length(left) if !self.begun => left,
+            _ => u64::MAX,
+        };
+        self.answer != Answer::UntilEnd && left <= DRAINED_BYTES_MAX
+    }
+
+    /// What the answer says about the connection.
+    fn connection(&self, status: StatusCode) -> Option<&'static str> {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            Some("Upgrade")
+        } else if !self.keep {
+            Some("close")
+        } else if self.request.version == Version::HTTP_10 {
+            Some("keep-alive")
+        } else {
+            None
+        }
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
+    }
+
+    async fn write_data(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.body_bytes_sent += data.len();
+        match self.answer {
+            Answer::Unknown => {
+                return Error::e_explain(ErrorType::InternalError, "a body before its head");
+            }
+            Answer::Done => return Ok(()),
+            Answer::UntilEnd => self.write(&[&data]).await?,
+            Answer::Length(left) => {
+                let Some(left) = left.checked_sub(data.len() as u64) else {
+                    self.keep = false;
+                    return Error::e_explain(ErrorType::InternalError, "longer than announced");
+                };
+                self.write(&[&data]).await?;
+                self.answer = if left == 0 { Answer::Done } else { Answer::Length(left) };
+                return Ok(());
+            }
+            Answer::Chunked => self.write_chunk(&data, end).await?,
+        }
+        if end {
+            self.answer = Answer::Done;
+        }
+        Ok(())
+    }
+
+    /// Writes a chunk, and the last one behind it where it is the end (RFC 9112, section 7.1).
+    async fn write_chunk(&mut self, data: &[u8], end: bool) -> Result<()> {
+        const LAST: &[u8] = b"0\r\n\r\n";
+        self.scratch.clear();
+        if !data.is_empty() {
+            head::chunk_size(&mut self.scratch, data.len());
+        }
+        if data.len() > GATHERED_BYTES_MAX {
+            self.write_scratch().await?;
+            self.write(&[data]).await?;
+        } else {
+            self.scratch.extend_from_slice(data);
+        }
+        if !data.is_empty() {
+            self.scratch.extend_from_slice(b"\r\n");
+        }
+        if end {
+            self.scratch.extend_from_slice(LAST);
+        }
+        self.write_scratch().await
+    }
+
+    /// Throws away what is left of a body that nobody wanted. Closing instead would make the system
+    /// reset the connection, and the client might never read its answer.
+    async fn drain(&mut self) {
+        let Some(limit) = self.drain_timeout else {
+            self.keep &= self.body.is_done();
+            return;
+        };
+        let (until, mut drained) = (Instant::now() + limit, 0);
+        while !self.body.is_done() && drained <= DRAINED_BYTES_MAX {
+            let left = until.saturating_duration_since(Instant::now());
+            let part = within(left, std::pin::pin!(self.next_part())).await;
+            match part {
+                Some(Ok(Some(part))) => drained += part.len() as u64,
+                Some(Ok(None)) => return,
+                Some(Err(_)) | None => break,
+            }
+        }
+        self.keep &= self.body.is_done();
+    }
+}
+
+/// How an answer with this head is delimited (RFC 9112, section 6.3).
+fn answer(response: &ResponseHeader, request: &RequestHeader) -> Answer {
+    let status = response.status;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Answer::UntilEnd;
+    }
+    let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if empty || request.method == Method::HEAD {
+        return Answer::Done;
+    }
+    let length = response.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match length.and_then(|text| text.parse().ok()) {
+        Some(0) => Answer::Done,
+        Some(length) => Answer::Length(length),
+        None if request.version == Version::HTTP_11 => Answer::Chunked,
+        None => Answer::UntilEnd,
+    }
+}
+
+fn closed<T>() -> Result<T> {
+    Error::e_explain(ErrorType::ConnectionClosed, "the client closed the connection")
+}
+
+#[async_trait]
+impl server::Session for Session {
+    fn req_header(&self) -> &RequestHeader {
+        &self.request
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.request
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        self.next_part().await
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        self.drain().await;
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.write_head(&resp).await?;
+        self.response = Some(resp);
+        if end { self.write_data(Bytes::new(), true).await } else { Ok(()) }
+    }
+
+    async fn write_response_header_ref(&mut self, resp: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_response_header(Box::new(resp.clone()), end).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        if data.is_empty() && !end {
+            return Ok(());
+        }
+        self.write_data(data, end).await
+    }
+
+    async fn write_trailers(&mut self, _trailers: HeaderMap) -> Result<()> {
+        // No endpoint has any, and a client would have to say that it takes them.
+        self.write_data(Bytes::new(), true).await
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        for task in tasks {
+            let end = match task {
+                HttpTask::Header(head, end) => {
+                    self.write_response_header(head, end).await?;
+                    end
+                }
+                HttpTask::Body(data, end) | HttpTask::UpgradedBody(data, end) => {
+                    self.write_body(data.unwrap_or_default(), end).await?;
+                    end
+                }
+                HttpTask::Trailer(_) | HttpTask::Done => {
+                    self.write_data(Bytes::new(), true).await?;
+                    true
+                }
+                HttpTask::Failed(error) => return Err(error),
+            };
+            if end {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_timeout = timeout;
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.read_timeout
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout.unwrap_or(WRITE_TIMEOUT);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        Some(self.write_timeout)
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.drain_timeout = timeout;
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.drain_timeout
+    }
+
+    fn request_summary(&self) -> String {
+        format!("{} {}", self.request.method, self.request.uri.path())
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.response.as_deref()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _ctx: &str) {
+        if let Some(io) = &mut self.io {
+            io.shutdown().await;
+        }
+        self.keep = false;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Ends the answer, and gives the connection back where it can carry another request.
+    async fn finish(&mut self) -> Result<()> {
+        if self.answer != Answer::Done {
+            self.write_data(Bytes::new(), true).await?;
+        }
+        self.drain().await;
+        // An answer that is shorter than announced has no end.
+        if self.answer == Answer::Done
+            && let Some(mut io) = self.io.take()
+        {
+            if self.keep {
+                let read = std::mem::take(&mut self.read);
+                *self.returned.lock() = Some(Connection { io, read });
+            } else {
+                io.shutdown().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.body.is_done() && self.body_bytes_read == 0
+    }
+
+    /// Cancel safe.
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if !no_body_expected && !self.body.is_done() {
+            return self.next_part().await;
+        }
+        // A request sent ahead waits for its turn (RFC 9112, section 9.3.2).
+        while self.read.len() < AHEAD_BYTES_MAX {
+            if !std::future::poll_fn(|cx| self.poll_fill(cx)).await? {
+                return closed();
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.body_bytes_sent
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.body_bytes_read
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        Some(&self.digest)
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        Some(&mut self.digest)
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.peer_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.local_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        head::request(&self.request)
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        // The exchange keeps the whole body itself.
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        true
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        None
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn futures_util::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>>
+    {
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _reader: Box<
+            dyn futures_util::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static,
+        >,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(
+        &mut self,
+        _writer: Box<dyn CustomMessageWrite>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.request.version == Version::HTTP_11 && self.request.headers.contains_key(UPGRADE)
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.is_upgraded()
+    }
+}

@@ -1,0 +1,160 @@
+//! A message's body as it arrives (RFC 9112, sections 6 and 7): delimited by its length, by chunks or by
+//! the end of the connection. Its bytes are handed on as slices of what was read.
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+
+use super::Malformed;
+
+/// Length of a line with a chunk's size and extensions.
+pub(super) const CHUNK_LINE_BYTES_MAX: usize = 4096;
+/// Length of all trailers.
+pub(super) const TRAILER_BYTES_MAX: usize = 16 * 1024;
+/// Hexadecimal digits of a chunk's size: 2^60 is more than anybody sends.
+const CHUNK_DIGITS_MAX: usize = 15;
+
+/// What a body turned out to be next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Some of it.
+    Data(Bytes),
+    /// More has to be read first.
+    Incomplete,
+    /// It is complete.
+    End,
+}
+
+/// How a body is delimited, and how much of it is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// The head is not read yet.
+    #[default]
+    Unknown,
+    /// So many bytes are left.
+    Length(u64),
+    /// The size of a chunk comes next.
+    ChunkSize,
+    /// So many bytes of a chunk are left.
+    Chunk(u64),
+    /// The line break after a chunk comes next.
+    ChunkEnd,
+    /// Trailers, of which so many bytes were seen.
+    Trailers(usize),
+    /// Everything until the connection ends.
+    UntilEnd,
+    /// There is no more.
+    Done,
+}
+
+impl Body {
+    /// Takes the next part of the body out of what was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::Chunk`]; nothing after it can be trusted.
+    pub fn next(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
+        loop {
+            match *self {
+                Body::Done => return Ok(Part::End),
+                Body::Unknown => return Ok(Part::Incomplete),
+                _ if read.is_empty() => return Ok(Part::Incomplete),
+                Body::UntilEnd => return Ok(Part::Data(std::mem::take(read))),
+                Body::Length(left) => {
+                    let (data, left) = take(read, left);
+                    *self = if left == 0 { Body::Done } else { Body::Length(left) };
+                    return Ok(Part::Data(data));
+                }
+                Body::Chunk(left) => {
+                    let (data, left) = take(read, left);
+                    *self = if left == 0 { Body::ChunkEnd } else { Body::Chunk(left) };
+                    return Ok(Part::Data(data));
+                }
+                Body::ChunkSize => {
+                    let Some(line) = line(read, CHUNK_LINE_BYTES_MAX)? else {
+                        return Ok(Part::Incomplete);
+                    };
+                    let size = chunk_size(&read[..line])?;
+                    read.advance(line + 2);
+                    *self = if size == 0 { Body::Trailers(0) } else { Body::Chunk(size) };
+                }
+                Body::ChunkEnd => {
+                    if read[0] != b'\r' || read.get(1).is_some_and(|byte| *byte != b'\n') {
+                        return Err(Malformed::Chunk);
+                    }
+                    if read.len() < 2 {
+                        return Ok(Part::Incomplete);
+                    }
+                    read.advance(2);
+                    *self = Body::ChunkSize;
+                }
+                Body::Trailers(seen) => {
+                    let Some(line) = line(read, TRAILER_BYTES_MAX - seen)? else {
+                        return Ok(Part::Incomplete);
+                    };
+                    read.advance(line + 2);
+                    *self = if line == 0 { Body::Done } else { Body::Trailers(seen + line + 2) };
+                }
+            }
+        }
+    }
+
+    /// The connection has ended. True when that completes the body.
+    pub fn end(&mut self) -> bool {
+        if *self == Body::UntilEnd {
+            *self = Body::Done;
+        }
+        *self == Body::Done
+    }
+
+    /// Whether it was read to its end.
+    pub fn is_done(&self) -> bool {
+        *self == Body::Done
+    }
+}
+
+fn take(read: &mut Bytes, left: u64) -> (Bytes, u64) {
+    let count = usize::try_from(left).map_or(read.len(), |left| left.min(read.len()));
+    (read.split_to(count), left - count as u64)
+}
+
+/// The length of the line that is read first, without its line break.
+fn line(read: &[u8], bytes_max: usize) -> Result<Option<usize>, Malformed> {
+    match memchr::memchr(b'\n', read) {
+        Some(end) if end > bytes_max => Err(Malformed::Chunk),
+        Some(end) if end > 0 && read[end - 1] == b'\r' => Ok(Some(end - 1)),
+        Some(_) => Err(Malformed::Chunk),
+        None if read.len() > bytes_max => Err(Malformed::Chunk),
+        None => Ok(None),
+    }
+}
+
+/// The size at the beginning of a chunk's line; extensions after it are ignored (RFC 9112, section
+/// 7.1.1).
+fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let rest = line[digits..].trim_ascii_start();
+    if digits == 0 || digits > CHUNK_DIGITS_MAX || !(rest.is_empty() || rest[0] == b';') {
+        return Err(Malformed::Chunk);
+    }
+    let digits = std::str::from_utf8(&line[..digits]).map_err(|_| Malformed::Chunk)?;
+    u64::from_str_radix(digits, 16).map_err(|_| Malformed::Chunk)
+}
+
+/// The length that a message announces (RFC 9110, section 8.6); `None` without one. The same length may
+/// be said more than once.
+pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut length = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        for text in value.as_bytes().split(|byte| *byte == b',') {
+            let text = text.trim_ascii();
+            let number = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'));
+            let number = number.and_then(|text| text.parse::<u64>().ok());
+            if number.is_none() || length.is_some_and(|length| Some(length) != number) {
+                return Err(Malformed::Length);
+            }
+            length = number;
+        }
+    }
+    Ok(length)
+}

@@ -1,0 +1,118 @@
+//! Responses.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+
+use super::body::content_length;
+use super::{Body, Fields, HEAD_BYTES_MAX, Malformed, Part, keeps};
+
+/// Headers of a response.
+pub(super) const HEADERS_MAX: usize = 128;
+/// Room in a head's map for what is added on its way to a client, so that it need not grow.
+const HEADERS_ADDED: usize = 8;
+
+/// The head of a response.
+#[derive(Debug)]
+pub struct Head {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// Reads one response.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    body: Body,
+    keep: bool,
+}
+
+impl Decoder {
+    /// Takes the head out of what was read, once it is complete. `for_head` says that the request's
+    /// method was `HEAD`, so that no body follows whatever the head says.
+    ///
+    /// After an informational head (1xx but 101) the next call reads another head.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]; nothing after it can be trusted.
+    pub fn head(&mut self, read: &mut Bytes, for_head: bool) -> Result<Option<Head>, Malformed> {
+        // Left as they are: filling in all of them would take longer than parsing a usual head.
+        let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            read,
+            &mut slots,
+        );
+        let (length, version, code) = match parsed {
+            Ok(httparse::Status::Complete(length)) => {
+                (length, response.version.unwrap_or(0), response.code.unwrap_or(0))
+            }
+            Ok(httparse::Status::Partial) if read.len() < HEAD_BYTES_MAX => return Ok(None),
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                return Err(Malformed::HeadTooLong);
+            }
+            Err(_) => return Err(Malformed::Head),
+        };
+        let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
+        let fields = Fields::of(response.headers, read)?;
+        let headers = fields.map(&read.split_to(length), HEADERS_ADDED)?;
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            self.body = body(status, &headers, for_head)?;
+            self.keep = keeps(version, &headers) && self.body != Body::UntilEnd;
+        }
+        Ok(Some(Head { status, headers }))
+    }
+
+    /// Takes the next part of the body out of what was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::Chunk`]; nothing after it can be trusted.
+    pub fn body(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
+        self.body.next(read)
+    }
+
+    /// The connection has ended. True when that completes the body.
+    pub fn end(&mut self) -> bool {
+        self.body.end()
+    }
+
+    /// Whether the response was read to its end.
+    pub fn is_done(&self) -> bool {
+        self.body == Body::Done
+    }
+
+    /// Whether the connection can carry another request after it.
+    pub fn keeps(&self) -> bool {
+        self.keep && self.is_done()
+    }
+}
+
+/// How the body is delimited (RFC 9112, section 6.3).
+fn body(status: StatusCode, headers: &HeaderMap, for_head: bool) -> Result<Body, Malformed> {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Body::UntilEnd);
+    }
+    if for_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+        return Ok(Body::Done);
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        // With a length as well it could be read in two ways.
+        if !chunked || codings.next().is_some() || headers.contains_key(CONTENT_LENGTH) {
+            return Err(Malformed::TransferEncoding);
+        }
+        return Ok(Body::ChunkSize);
+    }
+    Ok(match content_length(headers)? {
+        Some(0) => Body::Done,
+        Some(length) => Body::Length(length),
+        None => Body::UntilEnd,
+    })
+}
