@@ -4,6 +4,7 @@
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_proxy::Session;
 
@@ -18,15 +19,19 @@ const RESERVE_BYTES_MAX: usize = 1 << 20;
 const TURN_BYTES_MAX: usize = 256 * 1024;
 
 /// Reads the whole body.
-pub(super) async fn read(session: &mut Session, bounds: &Bounds) -> Result<Bytes, Error> {
-    let announced = announced(session)?;
+pub(super) async fn read(
+    session: &mut Session,
+    headers: &HeaderMap,
+    bounds: &Bounds,
+) -> Result<Bytes, Error> {
+    let announced = announced(headers)?;
     if announced.is_some_and(|bytes| bytes > bounds.body.0) {
         return Err(too_large(bounds));
     }
     if session.as_downstream_mut().is_body_empty() {
         return Ok(Bytes::new());
     }
-    if expects_continue(session) {
+    if expects_continue(headers) {
         session
             .as_downstream_mut()
             .write_continue_response()
@@ -91,10 +96,8 @@ async fn next(session: &mut Session, bounds: &Bounds) -> Result<Option<Bytes>, E
     }
 }
 
-fn announced(session: &Session) -> Result<Option<u64>, Error> {
-    let Some(value) = session.as_downstream().req_header().headers.get(CONTENT_LENGTH) else {
-        return Ok(None);
-    };
+fn announced(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.split(',').next()?.trim().parse().ok());
     number.map(Some).ok_or_else(|| {
         Error::new(Kind::BadRequest, "The Content-Length header is not a number.")
@@ -102,13 +105,8 @@ fn announced(session: &Session) -> Result<Option<u64>, Error> {
     })
 }
 
-fn expects_continue(session: &Session) -> bool {
-    session
-        .as_downstream()
-        .req_header()
-        .headers
-        .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn too_large(bounds: &Bounds) -> Error {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use rand::Rng;
 
@@ -44,8 +45,8 @@ pub(super) struct Refusal {
 }
 
 impl Head {
-    /// Reads the head and checks it against the bounds.
-    pub(super) fn read(session: &Session, plan: &Plan) -> Result<Self, Box<Refusal>> {
+    /// Reads the head, checks it against the bounds and takes its headers over.
+    pub(super) fn read(session: &mut Session, plan: &Plan) -> Result<Self, Box<Refusal>> {
         let header = session.as_downstream().req_header();
         let request_id = RequestId::of(&header.headers);
         let path = header.uri.path();
@@ -60,12 +61,13 @@ impl Head {
             dialect::classify(&header.method, path, query, &header.headers).map_err(refuse)?;
         let (endpoint, dialect) = (call.endpoint, call.dialect);
         let known = known_passthrough(header, &call, plan);
-        let call = call.keep();
+        let (call, method) = (call.keep(), header.method.clone());
+        let (path, query) = (path.into(), query.map(Into::into));
         Ok(Self {
-            method: header.method.clone(),
-            path: path.into(),
-            query: query.map(Into::into),
-            headers: header.headers.clone(),
+            method,
+            path,
+            query,
+            headers: take_headers(session.as_downstream_mut().req_header_mut()),
             endpoint,
             dialect,
             read_as: known.as_ref().map_or(endpoint, |(_, _, endpoint)| *endpoint),
@@ -113,9 +115,18 @@ impl Head {
     }
 }
 
+/// Takes the headers out of a request's head, which stays what it is otherwise.
+fn take_headers(header: &mut RequestHeader) -> HeaderMap {
+    let (mut without, ()) = http::Request::new(()).into_parts();
+    without.method = header.method.clone();
+    without.uri = header.uri.clone();
+    without.version = header.version;
+    http::request::Parts::from(std::mem::replace(header, without.into())).headers
+}
+
 /// The upstream's path of a passthrough, and which endpoint of its provider's format that is.
 fn known_passthrough(
-    header: &pingora_http::RequestHeader,
+    header: &RequestHeader,
     call: &Call<'_>,
     plan: &Plan,
 ) -> Option<(Box<str>, Kept, Endpoint)> {
@@ -129,7 +140,7 @@ fn known_passthrough(
     readable.then(|| (path.into_boxed_str(), call, endpoint))
 }
 
-fn check_bounds(header: &pingora_http::RequestHeader, plan: &Plan) -> Result<(), Error> {
+fn check_bounds(header: &RequestHeader, plan: &Plan) -> Result<(), Error> {
     let bounds = &plan.bounds;
     let target = header.raw_path().len();
     if target > TARGET_BYTES_MAX {

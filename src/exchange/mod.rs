@@ -116,7 +116,7 @@ impl Gateway {
         if let Some(answer) = local::answer(plan, head, &caller) {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
-        let body = body::read(session, &plan.bounds).await?;
+        let body = body::read(session, &head.headers, &plan.bounds).await?;
         let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
         if head.upgrade() {
             // One of a few, and it lasts: kept out of every request's own state.

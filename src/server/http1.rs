@@ -208,7 +208,7 @@ fn malformed(malformed: Malformed) -> Error {
     let (kind, public) = match malformed {
         Malformed::Head => (Kind::BadRequest, "The request is not valid HTTP/1.1."),
         Malformed::HeadTooLong => (Kind::HeadTooLarge, "The request head is too long."),
-        Malformed::Length => (Kind::BadRequest, "The Content-Length header is not a number."),
+        Malformed::Length => (Kind::BadRequest, "The Content-Length header is not one number."),
         Malformed::TransferEncoding => {
             (Kind::BadRequest, "The only Transfer-Encoding that is accepted is `chunked`.")
         }

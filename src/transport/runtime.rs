@@ -92,10 +92,13 @@ impl Runtime {
             #[cfg(not(target_os = "linux"))]
             Drive::Ring => return Err(io::ErrorKind::Unsupported.into()),
         }
-        let tokio = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(send_gathered)
-            .build()?;
+        let mut tokio = tokio::runtime::Builder::new_current_thread();
+        tokio.enable_all().on_thread_park(send_gathered);
+        #[cfg(target_os = "linux")]
+        if drive == Drive::Ring {
+            tokio.on_thread_unpark(ring::reap);
+        }
+        let tokio = tokio.build()?;
         Ok(Self { tokio, drive })
     }
 

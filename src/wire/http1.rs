@@ -11,7 +11,6 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
 pub use body::{Body, Part};
 pub use request::Request;
@@ -52,30 +51,20 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Where the fields of a head lie in what was read, so that each value can be a slice of it and not a
+/// The fields of a head as a map with room for some more. Each value is a slice of the head and not a
 /// copy.
-struct Fields(SmallVec<[(HeaderName, usize, usize); 32]>);
-
-impl Fields {
-    fn of(headers: &[httparse::Header<'_>], read: &[u8]) -> Result<Self, Malformed> {
-        let start = read.as_ptr() as usize;
-        let spans = headers.iter().map(|header| {
-            let name = HeaderName::from_bytes(header.name.as_bytes());
-            let at = header.value.as_ptr() as usize - start;
-            name.map(|name| (name, at, at + header.value.len()))
-        });
-        spans.collect::<Result<_, _>>().map(Self).map_err(|_| Malformed::Head)
+fn fields(
+    parsed: &[httparse::Header<'_>],
+    head: &Bytes,
+    more: usize,
+) -> Result<HeaderMap, Malformed> {
+    let mut headers = HeaderMap::with_capacity(parsed.len() + more);
+    for field in parsed {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
+        headers.append(name, value.map_err(|_| Malformed::Head)?);
     }
-
-    /// The fields as a map with room for some more.
-    fn map(self, head: &Bytes, more: usize) -> Result<HeaderMap, Malformed> {
-        let mut headers = HeaderMap::with_capacity(self.0.len() + more);
-        for (name, from, to) in self.0 {
-            let value = HeaderValue::from_maybe_shared(head.slice(from..to));
-            headers.append(name, value.map_err(|_| Malformed::Head)?);
-        }
-        Ok(headers)
-    }
+    Ok(headers)
 }
 
 /// Puts more behind what was read: without a copy where nothing was left.

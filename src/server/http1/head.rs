@@ -50,7 +50,6 @@ fn status_line(to: &mut Vec<u8>, status: StatusCode) {
 }
 
 fn field(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    to.reserve(name.len() + value.len() + 4);
     to.extend_from_slice(name.as_bytes());
     to.extend_from_slice(b": ");
     to.extend_from_slice(value);

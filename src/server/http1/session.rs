@@ -28,6 +28,8 @@ use crate::wire::http1::{Body, Part, Request, append};
 
 /// Frames up to this size are put together with their chunk's size line and written at once.
 const GATHERED_BYTES_MAX: usize = 8 * 1024;
+/// Room for a usual answer's head.
+const HEAD_BYTES: usize = 1024;
 /// What is read and thrown away of a body that nobody wanted, so that the connection can be kept.
 const DRAINED_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of requests sent ahead that are kept while one is answered.
@@ -191,6 +193,7 @@ impl Session {
             connection = self.connection(status);
         }
         self.scratch.clear();
+        self.scratch.reserve(HEAD_BYTES);
         let chunked = self.answer == Answer::Chunked && !informational;
         head::write(&mut self.scratch, response, connection, chunked);
         if status == StatusCode::SWITCHING_PROTOCOLS {

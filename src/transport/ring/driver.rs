@@ -259,7 +259,8 @@ impl Driver {
         }
     }
 
-    fn reap(&mut self) {
+    /// Takes what the kernel has completed.
+    pub(super) fn reap(&mut self) {
         // Completions are copied out, since handling them needs the rest of the driver.
         loop {
             let Some(done) = self.uring.completion().next() else { return };

@@ -61,9 +61,20 @@ pub(super) fn is_running() -> bool {
 /// Ends a turn: looks at what was done, has the kernel do what streams have asked for, wakes whom it
 /// concerns.
 pub(super) fn turn() {
+    waking(Driver::turn);
+}
+
+/// Takes what the kernel has completed, right after the thread has waited: what it wakes runs before the
+/// thread looks for other events.
+pub(super) fn reap() {
+    waking(Driver::reap);
+}
+
+/// Has the thread's driver do something, and wakes who waited for what came of it.
+fn waking(operation: impl FnOnce(&mut Driver)) {
     let mut wakers = DRIVER.with_borrow_mut(|driver| {
         let Some(driver) = driver else { return Vec::new() };
-        driver.turn();
+        operation(driver);
         std::mem::take(&mut driver.wakers)
     });
     if wakers.capacity() == 0 {

@@ -2,13 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::body::content_length;
-use super::{Body, Fields, HEAD_BYTES_MAX, Malformed, keeps};
+use super::{Body, HEAD_BYTES_MAX, Malformed, fields, keeps};
 
 /// Headers of a request.
 const HEADERS_MAX: usize = 256;
@@ -45,7 +45,8 @@ impl Request {
         // Left as they are: filling in all of them would take longer than parsing a usual head.
         let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(read, &mut slots) {
+        let head = read.clone();
+        let length = match request.parse_with_uninit_headers(&head, &mut slots) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if !Self::is_too_long(read) => return Ok(None),
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
@@ -55,14 +56,11 @@ impl Request {
         };
         let method = request.method.unwrap_or_default();
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Head)?;
-        let path = request.path.unwrap_or_default();
-        let at = path.as_ptr() as usize - read.as_ptr() as usize;
-        let path = at..at + path.len();
         let minor = request.version.unwrap_or_default();
-        let fields = Fields::of(request.headers, read)?;
-        let head = read.split_to(length);
-        let headers = fields.map(&head, 0)?;
-        let target = target(&method, head.slice(path), &headers)?;
+        let headers = fields(request.headers, &head, 0)?;
+        let path = head.slice_ref(request.path.unwrap_or_default().as_bytes());
+        let target = target(&method, path, &headers)?;
+        read.advance(length);
         let body = body(minor, &headers)?;
         let version = if minor == 1 { Version::HTTP_11 } else { Version::HTTP_10 };
         let keeps = keeps(minor, &headers);

@@ -2,12 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 
 use super::body::content_length;
-use super::{Body, Fields, HEAD_BYTES_MAX, Malformed, Part, keeps};
+use super::{Body, HEAD_BYTES_MAX, Malformed, Part, fields, keeps};
 
 /// Headers of a response.
 pub(super) const HEADERS_MAX: usize = 128;
@@ -43,9 +43,10 @@ impl Decoder {
         // Left as they are: filling in all of them would take longer than parsing a usual head.
         let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut []);
+        let head = read.clone();
         let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut response,
-            read,
+            &head,
             &mut slots,
         );
         let (length, version, code) = match parsed {
@@ -59,8 +60,8 @@ impl Decoder {
             Err(_) => return Err(Malformed::Head),
         };
         let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
-        let fields = Fields::of(response.headers, read)?;
-        let headers = fields.map(&read.split_to(length), HEADERS_ADDED)?;
+        let headers = fields(response.headers, &head, HEADERS_ADDED)?;
+        read.advance(length);
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = body(status, &headers, for_head)?;
             self.keep = keeps(version, &headers) && self.body != Body::UntilEnd;
