@@ -56,7 +56,7 @@ async fn collect(
     let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
     if announced == Some(first.len()) {
         // The usual case: one read, no copy.
-        if next(session, bounds).await?.is_none() {
+        if session.as_downstream_mut().is_body_done() || next(session, bounds).await?.is_none() {
             return Ok(first);
         }
         return Err(Error::new(Kind::BadRequest, "The request body is longer than announced."));

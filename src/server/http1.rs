@@ -239,3 +239,6 @@ async fn refuse(connection: Connection, error: &Error) {
     };
     let _ = within(REFUSAL_TIME, pin!(farewell)).await;
 }
+
+#[cfg(test)]
+mod tests;
