@@ -230,7 +230,7 @@ async fn a_head_that_drips_in_has_one_time_for_all_of_it() {
     let mut sent = 0;
     while client.write_all(b"a").await.is_ok() && sent < 200 {
         sent += 1;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
         if serving.is_finished() {
             break;
         }
@@ -246,9 +246,9 @@ async fn a_head_that_drips_in_has_one_time_for_all_of_it() {
 async fn a_drain_lets_a_waiting_connection_send_once_more() {
     let (mut client, serving, stop) = connected();
     client.write_all(b"GET /a HTTP/1.1\r\n\r\n").await.expect("taken");
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    sleep(Duration::from_millis(1)).await;
     stop.send(true).expect("a server");
-    tokio::time::sleep(IDLE_GRACE / 2).await;
+    sleep(IDLE_GRACE / 2).await;
     client.write_all(b"GET /b HTTP/1.1\r\n\r\n").await.expect("taken");
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).await.expect("an end");
