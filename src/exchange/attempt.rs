@@ -15,12 +15,13 @@ use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, H
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::timeout_at;
 
+use super::adapt;
 use super::admit::Admitted;
 use super::head::Head;
 use super::respond;
 use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
-use crate::dialect::{self, Endpoint, StreamError, StreamObserver, StreamTranslator};
+use crate::dialect::{self, Dropped, Endpoint, StreamError, StreamObserver, StreamTranslator};
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pool, Target};
@@ -50,6 +51,8 @@ pub(super) struct Ready {
     pub(super) counters: Counters,
     /// The translation of the request, where it took one.
     pub(super) translation: Option<Box<Translation>>,
+    /// What of a request that was not translated the upstream did not get.
+    pub(super) dropped: Option<Box<Dropped>>,
 }
 
 /// What the upstream answers with.
@@ -130,7 +133,7 @@ pub(super) async fn run(
             if let Some(index) = key {
                 lease.target().provider.keys.accepted(index);
             }
-            let Probed { session, answer, sent, model, counters, translation } = probed;
+            let Probed { session, answer, sent, model, counters, translation, dropped } = probed;
             let first_token = Instant::now();
             lease.first_token(first_token.saturating_duration_since(sent), first_token);
             Ok(Box::new(Ready {
@@ -142,6 +145,7 @@ pub(super) async fn run(
                 model,
                 counters,
                 translation,
+                dropped,
             }))
         }
         Err(mut failure) => {
@@ -165,6 +169,7 @@ struct Probed {
     model: Option<Arc<str>>,
     counters: Counters,
     translation: Option<Box<Translation>>,
+    dropped: Option<Box<Dropped>>,
 }
 
 /// Tells the key ring what the upstream said of the key. True when another key may do better.
@@ -208,8 +213,9 @@ async fn send_and_probe(
         match probed {
             Ok(Ok((answer, counters))) => {
                 let model = model.or_else(|| order.admitted.model.clone());
-                let translation = prepared.translation;
-                return Ok(Probed { session, answer, sent: started, model, counters, translation });
+                let Prepared { translation, dropped, .. } = prepared;
+                let sent = started;
+                return Ok(Probed { session, answer, sent, model, counters, translation, dropped });
             }
             // A connection that idled may have been closed in the meantime: once more on another.
             Ok(Err(failure))
@@ -247,6 +253,7 @@ pub(super) struct Prepared {
     body: Vec<Bytes>,
     usage_injected: bool,
     translation: Option<Box<Translation>>,
+    dropped: Option<Box<Dropped>>,
 }
 
 impl Prepared {
@@ -257,7 +264,7 @@ impl Prepared {
         translation: Translation,
     ) -> Self {
         let translation = Some(Box::new(translation));
-        Self { request, body: vec![body], usage_injected: false, translation }
+        Self { request, body: vec![body], usage_injected: false, translation, dropped: None }
     }
 
     /// The endpoint as which the answer is read.
@@ -293,8 +300,12 @@ pub(super) fn build(
     if let Some(pair) = translate::pair(head, provider) {
         return translate::prepare(order, target, pair, model, credential);
     }
-    let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
-    let path = dialect::upstream_path(&call, &provider.base_path, head.query.as_deref(), model);
+    let (adapted, dropped) = adapt::to(order, provider, model)?;
+    let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model, adapted);
+    // The client's own stands where it is; a path of the provider's own has to be told.
+    let own = admitted.model.as_deref().filter(|_| !provider.paths.elsewhere.is_empty());
+    let (query, stream) = (head.query.as_deref(), admitted.peeked.stream);
+    let path = dialect::upstream_path(&call, &provider.paths, query, model.or(own), stream);
     let mut headers = Vec::with_capacity(head.headers.len() + provider.headers.len() + 6);
     headers.push((HOST, provider.authority.clone()));
     copy_headers(head, &mut headers);
@@ -315,7 +326,7 @@ pub(super) fn build(
         request.set(CONTENT_LENGTH, respond::number(body_bytes as u64));
     }
     let usage_injected = rewritten.usage_injected;
-    Ok(Prepared { request, body, usage_injected, translation: None })
+    Ok(Prepared { request, body, usage_injected, translation: None, dropped })
 }
 
 /// Copies what the client sent, without what is between it and weir alone.

@@ -84,10 +84,16 @@ pub(super) fn prepare(
     let provider = &target.provider;
     let model = model.or(admitted.model.as_deref()).unwrap_or_default();
     let stream = admitted.peeked.stream;
-    let translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
+    let mut translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
+    if let Some(adaptation) = &provider.adaptation {
+        let policy = (admitted.loss, &*provider.name);
+        let (body, dropped) = adaptation.apply(pair, stream, model, translated.body, policy)?;
+        translated.body = body;
+        translated.dropped.extend(dropped);
+    }
     let mut request = upstream::Request {
         method: Method::POST,
-        target: pair.path(&provider.base_path, model, stream),
+        target: pair.path(&provider.paths, model, stream),
         headers: vec![(HOST, provider.authority.clone())],
     };
     for name in SHARED_HEADERS {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
 
+use super::catalogue::{self, Catalogue, Kind};
 use super::keys::{KeyChoice, KeyRing};
 use super::settings::{AuthScheme, HttpVersion, Settings, TlsSettings};
+use super::template::Values;
 use super::url::BaseUrl;
 use crate::clock::{Duration, Instant};
-use crate::config::Secret;
-use crate::dialect::{Dialect, Format};
+use crate::config::{Secret, nearest, word_list};
+use crate::dialect::{Adaptation, Dialect, Format, Paths, Template};
 use crate::hash;
 use crate::transport::upstream::{Address, Tls, Version};
 
@@ -36,8 +38,10 @@ pub struct Provider {
     pub sni: Box<str>,
     /// The value of `Host` or `:authority`.
     pub authority: HeaderValue,
-    /// Path prefix of its API: empty, or begins with `/` and does not end with one.
-    pub base_path: Box<str>,
+    /// Where its endpoints are.
+    pub paths: Paths,
+    /// What its requests have otherwise than its dialect.
+    pub adaptation: Option<Box<Adaptation>>,
     /// Where the credential goes.
     pub auth: AuthScheme,
     /// The credentials.
@@ -71,6 +75,7 @@ impl Provider {
     pub fn compile(
         name: &str,
         settings: &Settings,
+        catalogue: &Catalogue,
         simulated_addr: Option<SocketAddr>,
         previous: Option<&Arc<Provider>>,
     ) -> Result<Arc<Self>, Vec<Mistake>> {
@@ -78,13 +83,24 @@ impl Provider {
         let mut keep = |field: &str, message: String| {
             mistakes.push((format!("providers.{name}{field}"), message));
         };
-        let url = address(settings, simulated_addr)
+        let kind = match known_as(settings, catalogue) {
+            Ok(kind) => kind,
+            Err((field, message)) => {
+                keep(field, message);
+                return Err(mistakes);
+            }
+        };
+        let KnownAs { kind, dialect } = kind;
+        let mut values = Values::new(&settings.with, kind.map(|kind| &kind.defaults));
+        let url = address(settings, kind, dialect, &mut values, simulated_addr)
             .map_err(|(field, message)| keep(field, message))
             .unwrap_or_default();
-        let auth = settings.auth.unwrap_or_else(|| default_auth(settings.dialect));
+        let auth = auth(settings, kind, dialect);
         let keys = resolve_keys(settings, auth, &mut keep);
-        let formats = formats(settings, &mut keep);
-        let headers = static_headers(settings, &mut keep);
+        let formats = formats(settings, kind, dialect, &mut keep);
+        let headers = static_headers(settings, kind, &mut values, &mut keep);
+        let paths = paths(&url, kind, &mut values, &mut keep);
+        unused(&values, &mut keep);
         let sni = settings.tls.sni.clone().map_or_else(|| url.host.clone(), Into::into);
         if settings.tls.sni.as_deref().is_some_and(str::is_empty) {
             keep(".tls.sni", "the name is empty: write a host name, or leave `sni` out".into());
@@ -99,9 +115,10 @@ impl Provider {
         let previous = previous.filter(|previous| {
             previous.host == url.host && previous.port == url.port && previous.tls == url.tls
         });
+        let adaptation = kind.map(Kind::adaptation).filter(|adaptation| !adaptation.is_empty());
         Ok(Arc::new(Self {
             name: name.into(),
-            dialect: settings.dialect,
+            dialect,
             formats,
             reuse_key: reuse_key(&url, &sni, settings),
             address: Arc::new(connect_address(&url, &sni, settings)),
@@ -111,7 +128,8 @@ impl Provider {
             port: url.port,
             sni,
             authority,
-            base_path: url.base_path,
+            paths,
+            adaptation: adaptation.map(Box::new),
             auth,
             headers,
             tls_settings: settings.tls.clone(),
@@ -158,9 +176,38 @@ fn connect_address(url: &BaseUrl, sni: &str, settings: &Settings) -> Address {
     }
 }
 
-/// The formats that are named, or those of the dialect.
-fn formats(settings: &Settings, keep: &mut impl FnMut(&str, String)) -> Box<[Format]> {
-    let dialect = settings.dialect;
+/// What the settings say it is.
+struct KnownAs<'a> {
+    kind: Option<&'a Kind>,
+    dialect: Dialect,
+}
+
+fn known_as<'a>(
+    settings: &Settings,
+    catalogue: &'a Catalogue,
+) -> Result<KnownAs<'a>, (&'static str, String)> {
+    let kind = catalogue.kind_of(settings).map_err(|message| (".kind", message))?;
+    match (kind, settings.dialect) {
+        (Some(kind), None) => Ok(KnownAs { kind: Some(kind), dialect: kind.dialect }),
+        (None, Some(dialect)) => Ok(KnownAs { kind: None, dialect }),
+        (Some(kind), Some(_)) => Err((
+            ".dialect",
+            format!("its kind speaks the dialect `{}`: remove `dialect`", kind.dialect),
+        )),
+        (None, None) => Err((
+            "",
+            "write what it is: a `kind` of the catalogue, or the `dialect` that it speaks".into(),
+        )),
+    }
+}
+
+/// The formats that are named, those of the kind, or those of the dialect.
+fn formats(
+    settings: &Settings,
+    kind: Option<&Kind>,
+    dialect: Dialect,
+    keep: &mut impl FnMut(&str, String),
+) -> Box<[Format]> {
     for (at, format) in settings.formats.iter().enumerate() {
         if format.dialect() != dialect {
             keep(
@@ -169,11 +216,59 @@ fn formats(settings: &Settings, keep: &mut impl FnMut(&str, String)) -> Box<[For
             );
         }
     }
-    if settings.formats.is_empty() {
-        Format::ALL.into_iter().filter(|format| format.dialect() == dialect).collect()
-    } else {
-        settings.formats.clone().into()
+    let of_kind = kind.map_or(&[][..], |kind| &kind.formats);
+    let of_dialect = || Format::ALL.into_iter().filter(|format| format.dialect() == dialect);
+    match (&settings.formats[..], of_kind) {
+        ([], []) => of_dialect().collect(),
+        ([], formats) | (formats, _) => formats.into(),
     }
+}
+
+fn paths(
+    url: &BaseUrl,
+    kind: Option<&Kind>,
+    values: &mut Values<'_>,
+    keep: &mut impl FnMut(&str, String),
+) -> Paths {
+    let mut elsewhere = Vec::new();
+    let of_kind = kind.into_iter().flat_map(|kind| {
+        let streamed = kind.stream_paths.iter().map(|(name, text)| (name, true, text));
+        kind.paths.iter().map(|(name, text)| (name, false, text)).chain(streamed)
+    });
+    let mut wrong = None;
+    for (name, stream, text) in of_kind {
+        let filled = values.fill(text).and_then(|text| Template::parse(&text));
+        match catalogue::endpoint(name).and_then(|endpoint| Ok((endpoint, stream, filled?))) {
+            Ok(found) => elsewhere.push(found),
+            Err(message) => wrong = Some(message),
+        }
+    }
+    // Once: a placeholder that is missing is missing in all of them.
+    if let Some(message) = wrong {
+        keep("", message);
+    }
+    Paths { base: url.base_path.clone(), elsewhere }
+}
+
+/// Values that nothing asks for.
+fn unused(values: &Values<'_>, keep: &mut impl FnMut(&str, String)) {
+    for (name, asked) in values.unused() {
+        let asked = || asked.iter().map(String::as_str);
+        let proposal = match (nearest(name, asked()), asked().next()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(_)) => {
+                format!("it wants {}", word_list(asked(), 12).replace(" or ", " and "))
+            }
+            (None, None) => "it has none".into(),
+        };
+        keep(&format!(".with.{name}"), format!("unknown placeholder `{name}`: {proposal}"));
+    }
+}
+
+/// How it is authenticated: as it says, as its kind says, or where its dialect's API wants a key.
+fn auth(settings: &Settings, kind: Option<&Kind>, dialect: Dialect) -> AuthScheme {
+    let of_kind = || kind.and_then(|kind| kind.auth.first().copied());
+    settings.auth.or_else(of_kind).unwrap_or_else(|| default_auth(dialect))
 }
 
 /// Where the dialect's own API wants its credential.
@@ -197,10 +292,19 @@ fn auth_header(auth: AuthScheme) -> Option<HeaderName> {
 
 fn address(
     settings: &Settings,
+    kind: Option<&Kind>,
+    dialect: Dialect,
+    values: &mut Values<'_>,
     simulated_addr: Option<SocketAddr>,
 ) -> Result<BaseUrl, (&'static str, String)> {
-    match (&settings.base_url, settings.simulated) {
-        (Some(url), None) => BaseUrl::parse(url).map_err(|error| (".base_url", error)),
+    let of_kind = kind.and_then(|kind| kind.base_url.as_ref());
+    let of_kind = of_kind.filter(|_| settings.simulated.is_none());
+    match (settings.base_url.as_ref().or(of_kind), settings.simulated) {
+        (Some(url), None) => {
+            let place = if settings.base_url.is_some() { ".base_url" } else { "" };
+            let url = values.fill(url).map_err(|error| (place, error))?;
+            BaseUrl::parse(&url).map_err(|error| (place, error))
+        }
         (None, None) => Err((
             "",
             "`base_url` is missing: write where the provider is, like https://api.example.com/v1"
@@ -216,7 +320,7 @@ fn address(
                 .map_or_else(|| "127.0.0.1".into(), |address| address.ip().to_string().into()),
             port: simulated_addr.map_or(0, |address| address.port()),
             // The other dialects' own APIs have their version in every path.
-            base_path: if settings.dialect == Dialect::OpenAi { "/v1".into() } else { "".into() },
+            base_path: if dialect == Dialect::OpenAi { "/v1".into() } else { "".into() },
         }),
     }
 }
@@ -273,12 +377,22 @@ fn header_refusal(name: &HeaderName) -> Option<&'static str> {
     }
 }
 
+/// Those of the settings, and those of the kind that the settings do not name.
 fn static_headers(
     settings: &Settings,
+    kind: Option<&Kind>,
+    values: &mut Values<'_>,
     keep: &mut impl FnMut(&str, String),
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::with_capacity(settings.headers.len());
-    for (name, value) in &settings.headers {
+    let mut all = settings.headers.clone();
+    for (name, text) in kind.into_iter().flat_map(|kind| &kind.headers) {
+        match values.fill(text) {
+            Ok(value) => drop(all.entry(name.clone()).or_insert(value)),
+            Err(message) => keep("", message),
+        }
+    }
+    for (name, value) in &all {
         let field = format!(".headers.{name}");
         let Ok(header) = HeaderName::try_from(name.as_str()) else {
             keep(&field, format!("`{name}` is not a header name: letters, digits and `-`"));
@@ -321,7 +435,7 @@ mod tests {
     }
 
     fn compile(yaml: &str) -> Result<Arc<Provider>, Vec<Mistake>> {
-        Provider::compile("p", &settings(yaml), None, None)
+        Provider::compile("p", &settings(yaml), Catalogue::builtin(), None, None)
     }
 
     /// A variable that is set wherever tests run.
@@ -386,10 +500,49 @@ mod tests {
     fn a_simulated_provider_is_where_it_listens() {
         let simulated = settings("{dialect: openai, simulated: {}}");
         let address = SocketAddr::from(([127, 0, 0, 1], 4711));
-        let provider = Provider::compile("p", &simulated, Some(address), None).expect("compiles");
+        let provider =
+            Provider::compile("p", &simulated, Catalogue::builtin(), Some(address), None)
+                .expect("compiles");
         assert_eq!((&*provider.host, provider.port, provider.tls), ("127.0.0.1", 4711, false));
-        assert_eq!(&*provider.base_path, "/v1");
+        assert_eq!(&*provider.paths.base, "/v1");
         assert!(provider.usable());
+    }
+
+    #[test]
+    fn a_kind_says_what_the_provider_does_not() {
+        let groq = compile("{kind: groq, keys: [{env: PATH}]}").expect("compiles");
+        assert_eq!((&*groq.host, &*groq.paths.base), ("api.groq.com", "/openai/v1"));
+        assert!(groq.adaptation.is_some());
+        let here = compile("{kind: vllm, base_url: 'http://gpu:8000/v1', formats: [responses]}");
+        let here = here.expect("compiles");
+        assert_eq!((&*here.host, &*here.formats), ("gpu", &[Format::Responses][..]));
+        assert!(here.adaptation.is_none(), "vLLM knows what OpenAI knows");
+        let azure = "{kind: azure-deployments, with: {resource: acme}, keys: [{env: PATH}]}";
+        let azure = compile(azure).expect("compiles");
+        assert_eq!(&*azure.host, "acme.openai.azure.com");
+        assert_eq!(azure.credential(0).expect("a key").0, "api-key");
+        assert_eq!(azure.paths.elsewhere.len(), 8);
+    }
+
+    #[test]
+    fn what_a_kind_wants_and_does_not_get_is_told() {
+        for (yaml, path, message) in [
+            ("{kind: groc}", "providers.p.kind", "did you mean `groq`?"),
+            ("{kind: groq, dialect: openai}", "providers.p.dialect", "remove `dialect`"),
+            ("{kind: azure-openai}", "providers.p", "`resource` is missing"),
+            (
+                "{kind: azure-openai, with: {resource: a, resourc: b}}",
+                "providers.p.with.resourc",
+                "did you mean `resource`?",
+            ),
+            ("{kind: groq, with: {region: eu}}", "providers.p.with.region", "it has none"),
+            ("{base_url: 'http://h'}", "providers.p", "a `kind` of the catalogue"),
+        ] {
+            let mistakes = compile(yaml).expect_err(yaml);
+            assert_eq!(mistakes.len(), 1, "{yaml}: {mistakes:?}");
+            assert_eq!(mistakes[0].0, path);
+            assert!(mistakes[0].1.contains(message), "{}", mistakes[0].1);
+        }
     }
 
     #[test]

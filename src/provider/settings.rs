@@ -13,22 +13,30 @@ use crate::dialect::{Dialect, Format};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The wire format it speaks.
-    pub dialect: Dialect,
+    /// What it is: an entry of the catalogue of providers (`conf/providers.yaml`) or of `kinds`,
+    /// which then says all that is not said here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Values of the placeholders of its kind: `with: { region: eu-west-1 }`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub with: BTreeMap<String, String>,
+    /// The wire format it speaks, for a provider that names no `kind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     /// With `dialect: openai`, which of its two chat formats the provider has: `chat_completions`,
     /// `responses` or both (the default). Requests of a format that is not named are translated, to
     /// the one that is named first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formats: Vec<Format>,
     /// Where it is, with the path prefix that its API has (`https://api.openai.com/v1`).
-    /// Left out for a simulated provider.
+    /// Left out for a simulated provider, and where its kind says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
     /// Credentials, used in turn: one that is refused (401, 403) or limited (429) rests while
     /// others work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<SecretSource>,
-    /// Where the credential goes; by default where the dialect's own API wants it.
+    /// How it is authenticated; by default as its kind says, or as the dialect's own API wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthScheme>,
     /// Headers added to every request (`anthropic-version`, an organisation).
@@ -72,6 +80,19 @@ pub enum AuthScheme {
     XGoogApiKey,
     /// None.
     None,
+}
+
+impl AuthScheme {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AuthScheme::Bearer => "bearer",
+            AuthScheme::XApiKey => "x-api-key",
+            AuthScheme::ApiKey => "api-key",
+            AuthScheme::XGoogApiKey => "x-goog-api-key",
+            AuthScheme::None => "none",
+        }
+    }
 }
 
 /// HTTP version towards a provider.

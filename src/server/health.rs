@@ -99,7 +99,7 @@ impl Prober for UpstreamProber {
             }
             HealthKind::Http => {
                 let path = check.path.as_deref().unwrap_or("/");
-                let path = format!("{}{path}", provider.base_path);
+                let path = format!("{}{path}", provider.paths.base);
                 self.ask(target, check.timeout, Method::GET, &path, Bytes::new()).await
             }
             HealthKind::Completion => {
@@ -107,7 +107,9 @@ impl Prober for UpstreamProber {
                 let Some(model) = model else {
                     return Err("no model to ask: set `probe_model` of the provider".into());
                 };
-                let (path, body) = dialect::one_token(provider.dialect, &provider.base_path, model);
+                let adaptation = provider.adaptation.as_deref();
+                let (path, body) =
+                    dialect::one_token(provider.dialect, &provider.paths, adaptation, model);
                 self.ask(target, check.timeout, Method::POST, &path, body).await
             }
         }

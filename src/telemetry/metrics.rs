@@ -185,10 +185,14 @@ impl Metrics {
         self.hedges.with([pool, result.as_str()], Counter::inc);
     }
 
-    /// A request of one format was answered by an upstream of another, with so many members left
-    /// out on the way there and back.
-    pub fn translated(&self, client: &'static str, upstream: &'static str, dropped: u64) {
+    /// A request of one format was answered by an upstream of another.
+    pub fn translated(&self, client: &'static str, upstream: &'static str) {
         self.translations.with([client, upstream], Counter::inc);
+    }
+
+    /// So many members of a request and its answer were left out, because the upstream or the other
+    /// format does not know them.
+    pub fn dropped(&self, client: &'static str, upstream: &'static str, dropped: u64) {
         if dropped > 0 {
             self.translation_dropped.with([client, upstream], |counter| counter.add(dropped));
         }

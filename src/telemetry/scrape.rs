@@ -363,7 +363,7 @@ impl Scrape {
         )?;
         page.counters(
             "weir_translation_dropped",
-            "Members that the other format could not express, by format of client and upstream",
+            "Members that the upstream or the other format does not know, by format of client and upstream",
             &metrics.translation_dropped,
         )?;
         page.counters(
