@@ -77,16 +77,21 @@ impl Adaptation {
     /// How a body is to be changed. `None` where nothing is, and for requests other than chats.
     pub fn of(&self, endpoint: Endpoint, model: &str, body: &[u8]) -> Option<Adapted> {
         Format::of(endpoint)?;
+        let rule = self.rules.iter().find(|rule| rule.matches(model));
+        if rule.is_none() && self.add.is_empty() && !self.model_in_path_only {
+            return None;
+        }
         let root = json::lazy(body);
+        // The one walk over the whole body.
+        let members: Vec<Member<'_>> = root.members().collect();
         let mut adapted = Adapted::default();
         let mut cut: Vec<Box<str>> = Vec::new();
-        if let Some(rule) = self.rules.iter().find(|rule| rule.matches(model)) {
+        if let Some(rule) = rule {
             for (path, new) in &rule.rename {
-                adapted.rename(root, path, new, &mut cut);
+                adapted.rename(&members, path, new, &mut cut);
             }
             for path in &rule.drop {
-                if root.find(&path.split('.').collect::<Vec<_>>()).is_some() {
-                    adapted.cuts_stream_options |= **path == *ADDED_IN_TRANSLATION;
+                if at(&members, path).is_some() {
                     adapted.dropped.push(path.to_string().into());
                     cut.push(path.clone());
                 }
@@ -99,8 +104,8 @@ impl Adaptation {
             adapted.cuts_model = true;
             cut.push("model".into());
         }
-        adapted.cut(root, &mut Vec::new(), &cut);
-        self.add_to(root, &cut, &mut adapted);
+        adapted.cut(&members, &mut Vec::new(), &cut);
+        self.add_to(root.span().start + 1, &members, &cut, &mut adapted);
         (!adapted.edits.is_empty() || adapted.cuts_stream_options).then_some(adapted)
     }
 
@@ -125,13 +130,19 @@ impl Adaptation {
         Ok((adapted.applied(&body), dropped))
     }
 
-    fn add_to(&self, root: Value<'_>, cut: &[Box<str>], adapted: &mut Adapted) {
-        let kept = root.members().any(|member| !cut.iter().any(|name| member.is(name)));
-        for (at, (name, raw)) in
-            self.add.iter().filter(|(name, _)| root.get(name).is_none()).enumerate()
-        {
+    /// Adds what is missing at the beginning of the object.
+    fn add_to(
+        &self,
+        start: usize,
+        members: &[Member<'_>],
+        cut: &[Box<str>],
+        adapted: &mut Adapted,
+    ) {
+        let kept = members.iter().any(|member| !cut.iter().any(|name| member.is(name)));
+        let missing = self.add.iter().filter(|(name, _)| at(members, name).is_none());
+        for (index, (name, raw)) in missing.enumerate() {
             let mut with = Vec::with_capacity(name.len() + raw.len() + 4);
-            if at > 0 && !kept {
+            if index > 0 && !kept {
                 with.push(b',');
             }
             quote(name, &mut with);
@@ -140,7 +151,6 @@ impl Adaptation {
             if kept {
                 with.push(b',');
             }
-            let start = root.span().start + 1;
             adapted.edits.push(Edit { span: start..start, with: Bytes::from(with) });
         }
     }
@@ -159,21 +169,24 @@ impl Adapted {
     }
 
     /// Gives a member its other name. One that is there under both is left out under the first.
-    fn rename(&mut self, root: Value<'_>, path: &str, new: &str, cut: &mut Vec<Box<str>>) {
-        let (parent, last) = match path.rsplit_once('.') {
-            Some((parent, last)) => (root.find(&parent.split('.').collect::<Vec<_>>()), last),
-            None => (Some(root), path),
+    fn rename(&mut self, root: &[Member<'_>], path: &str, new: &str, cut: &mut Vec<Box<str>>) {
+        let below: Vec<Member<'_>>;
+        let (siblings, last) = match path.rsplit_once('.') {
+            Some((parent, last)) => {
+                let Some(parent) = at(root, parent) else { return };
+                below = parent.members().collect();
+                (&below[..], last)
+            }
+            None => (root, path),
         };
-        let Some(parent) = parent else { return };
-        if parent.get(last).is_none() {
-            return;
-        }
-        if parent.get(new).is_some() {
+        if siblings.iter().any(|member| member.is(last))
+            && siblings.iter().any(|member| member.is(new))
+        {
             self.dropped.push(path.to_owned().into());
             cut.push(path.into());
             return;
         }
-        for member in parent.members().filter(|member| member.is(last)) {
+        for member in siblings.iter().filter(|member| member.is(last)) {
             let mut with = Vec::with_capacity(new.len() + 2);
             quote(new, &mut with);
             let start = member.span().start;
@@ -182,28 +195,22 @@ impl Adapted {
         }
     }
 
-    /// Cuts members out, each with one comma beside it.
-    fn cut<'a>(&mut self, object: Value<'a>, path: &mut Vec<&'a str>, cut: &[Box<str>]) {
-        if cut.is_empty() {
-            return;
-        }
-        let members: Vec<Member<'a>> = object.members().collect();
+    /// Cuts members of the object at `path` out, each with one comma beside it.
+    fn cut<'n>(&mut self, members: &[Member<'_>], path: &mut Vec<&'n str>, cut: &'n [Box<str>]) {
         let mut kept_end = None;
-        for (at, member) in members.iter().enumerate() {
-            let whole = cut.iter().any(|name| is_at(name, path, member));
-            if !whole {
+        for (index, member) in members.iter().enumerate().filter(|_| !cut.is_empty()) {
+            if !cut.iter().any(|name| is_at(name, path, member)) {
                 kept_end = Some(member.span().end);
-                let below = |name: &str| name.split('.').nth(path.len() + 1).is_some();
-                if let Ok(key) = std::str::from_utf8(member.key)
-                    && cut.iter().any(|name| below(name))
-                {
-                    path.push(key);
-                    self.cut(member.value, path, cut);
+                let step = cut.iter().find_map(|name| step_into(name, path.len(), member));
+                if let Some(step) = step {
+                    path.push(step);
+                    let below: Vec<Member<'_>> = member.value.members().collect();
+                    self.cut(&below, path, cut);
                     path.pop();
                 }
                 continue;
             }
-            let span = match (members.get(at + 1), kept_end) {
+            let span = match (members.get(index + 1), kept_end) {
                 (Some(next), _) => member.span().start..next.span().start,
                 (None, Some(end)) => end..member.span().end,
                 (None, None) => member.span(),
@@ -211,6 +218,20 @@ impl Adapted {
             self.edits.push(Edit { span, with: Bytes::new() });
         }
     }
+}
+
+/// The value at a dotted name.
+fn at<'a>(members: &[Member<'a>], path: &str) -> Option<Value<'a>> {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
+    let found = members.iter().find(|member| member.is(first))?.value;
+    rest.map_or(Some(found), |rest| found.find(&rest.split('.').collect::<Vec<_>>()))
+}
+
+/// The step of a dotted name that leads into this member, so many steps down.
+fn step_into<'n>(name: &'n str, depth: usize, member: &Member<'_>) -> Option<&'n str> {
+    let mut steps = name.split('.').skip(depth);
+    let step = steps.next().filter(|step| member.is(step))?;
+    steps.next().map(|_| step)
 }
 
 /// Whether a member of the object at `path` is the one with this dotted name.

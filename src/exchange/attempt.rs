@@ -197,6 +197,11 @@ async fn send_and_probe(
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
     // The moment of the lease is the present until something was waited for.
     let mut now = lease.since();
+    if let Some(issuer) = &target.provider.issuer
+        && issuer.first(pool.timeouts.connect.0).await
+    {
+        now = Instant::now();
+    }
     let prepared = build(order, &target, model.as_deref(), key, now)?;
     let mut stale = true;
     loop {
@@ -283,20 +288,7 @@ pub(super) fn build(
     let Order { head, admitted, .. } = order;
     let call = head.call();
     let provider = &target.provider;
-    let credential = match provider.pick_key(now) {
-        KeyChoice::Anonymous => None,
-        KeyChoice::Key(index, _) => {
-            *key = Some(index);
-            provider.credential(index)
-        }
-        KeyChoice::Resting(until) => {
-            return Err(Error::new(
-                Kind::UpstreamRateLimited,
-                "Every credential of the upstream is resting after it was limited or refused.",
-            )
-            .retry_after(Some(until.saturating_duration_since(now))));
-        }
-    };
+    let credential = provider.credential(now, key)?;
     if let Some(pair) = translate::pair(head, provider) {
         return translate::prepare(order, target, pair, model, credential);
     }
@@ -313,9 +305,6 @@ pub(super) fn build(
     for (name, value) in &provider.headers {
         request.set(name.clone(), value.clone());
     }
-    if let Some((name, value)) = credential {
-        request.set(name, value);
-    }
     request.set(respond::REQUEST_ID, head.request_id.header());
     let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
     let body_bytes = rewritten.body.len_bytes();
@@ -325,6 +314,7 @@ pub(super) fn build(
     } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
         request.set(CONTENT_LENGTH, respond::number(body_bytes as u64));
     }
+    credential.apply(&mut request, &body)?;
     let usage_injected = rewritten.usage_injected;
     Ok(Prepared { request, body, usage_injected, translation: None, dropped })
 }

@@ -153,6 +153,13 @@ impl Kind {
     /// What is wrong with a kind whoever uses it: the path below it, and what would be right.
     pub fn mistakes(&self) -> Vec<(String, String)> {
         let mut mistakes = Vec::new();
+        for (at, format) in self.formats.iter().enumerate() {
+            if format.dialect() != self.dialect {
+                let dialect = self.dialect;
+                let message = format!("`{format}` is not a format of the dialect `{dialect}`");
+                mistakes.push((format!("formats[{at}]"), message));
+            }
+        }
         for (field, paths) in [("paths", &self.paths), ("stream_paths", &self.stream_paths)] {
             for (name, text) in paths {
                 let keep = endpoint(name).and_then(|_| {
@@ -221,9 +228,16 @@ mod tests {
             assert_eq!(kind.mistakes(), [], "{name}");
             assert!(!kind.title.is_empty(), "{name} has no title");
             assert!(kind.base_url.is_some(), "{name} has no address");
-            let dialect = kind.dialect;
-            assert!(kind.formats.iter().all(|format| format.dialect() == dialect), "{name}");
         }
+    }
+
+    #[test]
+    fn a_format_of_another_dialect_is_a_mistake() {
+        let kind: Kind = serde_saphyr::from_str("{dialect: openai, formats: [responses, gemini]}")
+            .expect("a kind");
+        let mistakes = kind.mistakes();
+        assert_eq!(mistakes.len(), 1);
+        assert_eq!(mistakes[0].0, "formats[1]");
     }
 
     #[test]

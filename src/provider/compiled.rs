@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, header};
 
 use super::catalogue::{self, Catalogue, Kind};
+use super::credential::{AwsSettings, Credential, GoogleSettings, Issuer};
 use super::keys::{KeyChoice, KeyRing};
 use super::settings::{AuthScheme, HttpVersion, Settings, TlsSettings};
 use super::template::Values;
@@ -13,6 +14,7 @@ use super::url::BaseUrl;
 use crate::clock::{Duration, Instant};
 use crate::config::{Secret, nearest, word_list};
 use crate::dialect::{Adaptation, Dialect, Format, Paths, Template};
+use crate::error::{Error, Kind as ErrorKind};
 use crate::hash;
 use crate::transport::upstream::{Address, Tls, Version};
 
@@ -46,6 +48,8 @@ pub struct Provider {
     pub auth: AuthScheme,
     /// The credentials.
     pub keys: KeyRing,
+    /// Credentials that are issued for a time, in place of keys.
+    pub issuer: Option<Arc<Issuer>>,
     /// Headers added to every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How its certificate is verified.
@@ -97,6 +101,10 @@ impl Provider {
             .unwrap_or_default();
         let auth = auth(settings, kind, dialect);
         let keys = resolve_keys(settings, auth, &mut keep);
+        let region = (auth == AuthScheme::AwsSigv4).then(|| values.get("region")).flatten();
+        let issuer = issuer(settings, auth, region, previous)
+            .map_err(|(field, message)| keep(field, message))
+            .unwrap_or_default();
         let formats = formats(settings, kind, dialect, &mut keep);
         let headers = static_headers(settings, kind, &mut values, &mut keep);
         let paths = paths(&url, kind, &mut values, &mut keep);
@@ -123,6 +131,7 @@ impl Provider {
             reuse_key: reuse_key(&url, &sni, settings),
             address: Arc::new(connect_address(&url, &sni, settings)),
             keys: KeyRing::new(keys, previous.map(|previous| &previous.keys)),
+            issuer,
             tls: url.tls,
             host: url.host,
             port: url.port,
@@ -147,14 +156,30 @@ impl Provider {
         self.usable
     }
 
-    /// The header that carries a key, ready for the request.
-    pub fn credential(&self, index: usize) -> Option<(HeaderName, HeaderValue)> {
-        Some((auth_header(self.auth)?, self.keys.header(index)?.clone()))
-    }
-
-    /// The next key in turn; see [`KeyRing::pick`].
-    pub fn pick_key(&self, now: Instant) -> KeyChoice<'_> {
-        self.keys.pick(now)
+    /// What authenticates a request that is made now. The key that is used, if it is one, is told
+    /// through `key`; what becomes of it goes back to the [`KeyRing`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UpstreamRateLimited`] if every key rests, [`ErrorKind::UpstreamAuth`] if there is
+    /// no credential.
+    pub fn credential(&self, now: Instant, key: &mut Option<usize>) -> Result<Credential, Error> {
+        if let Some(issuer) = &self.issuer {
+            return issuer.credential(now);
+        }
+        match self.keys.pick(now) {
+            KeyChoice::Anonymous => Ok(Credential::None),
+            KeyChoice::Key(index, _) => {
+                *key = Some(index);
+                let header = auth_header(self.auth).zip(self.keys.header(index).cloned());
+                Ok(header.map_or(Credential::None, |(name, value)| Credential::Header(name, value)))
+            }
+            KeyChoice::Resting(until) => Err(Error::new(
+                ErrorKind::UpstreamRateLimited,
+                "Every credential of the upstream is resting after it was limited or refused.",
+            )
+            .retry_after(Some(until.saturating_duration_since(now)))),
+        }
     }
 }
 
@@ -267,8 +292,42 @@ fn unused(values: &Values<'_>, keep: &mut impl FnMut(&str, String)) {
 
 /// How it is authenticated: as it says, as its kind says, or where its dialect's API wants a key.
 fn auth(settings: &Settings, kind: Option<&Kind>, dialect: Dialect) -> AuthScheme {
-    let of_kind = || kind.and_then(|kind| kind.auth.first().copied());
-    settings.auth.or_else(of_kind).unwrap_or_else(|| default_auth(dialect))
+    let of_kind = kind.map_or(&[][..], |kind| &kind.auth);
+    // Keys go into a header; without any, what issues credentials does if it was set up.
+    let fits = |auth: &&AuthScheme| match auth {
+        _ if settings.simulated.is_some() => auth.takes_keys(),
+        AuthScheme::Entra => settings.keys.is_empty() && settings.entra.is_some(),
+        auth => auth.takes_keys() != settings.keys.is_empty(),
+    };
+    let of_kind = of_kind.iter().find(fits).or(of_kind.first()).copied();
+    settings.auth.or(of_kind).unwrap_or_else(|| default_auth(dialect))
+}
+
+/// What issues its credentials, if they are not keys; and what was written about another scheme.
+fn issuer(
+    settings: &Settings,
+    auth: AuthScheme,
+    region: Option<&str>,
+    previous: Option<&Arc<Provider>>,
+) -> Result<Option<Arc<Issuer>>, (&'static str, String)> {
+    let written = [
+        (".aws", AuthScheme::AwsSigv4, settings.aws != AwsSettings::default()),
+        (".google", AuthScheme::Google, settings.google != GoogleSettings::default()),
+        (".entra", AuthScheme::Entra, settings.entra.is_some()),
+    ];
+    for (field, scheme, written) in written {
+        if written && scheme != auth {
+            let (theirs, ours) = (scheme.as_str(), auth.as_str());
+            return Err((
+                field,
+                format!("it is for `auth: {theirs}`, and this provider has `auth: {ours}`"),
+            ));
+        }
+    }
+    if settings.simulated.is_some() {
+        return Ok(None);
+    }
+    Issuer::of(settings, auth, region, previous.and_then(|previous| previous.issuer.as_ref()))
 }
 
 /// Where the dialect's own API wants its credential.
@@ -286,7 +345,7 @@ fn auth_header(auth: AuthScheme) -> Option<HeaderName> {
         AuthScheme::XApiKey => Some(HeaderName::from_static("x-api-key")),
         AuthScheme::ApiKey => Some(HeaderName::from_static("api-key")),
         AuthScheme::XGoogApiKey => Some(HeaderName::from_static("x-goog-api-key")),
-        AuthScheme::None => None,
+        AuthScheme::AwsSigv4 | AuthScheme::Google | AuthScheme::Entra | AuthScheme::None => None,
     }
 }
 
@@ -298,6 +357,10 @@ fn address(
     simulated_addr: Option<SocketAddr>,
 ) -> Result<BaseUrl, (&'static str, String)> {
     let of_kind = kind.and_then(|kind| kind.base_url.as_ref());
+    // An address of its own does not make wrong what was said for the other one.
+    if let Some(url) = of_kind {
+        values.know(url);
+    }
     let of_kind = of_kind.filter(|_| settings.simulated.is_none());
     match (settings.base_url.as_ref().or(of_kind), settings.simulated) {
         (Some(url), None) => {
@@ -330,8 +393,9 @@ fn resolve_keys(
     auth: AuthScheme,
     keep: &mut impl FnMut(&str, String),
 ) -> Vec<(Secret, HeaderValue)> {
-    if auth == AuthScheme::None && !settings.keys.is_empty() {
-        keep(".keys", "`auth: none` sends no credential: remove `keys`, or choose a scheme".into());
+    if !auth.takes_keys() && !settings.keys.is_empty() {
+        let auth = auth.as_str();
+        keep(".keys", format!("`auth: {auth}` sends no key: remove `keys`, or choose a scheme"));
         return Vec::new();
     }
     let mut keys: Vec<(Secret, HeaderValue)> = Vec::new();
@@ -427,138 +491,4 @@ fn reuse_key(url: &BaseUrl, sni: &str, settings: &Settings) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(yaml: &str) -> Settings {
-        serde_saphyr::from_str(yaml).expect("settings")
-    }
-
-    fn compile(yaml: &str) -> Result<Arc<Provider>, Vec<Mistake>> {
-        Provider::compile("p", &settings(yaml), Catalogue::builtin(), None, None)
-    }
-
-    /// A variable that is set wherever tests run.
-    const KEY: &str = "keys: [{env: PATH}]";
-
-    #[test]
-    fn each_dialect_has_its_own_credential_header() {
-        for (dialect, header) in [
-            ("openai", "authorization"),
-            ("anthropic", "x-api-key"),
-            ("gemini", "x-goog-api-key"),
-            ("cohere", "authorization"),
-            ("bedrock", "authorization"),
-        ] {
-            let provider =
-                compile(&format!("{{dialect: {dialect}, base_url: 'https://h/v1', {KEY}}}"))
-                    .expect("compiles");
-            let (name, value) = provider.credential(0).expect("a credential");
-            assert_eq!(name, header);
-            assert!(value.is_sensitive());
-            assert_eq!(value.as_bytes().starts_with(b"Bearer "), header == "authorization");
-            assert!(provider.usable());
-        }
-    }
-
-    #[test]
-    fn a_missing_optional_key_makes_it_unusable_and_a_missing_required_one_is_a_mistake() {
-        let base = "dialect: openai, base_url: 'https://h/v1'";
-        let missing = "env: WEIR_TEST_NO_SUCH_VARIABLE";
-        let left_out =
-            compile(&format!("{{{base}, keys: [{{{missing}, optional: true}}]}}")).expect("ok");
-        assert!(!left_out.usable());
-        assert!(compile(&format!("{{{base}}}")).expect("ok").usable());
-        let mistakes = compile(&format!("{{{base}, keys: [{{{missing}}}]}}")).expect_err("missing");
-        assert_eq!(mistakes[0].0, "providers.p.keys[0]");
-        assert!(mistakes[0].1.contains("WEIR_TEST_NO_SUCH_VARIABLE"));
-    }
-
-    #[test]
-    fn every_mistake_is_reported_with_its_place() {
-        let mistakes = compile(
-            "{dialect: openai, base_url: 'https://h/v1?x', auth: none, keys: [{env: PATH}], \
-             headers: {authorization: x, host: y, 'bad name': z, ok: \"a\\nb\"}, tls: {sni: ''}}",
-        )
-        .expect_err("mistakes");
-        let paths: Vec<&str> = mistakes.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(
-            paths,
-            [
-                "providers.p.base_url",
-                "providers.p.keys",
-                "providers.p.headers.authorization",
-                "providers.p.headers.bad name",
-                "providers.p.headers.host",
-                "providers.p.headers.ok",
-                "providers.p.tls.sni",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_simulated_provider_is_where_it_listens() {
-        let simulated = settings("{dialect: openai, simulated: {}}");
-        let address = SocketAddr::from(([127, 0, 0, 1], 4711));
-        let provider =
-            Provider::compile("p", &simulated, Catalogue::builtin(), Some(address), None)
-                .expect("compiles");
-        assert_eq!((&*provider.host, provider.port, provider.tls), ("127.0.0.1", 4711, false));
-        assert_eq!(&*provider.paths.base, "/v1");
-        assert!(provider.usable());
-    }
-
-    #[test]
-    fn a_kind_says_what_the_provider_does_not() {
-        let groq = compile("{kind: groq, keys: [{env: PATH}]}").expect("compiles");
-        assert_eq!((&*groq.host, &*groq.paths.base), ("api.groq.com", "/openai/v1"));
-        assert!(groq.adaptation.is_some());
-        let here = compile("{kind: vllm, base_url: 'http://gpu:8000/v1', formats: [responses]}");
-        let here = here.expect("compiles");
-        assert_eq!((&*here.host, &*here.formats), ("gpu", &[Format::Responses][..]));
-        assert!(here.adaptation.is_none(), "vLLM knows what OpenAI knows");
-        let azure = "{kind: azure-deployments, with: {resource: acme}, keys: [{env: PATH}]}";
-        let azure = compile(azure).expect("compiles");
-        assert_eq!(&*azure.host, "acme.openai.azure.com");
-        assert_eq!(azure.credential(0).expect("a key").0, "api-key");
-        assert_eq!(azure.paths.elsewhere.len(), 8);
-    }
-
-    #[test]
-    fn what_a_kind_wants_and_does_not_get_is_told() {
-        for (yaml, path, message) in [
-            ("{kind: groc}", "providers.p.kind", "did you mean `groq`?"),
-            ("{kind: groq, dialect: openai}", "providers.p.dialect", "remove `dialect`"),
-            ("{kind: azure-openai}", "providers.p", "`resource` is missing"),
-            (
-                "{kind: azure-openai, with: {resource: a, resourc: b}}",
-                "providers.p.with.resourc",
-                "did you mean `resource`?",
-            ),
-            ("{kind: groq, with: {region: eu}}", "providers.p.with.region", "it has none"),
-            ("{base_url: 'http://h'}", "providers.p", "a `kind` of the catalogue"),
-        ] {
-            let mistakes = compile(yaml).expect_err(yaml);
-            assert_eq!(mistakes.len(), 1, "{yaml}: {mistakes:?}");
-            assert_eq!(mistakes[0].0, path);
-            assert!(mistakes[0].1.contains(message), "{}", mistakes[0].1);
-        }
-    }
-
-    #[test]
-    fn connections_are_shared_only_where_they_are_alike() {
-        let key = |yaml: &str| compile(yaml).expect("compiles").reuse_key;
-        let plain = key("{dialect: openai, base_url: 'https://h/v1'}");
-        assert_eq!(plain, key("{dialect: anthropic, base_url: 'https://h/other'}"));
-        for different in [
-            "{dialect: openai, base_url: 'http://h/v1'}",
-            "{dialect: openai, base_url: 'https://h:444/v1'}",
-            "{dialect: openai, base_url: 'https://h/v1', tls: {verify: false}}",
-            "{dialect: openai, base_url: 'https://h/v1', tls: {sni: x}}",
-            "{dialect: openai, base_url: 'https://h/v1', tls: {ca: x}}",
-            "{dialect: openai, base_url: 'https://h/v1', http: http1}",
-        ] {
-            assert_ne!(plain, key(different), "{different}");
-        }
-    }
-}
+mod tests;

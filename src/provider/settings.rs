@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::credential::{AwsSettings, EntraSettings, GoogleSettings};
 use crate::config::{SecretSource, Time};
 use crate::dialect::{Dialect, Format};
 
@@ -39,6 +40,15 @@ pub struct Settings {
     /// How it is authenticated; by default as its kind says, or as the dialect's own API wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthScheme>,
+    /// With `auth: aws-sigv4`, where the keys for signatures come from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub aws: AwsSettings,
+    /// With `auth: google`, whose tokens are sent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub google: GoogleSettings,
+    /// With `auth: entra`, whose tokens are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra: Option<EntraSettings>,
     /// Headers added to every request (`anthropic-version`, an organisation).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -62,6 +72,10 @@ pub struct Settings {
     pub simulated: Option<SimulatedSettings>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn idle_default() -> Time {
     Time::s(60)
 }
@@ -78,6 +92,12 @@ pub enum AuthScheme {
     ApiKey,
     /// `x-goog-api-key: …` (Gemini)
     XGoogApiKey,
+    /// A signature (AWS Signature Version 4) with keys of `aws`.
+    AwsSigv4,
+    /// A bearer token of Google for the account of `google`.
+    Google,
+    /// A bearer token of Microsoft Entra for the application of `entra`.
+    Entra,
     /// None.
     None,
 }
@@ -90,8 +110,19 @@ impl AuthScheme {
             AuthScheme::XApiKey => "x-api-key",
             AuthScheme::ApiKey => "api-key",
             AuthScheme::XGoogApiKey => "x-goog-api-key",
+            AuthScheme::AwsSigv4 => "aws-sigv4",
+            AuthScheme::Google => "google",
+            AuthScheme::Entra => "entra",
             AuthScheme::None => "none",
         }
+    }
+
+    /// Whether it sends one of a provider's `keys`.
+    pub const fn takes_keys(self) -> bool {
+        !matches!(
+            self,
+            AuthScheme::AwsSigv4 | AuthScheme::Google | AuthScheme::Entra | AuthScheme::None
+        )
     }
 }
 

@@ -60,6 +60,15 @@ impl<'a> Values<'a> {
         given.or_else(|| self.defaults?.get(name)).map(String::as_str)
     }
 
+    /// Takes note of what a text would ask for, were it used.
+    pub(super) fn know(&mut self, text: &str) {
+        // What is wrong with the text itself is told where it is used.
+        let _ = fill(text, |name| {
+            self.asked.insert(name.to_owned());
+            None
+        });
+    }
+
     /// Fills a text.
     ///
     /// # Errors

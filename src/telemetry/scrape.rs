@@ -450,6 +450,11 @@ impl Scrape {
             live.route_condition_errors,
         )?;
         page.counters(
+            "weir_credential_renewals",
+            "Renewals of credentials that are issued for a time, by result",
+            &metrics.credential_renewals,
+        )?;
+        page.counters(
             "weir_log_dropped",
             "Log lines lost because a queue was full or writing failed",
             &metrics.log_dropped,

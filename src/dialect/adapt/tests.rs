@@ -37,6 +37,7 @@ fn members_are_cut_and_renamed_and_all_else_stays() {
         (r#"{"model":"m", "seed":1, "last":[{}] }"#, r#"{"model":"m" }"#, "seed, last"),
         (r#"{"seed":1,"last":2}"#, "{}", "seed, last"),
         (r#"{"a":{"b":1,"c":2},"b":3}"#, r#"{"a":{"c":2},"b":3}"#, "a.b"),
+        (r#"{"\u0061":{"b":1,"c":2}}"#, r#"{"\u0061":{"c":2}}"#, "a.b"),
         (r#"{"a":{"b":1},"x":{"seed":1}}"#, r#"{"a":{},"x":{"seed":1}}"#, "a.b"),
         (r#"{"s\u0065ed":1,"k":2}"#, r#"{"k":2}"#, "seed"),
         (r#"{"max_completion_tokens" : 5}"#, r#"{"max_tokens" : 5}"#, ""),

@@ -1,8 +1,11 @@
 //! Providers as data: what each kind's upstream gets, and that the table in the documentation is the
 //! catalogue.
 
+mod issued;
 mod table;
 mod upstream;
+
+use std::fmt::Write as _;
 
 use crate::stand::Weir;
 use upstream::{Upstream, chat};
@@ -11,17 +14,18 @@ use upstream::{Upstream, chat};
 fn weir(extra: &str, providers: &[(&str, String)], loss: &str) -> Weir {
     let mut text = format!("access: open\nruntime: {{ threads: 1 }}\n{extra}providers:\n");
     for (name, settings) in providers {
-        text.push_str(&format!("  {name}: {settings}\n"));
+        let _ = writeln!(text, "  {name}: {settings}");
     }
     text.push_str("pools:\n");
     for (name, _) in providers {
-        text.push_str(&format!("  {name}: {{ targets: [{{ provider: {name} }}] }}\n"));
+        let _ = writeln!(text, "  {name}: {{ targets: [{{ provider: {name} }}] }}");
     }
     text.push_str("routes:\n");
     for (name, _) in providers {
-        text.push_str(&format!(
-            "  - {{ match: {{ headers: {{ x-to: {name} }} }}, pool: {name}, loss: {loss} }}\n"
-        ));
+        let _ = writeln!(
+            text,
+            "  - {{ match: {{ headers: {{ x-to: {name} }} }}, pool: {name}, loss: {loss} }}"
+        );
     }
     Weir::start(&text)
 }
@@ -132,19 +136,17 @@ fn azure_has_its_deployments_in_the_path() {
 #[test]
 fn a_kind_of_the_operator_s_own_takes_a_few_lines() {
     let upstream = Upstream::start(|_| chat());
-    let kinds = format!(
-        "
+    let kinds = "
 kinds:
   acme:
     dialect: openai
-    base_url: 'http://127.0.0.1:{{port}}/{{region}}/v1'
-    headers: {{ x-region: '{{region}}' }}
-    parameters: [{{ drop: [seed], rename: {{ max_completion_tokens: max_tokens }} }}]
-"
-    );
+    base_url: 'http://127.0.0.1:{port}/{region}/v1'
+    headers: { x-region: '{region}' }
+    parameters: [{ drop: [seed], rename: { max_completion_tokens: max_tokens } }]
+";
     let port = upstream.address.port();
     let acme = format!("{{ kind: acme, with: {{ region: eu, port: '{port}' }} }}");
-    let weir = weir(&kinds, &[("acme", acme)], "lenient");
+    let weir = weir(kinds, &[("acme", acme)], "lenient");
     let body = r#"{"model":"m","seed":1,"max_completion_tokens":2,"messages":[]}"#;
     let (head, _) = ask(&weir, "acme", CHAT, body);
     assert!(head.contains("x-weir-dropped: seed"), "{head}");

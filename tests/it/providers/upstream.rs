@@ -1,6 +1,7 @@
 //! An upstream that keeps what it is sent and answers what a test says.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -25,8 +26,28 @@ impl Asked {
     }
 }
 
-/// What it answers: a status, a content type, a body.
-pub type Answer = (u16, &'static str, Vec<u8>);
+/// What it answers, head and all.
+pub type Answer = Vec<u8>;
+
+/// An answer of JSON, or of whatever else.
+pub fn answer(status: u16, body: &str) -> Answer {
+    let length = body.len();
+    format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into_bytes()
+}
+
+/// What another server answers to the same request.
+pub fn forwarded(asked: &Asked, to: SocketAddr) -> Answer {
+    let mut head = format!("{} {} HTTP/1.1\r\nconnection: close\r\n", asked.method, asked.target);
+    for (name, value) in &asked.headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    let mut stream = TcpStream::connect(to).expect("connect");
+    stream.write_all(&[head.as_bytes(), b"\r\n", &asked.body].concat()).expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    answer
+}
 
 /// A listener on a thread of its own, which ends with the process.
 pub struct Upstream {
@@ -68,13 +89,11 @@ fn serve(stream: TcpStream, kept: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) ->
     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
     let mut writer = stream;
     while let Some(asked) = read(&mut reader) {
-        let (status, content_type, body) = answer(&asked);
+        let answer = answer(&asked);
         kept.lock().expect("not poisoned").push(asked);
-        let head = format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        if writer.write_all(&[head.as_bytes(), &body].concat()).is_err() {
+        let last =
+            answer.windows(19).any(|part| part.eq_ignore_ascii_case(b"connection: close\r\n"));
+        if writer.write_all(&answer).is_err() || last {
             return;
         }
     }
@@ -102,11 +121,11 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
 /// An answer of Chat Completions.
 pub fn chat() -> Answer {
     let body = r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
-    (200, "application/json", body.into())
+    answer(200, body)
 }
 
 /// An answer of Anthropic Messages.
 pub fn message() -> Answer {
     let body = r#"{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}"#;
-    (200, "application/json", body.into())
+    answer(200, body)
 }
