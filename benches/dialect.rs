@@ -98,6 +98,6 @@ fn request(bencher: Bencher<'_, '_>, content_bytes: usize) {
         let path = black_box("/v1/chat/completions");
         let call = dialect::classify(&Method::POST, path, None, &headers).expect("an endpoint");
         let peeked = dialect::peek(&call, &body, DEPTH_MAX).expect("is fine");
-        dialect::rewrite(&call, &peeked, &body, Some("llama-3.1-8b")).body.len_bytes()
+        dialect::rewrite(&call, &peeked, &body, Some("llama-3.1-8b"), None).body.len_bytes()
     });
 }

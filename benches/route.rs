@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use weir::clock;
 use weir::dialect::{Dialect, Endpoint};
 use weir::pool::{Environment, Outcome, Pick, Pool};
-use weir::provider::Provider;
+use weir::provider::{Catalogue, Provider};
 use weir::route::{Caller, PoolRef, Query, Table};
 
 #[global_allocator]
@@ -87,7 +87,8 @@ fn pool(strategy: &str, targets: usize) -> Pool {
             let name = format!("p{number}");
             (
                 name.as_str().into(),
-                Provider::compile(&name, &settings, None, None).expect("compiles"),
+                Provider::compile(&name, &settings, Catalogue::builtin(), None, None)
+                    .expect("compiles"),
             )
         })
         .collect();

@@ -6,6 +6,7 @@
 //! its errors and its end. A dialect is what is different between formats and no more than that: its
 //! paths, its requests, its streams, its whole answers and its errors, each in a file of that name.
 
+mod adapt;
 mod alike;
 mod anthropic;
 mod bedrock;
@@ -22,6 +23,7 @@ mod multipart;
 mod observe;
 mod openai;
 mod peek;
+mod place;
 mod probe;
 mod prompt;
 mod retry_after;
@@ -31,6 +33,7 @@ mod text;
 mod translate;
 mod usage;
 
+pub use adapt::{Adaptation, Adapted, Rule};
 pub use body::{BodyFacts, body_usage, observe_body};
 pub use call::{BodyKind, Call, Kept, MODEL_BYTES_MAX, classify};
 pub use credential::{
@@ -44,6 +47,7 @@ pub use ir::{Dropped, Format, LossPolicy};
 pub use models::models_list;
 pub use observe::{Forward, Observed, StreamObserver};
 pub use peek::{Peeked, UsageOption, peek};
+pub use place::{Paths, Template};
 pub use probe::{guess, one_token};
 pub use prompt::prompt_text;
 pub use retry_after::{RETRY_AFTER_MAX, retry_after};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::json;
 
-use super::Dialect;
+use super::{Adaptation, Dialect, Endpoint, Paths};
 
 /// The dialect of a request that is refused before its endpoint is known, so that the error has the
 /// shape its SDK reads.
@@ -23,19 +23,28 @@ pub fn guess(path: &str, headers: &HeaderMap) -> Dialect {
     }
 }
 
-/// A completion of one token: path below `base_path`, and body.
-pub fn one_token(dialect: Dialect, base_path: &str, model: &str) -> (String, Bytes) {
+/// A completion of one token: path and query, and body, for a server that has its endpoints at
+/// `paths` and wants what `adaptation` says.
+pub fn one_token(
+    dialect: Dialect,
+    paths: &Paths,
+    adaptation: Option<&Adaptation>,
+    model: &str,
+) -> (String, Bytes) {
     let messages = json!([{ "role": "user", "content": "ping" }]);
-    let (path, body) = match dialect {
+    let (endpoint, path, body) = match dialect {
         Dialect::OpenAi => (
+            Endpoint::ChatCompletions,
             "/chat/completions".to_owned(),
             json!({ "model": model, "messages": messages, "max_tokens": 1 }),
         ),
         Dialect::Anthropic => (
+            Endpoint::Messages,
             "/v1/messages".to_owned(),
             json!({ "model": model, "messages": messages, "max_tokens": 1 }),
         ),
         Dialect::Gemini => (
+            Endpoint::GenerateContent,
             format!("/v1beta/models/{model}:generateContent"),
             json!({
                 "contents": [{ "role": "user", "parts": [{ "text": "ping" }] }],
@@ -43,10 +52,12 @@ pub fn one_token(dialect: Dialect, base_path: &str, model: &str) -> (String, Byt
             }),
         ),
         Dialect::Cohere => (
+            Endpoint::CohereChat,
             "/v2/chat".to_owned(),
             json!({ "model": model, "messages": messages, "max_tokens": 1 }),
         ),
         Dialect::Bedrock => (
+            Endpoint::Converse,
             format!("/model/{model}/converse"),
             json!({
                 "messages": [{ "role": "user", "content": [{ "text": "ping" }] }],
@@ -54,5 +65,11 @@ pub fn one_token(dialect: Dialect, base_path: &str, model: &str) -> (String, Byt
             }),
         ),
     };
-    (format!("{base_path}{path}"), Bytes::from(body.to_string()))
+    let body = Bytes::from(body.to_string());
+    let adapted = adaptation.and_then(|adaptation| adaptation.of(endpoint, model, &body));
+    let body = adapted.map_or(body.clone(), |adapted| adapted.applied(&body));
+    let path = paths
+        .template(endpoint, false)
+        .map_or_else(|| format!("{}{path}", paths.base), |template| template.fill(model, &path));
+    (path, body)
 }

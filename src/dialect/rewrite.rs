@@ -4,13 +4,16 @@
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::adapt::Adapted;
 use super::call::{BodyKind, Call};
 use super::peek::{Peeked, UsageOption};
+use super::place::Paths;
 use super::{Dialect, Endpoint};
 use crate::wire::json::{Edit, Segments, quote, splice};
 
 /// What stays as it is in one segment of a path (RFC 3986, unreserved characters).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Gemini names a model with its collection.
 const GEMINI_COLLECTION: &str = "models/";
@@ -25,22 +28,33 @@ pub struct Rewritten {
     pub usage_injected: bool,
 }
 
-/// The body for an upstream: `model` in place of the client's, if there is another, and the usage
-/// option of a stream.
-pub fn rewrite(call: &Call<'_>, peeked: &Peeked, body: &Bytes, model: Option<&str>) -> Rewritten {
+/// The body for an upstream: `model` in place of the client's, if there is another, the usage
+/// option of a stream, and what the upstream itself wants otherwise.
+pub fn rewrite(
+    call: &Call<'_>,
+    peeked: &Peeked,
+    body: &Bytes,
+    model: Option<&str>,
+    adapted: Option<Adapted>,
+) -> Rewritten {
     let mut edits = Vec::with_capacity(peeked.model_spans.len() + 1);
-    if let Some(model) = model.filter(|model| peeked.model.as_deref() != Some(model)) {
+    let adapted = adapted.unwrap_or_default();
+    let model = model.filter(|model| !adapted.cuts_model && peeked.model.as_deref() != Some(model));
+    if let Some(model) = model {
         edits.extend(peeked.model_spans.iter().map(|span| Edit {
             span: span.clone(),
             with: replacement(call, &body[span.clone()], model),
         }));
     }
-    let usage_injected = if let UsageOption::Absent { span, with } = &peeked.usage {
+    let usage_injected = if let UsageOption::Absent { span, with } = &peeked.usage
+        && !adapted.cuts_stream_options
+    {
         edits.push(Edit { span: span.clone(), with: Bytes::from_static(with.as_bytes()) });
         true
     } else {
         false
     };
+    edits.extend(adapted.edits);
     let body =
         if edits.is_empty() { Segments::from(body.clone()) } else { splice(body, &mut edits) };
     Rewritten { body, usage_injected }
@@ -63,14 +77,43 @@ fn replacement(call: &Call<'_>, original: &[u8], model: &str) -> Bytes {
     Bytes::from(with)
 }
 
-/// The path and query for an upstream whose base address has the path `base_path`: the client's own,
-/// without its `?key=`, and with `model` where the dialect has it in the path.
+/// The path and query for an upstream: the client's own, without its `?key=`, and with `model` where
+/// the dialect or the upstream has it in the path.
 pub fn upstream_path(
     call: &Call<'_>,
-    base_path: &str,
+    paths: &Paths,
     query: Option<&str>,
     model: Option<&str>,
+    stream: bool,
 ) -> String {
+    let mut path = match paths.template(call.endpoint, stream) {
+        Some(template) => {
+            let model = model.or(call.model.as_deref());
+            template.fill(model.unwrap_or_default(), call.tail)
+        }
+        None => below(call, &paths.base, model),
+    };
+    let mut separator = if path.contains('?') { '&' } else { '?' };
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        if name == "key" {
+            continue;
+        }
+        path.push(separator);
+        separator = '&';
+        match model {
+            Some(model) if name == "model" && call.endpoint == Endpoint::Realtime => {
+                path.push_str("model=");
+                path.extend(utf8_percent_encode(model, SEGMENT));
+            }
+            _ => path.push_str(pair),
+        }
+    }
+    path
+}
+
+/// The dialect's own path below a base path.
+fn below(call: &Call<'_>, base_path: &str, model: Option<&str>) -> String {
     let base = base_path.trim_end_matches('/');
     let mut path = String::with_capacity(base.len() + call.tail.len() + 64);
     if !base.is_empty() && !base.starts_with('/') {
@@ -88,22 +131,6 @@ pub fn upstream_path(
     }
     if path.is_empty() {
         path.push('/');
-    }
-    let mut separator = '?';
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        if name == "key" {
-            continue;
-        }
-        path.push(separator);
-        separator = '&';
-        match model {
-            Some(model) if name == "model" && call.endpoint == Endpoint::Realtime => {
-                path.push_str("model=");
-                path.extend(utf8_percent_encode(model, SEGMENT));
-            }
-            _ => path.push_str(pair),
-        }
     }
     path
 }

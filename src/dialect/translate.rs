@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::call::{BodyKind, Call};
 use super::ir::{self, Answer, Content, Dropped, Finish, Format, Loss, LossPolicy, Request};
-use super::{Endpoint, StreamError, failure, rewrite};
+use super::{Endpoint, Paths, StreamError, failure, rewrite};
 use super::{anthropic, bedrock, cohere, gemini, openai};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
@@ -91,8 +91,8 @@ impl Pair {
         self.upstream.endpoint(stream)
     }
 
-    /// The path and query of the upstream, whose base address has the path `base_path`.
-    pub fn path(&self, base_path: &str, model: &str, stream: bool) -> String {
+    /// The path and query of the upstream.
+    pub fn path(&self, paths: &Paths, model: &str, stream: bool) -> String {
         let (tail, model_span, query) = place(self.upstream, stream);
         let call = Call {
             endpoint: self.endpoint(stream),
@@ -104,7 +104,7 @@ impl Pair {
             content_type: None,
             model_span,
         };
-        rewrite::upstream_path(&call, base_path, query, Some(model))
+        rewrite::upstream_path(&call, paths, query, Some(model), stream)
     }
 
     /// The request as the upstream gets it. `body` is valid JSON.

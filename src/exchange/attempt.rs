@@ -15,12 +15,13 @@ use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, H
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::timeout_at;
 
+use super::adapt;
 use super::admit::Admitted;
 use super::head::Head;
 use super::respond;
 use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
-use crate::dialect::{self, Endpoint, StreamError, StreamObserver, StreamTranslator};
+use crate::dialect::{self, Dropped, Endpoint, StreamError, StreamObserver, StreamTranslator};
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pool, Target};
@@ -50,6 +51,8 @@ pub(super) struct Ready {
     pub(super) counters: Counters,
     /// The translation of the request, where it took one.
     pub(super) translation: Option<Box<Translation>>,
+    /// What of a request that was not translated the upstream did not get.
+    pub(super) dropped: Option<Box<Dropped>>,
 }
 
 /// What the upstream answers with.
@@ -130,7 +133,7 @@ pub(super) async fn run(
             if let Some(index) = key {
                 lease.target().provider.keys.accepted(index);
             }
-            let Probed { session, answer, sent, model, counters, translation } = probed;
+            let Probed { session, answer, sent, model, counters, translation, dropped } = probed;
             let first_token = Instant::now();
             lease.first_token(first_token.saturating_duration_since(sent), first_token);
             Ok(Box::new(Ready {
@@ -142,6 +145,7 @@ pub(super) async fn run(
                 model,
                 counters,
                 translation,
+                dropped,
             }))
         }
         Err(mut failure) => {
@@ -165,6 +169,7 @@ struct Probed {
     model: Option<Arc<str>>,
     counters: Counters,
     translation: Option<Box<Translation>>,
+    dropped: Option<Box<Dropped>>,
 }
 
 /// Tells the key ring what the upstream said of the key. True when another key may do better.
@@ -192,6 +197,11 @@ async fn send_and_probe(
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
     // The moment of the lease is the present until something was waited for.
     let mut now = lease.since();
+    if let Some(issuer) = &target.provider.issuer
+        && issuer.first(pool.timeouts.connect.0).await
+    {
+        now = Instant::now();
+    }
     let prepared = build(order, &target, model.as_deref(), key, now)?;
     let mut stale = true;
     loop {
@@ -208,8 +218,9 @@ async fn send_and_probe(
         match probed {
             Ok(Ok((answer, counters))) => {
                 let model = model.or_else(|| order.admitted.model.clone());
-                let translation = prepared.translation;
-                return Ok(Probed { session, answer, sent: started, model, counters, translation });
+                let Prepared { translation, dropped, .. } = prepared;
+                let sent = started;
+                return Ok(Probed { session, answer, sent, model, counters, translation, dropped });
             }
             // A connection that idled may have been closed in the meantime: once more on another.
             Ok(Err(failure))
@@ -247,6 +258,7 @@ pub(super) struct Prepared {
     body: Vec<Bytes>,
     usage_injected: bool,
     translation: Option<Box<Translation>>,
+    dropped: Option<Box<Dropped>>,
 }
 
 impl Prepared {
@@ -257,7 +269,7 @@ impl Prepared {
         translation: Translation,
     ) -> Self {
         let translation = Some(Box::new(translation));
-        Self { request, body: vec![body], usage_injected: false, translation }
+        Self { request, body: vec![body], usage_injected: false, translation, dropped: None }
     }
 
     /// The endpoint as which the answer is read.
@@ -276,34 +288,22 @@ pub(super) fn build(
     let Order { head, admitted, .. } = order;
     let call = head.call();
     let provider = &target.provider;
-    let credential = match provider.pick_key(now) {
-        KeyChoice::Anonymous => None,
-        KeyChoice::Key(index, _) => {
-            *key = Some(index);
-            provider.credential(index)
-        }
-        KeyChoice::Resting(until) => {
-            return Err(Error::new(
-                Kind::UpstreamRateLimited,
-                "Every credential of the upstream is resting after it was limited or refused.",
-            )
-            .retry_after(Some(until.saturating_duration_since(now))));
-        }
-    };
+    let credential = provider.credential(now, key)?;
     if let Some(pair) = translate::pair(head, provider) {
         return translate::prepare(order, target, pair, model, credential);
     }
-    let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
-    let path = dialect::upstream_path(&call, &provider.base_path, head.query.as_deref(), model);
+    let (adapted, dropped) = adapt::to(order, provider, model)?;
+    let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model, adapted);
+    // The client's own stands where it is; a path of the provider's own has to be told.
+    let own = admitted.model.as_deref().filter(|_| !provider.paths.elsewhere.is_empty());
+    let (query, stream) = (head.query.as_deref(), admitted.peeked.stream);
+    let path = dialect::upstream_path(&call, &provider.paths, query, model.or(own), stream);
     let mut headers = Vec::with_capacity(head.headers.len() + provider.headers.len() + 6);
     headers.push((HOST, provider.authority.clone()));
     copy_headers(head, &mut headers);
     let mut request = upstream::Request { method: head.method.clone(), target: path, headers };
     for (name, value) in &provider.headers {
         request.set(name.clone(), value.clone());
-    }
-    if let Some((name, value)) = credential {
-        request.set(name, value);
     }
     request.set(respond::REQUEST_ID, head.request_id.header());
     let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
@@ -314,8 +314,9 @@ pub(super) fn build(
     } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
         request.set(CONTENT_LENGTH, respond::number(body_bytes as u64));
     }
+    credential.apply(&mut request, &body)?;
     let usage_injected = rewritten.usage_injected;
-    Ok(Prepared { request, body, usage_injected, translation: None })
+    Ok(Prepared { request, body, usage_injected, translation: None, dropped })
 }
 
 /// Copies what the client sent, without what is between it and weir alone.

@@ -132,7 +132,7 @@ fn known_passthrough(
 ) -> Option<(Box<str>, Kept, Endpoint)> {
     let pool = plan.passthrough.get(call.provider?)?;
     let provider = &pool.targets.first()?.provider;
-    let path = dialect::upstream_path(call, &provider.base_path, None, None);
+    let path = dialect::upstream_path(call, &provider.paths, None, None, false);
     let known =
         dialect::classify(&header.method, &path, header.uri.query(), &header.headers).ok()?;
     let readable = known.dialect == provider.dialect && known.endpoint != Endpoint::Realtime;

@@ -23,6 +23,7 @@
 //!   stock 39.4 µs; the same write-coalescing transport with the proxy task 28.3 µs, with the call
 //!   made from `request_filter` 25.3 µs.
 
+mod adapt;
 mod admit;
 mod attempt;
 mod body;

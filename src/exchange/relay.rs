@@ -45,6 +45,9 @@ pub(super) async fn run(
     if let Some(translation) = ready.translation {
         settlement.translated(translation.pair, translation.dropped);
     }
+    if let Some(dropped) = ready.dropped {
+        settlement.left_out(dropped);
+    }
     match answer {
         Answer::Whole(body) => {
             settlement.body_usage(head.read_as, lease.target().provider.dialect, &body, counters);

@@ -15,7 +15,7 @@ use super::head::{Head, Refusal};
 use super::{End, Gateway};
 use crate::clock::{self, Duration, Instant};
 use crate::dialect::{
-    self, Dialect, Dropped, Endpoint, Pair, StreamError, StreamObserver, TextSink, Usage,
+    self, Dialect, Dropped, Endpoint, Format, Pair, StreamError, StreamObserver, TextSink, Usage,
 };
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
@@ -41,6 +41,8 @@ pub(super) struct Settlement {
     stream_error: Option<StreamError>,
     body: bytes::Bytes,
     translation: Option<(Pair, Dropped)>,
+    /// What an upstream of the client's own format did not get.
+    left_out: Option<Box<Dropped>>,
     closed: bool,
     _in_flight: InFlight,
 }
@@ -83,6 +85,7 @@ impl Settlement {
             stream_error: None,
             body: bytes::Bytes::new(),
             translation: None,
+            left_out: None,
             closed: false,
             _in_flight: gateway.metrics.request_started(),
         }
@@ -261,6 +264,12 @@ impl Settlement {
         self.translation = Some((pair, dropped));
     }
 
+    /// The answer comes from an upstream of the client's own format, which did not get all of the
+    /// request.
+    pub(super) fn left_out(&mut self, dropped: Box<Dropped>) {
+        self.left_out = Some(dropped);
+    }
+
     /// Not all of the answer could be said in the client's format.
     pub(super) fn dropped(&mut self, dropped: Dropped) {
         if let Some((_, all)) = &mut self.translation {
@@ -270,7 +279,8 @@ impl Settlement {
 
     /// The names of what was left out, for a header.
     pub(super) fn dropped_names(&self) -> Option<HeaderValue> {
-        let (_, dropped) = self.translation.as_ref().filter(|(_, dropped)| !dropped.is_empty())?;
+        let translated = self.translation.as_ref().map(|(_, dropped)| dropped);
+        let dropped = translated.or(self.left_out.as_deref()).filter(|all| !all.is_empty())?;
         HeaderValue::from_str(&dropped.header_value()).ok()
     }
 
@@ -340,7 +350,13 @@ impl Settlement {
         }
         if let Some((pair, dropped)) = &self.translation {
             let (client, upstream) = (pair.client().as_str(), pair.upstream().as_str());
-            self.ledger.metrics().translated(client, upstream, dropped.len());
+            self.ledger.metrics().translated(client, upstream);
+            self.ledger.metrics().dropped(client, upstream, dropped.len());
+        }
+        let format = self.record.endpoint.and_then(Format::of);
+        if let (Some(dropped), Some(format)) = (&self.left_out, format) {
+            let format = format.as_str();
+            self.ledger.metrics().dropped(format, format, dropped.len());
         }
         self.record.duration = self.started.elapsed();
         self.record.inter_token_p50 = self.gaps.quantile(0.5);

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair};
 use crate::error::{Error, Kind};
 use crate::pool::Target;
-use crate::provider::Provider;
+use crate::provider::{Credential, Provider};
 use crate::transport::upstream;
 use crate::wire::frame::Framing;
 
@@ -78,16 +78,22 @@ pub(super) fn prepare(
     target: &Target,
     pair: Pair,
     model: Option<&str>,
-    credential: Option<(HeaderName, HeaderValue)>,
+    credential: Credential,
 ) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
     let provider = &target.provider;
     let model = model.or(admitted.model.as_deref()).unwrap_or_default();
     let stream = admitted.peeked.stream;
-    let translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
+    let mut translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
+    if let Some(adaptation) = &provider.adaptation {
+        let policy = (admitted.loss, &*provider.name);
+        let (body, dropped) = adaptation.apply(pair, stream, model, translated.body, policy)?;
+        translated.body = body;
+        translated.dropped.extend(dropped);
+    }
     let mut request = upstream::Request {
         method: Method::POST,
-        target: pair.path(&provider.base_path, model, stream),
+        target: pair.path(&provider.paths, model, stream),
         headers: vec![(HOST, provider.authority.clone())],
     };
     for name in SHARED_HEADERS {
@@ -103,11 +109,9 @@ pub(super) fn prepare(
     for (name, value) in &provider.headers {
         request.set(name.clone(), value.clone());
     }
-    if let Some((name, value)) = credential {
-        request.set(name, value);
-    }
     request.set(respond::REQUEST_ID, head.request_id.header());
     request.set(CONTENT_LENGTH, respond::number(translated.body.len() as u64));
+    credential.apply(&mut request, std::slice::from_ref(&translated.body))?;
     let translation = Translation {
         pair,
         dropped: translated.dropped,

@@ -7,9 +7,10 @@ use std::sync::{Arc, LazyLock};
 use super::{Bounds, File, Source, check};
 use crate::clock;
 use crate::config::{Diagnostic, NamePattern, Report};
+use crate::dialect::Dialect;
 use crate::meter::{PriceSettings, Prices};
 use crate::pool::{self, Pool};
-use crate::provider::{self, Provider, SimulatedSettings};
+use crate::provider::{self, Catalogue, Provider, SimulatedSettings};
 use crate::route::{self, PoolRef};
 use crate::tenant::Directory;
 use crate::transport::ListenerSettings;
@@ -184,13 +185,15 @@ impl Compiler<'_> {
 
     fn providers(&mut self, previous: Option<&Plan>) -> BTreeMap<Arc<str>, Arc<Provider>> {
         let file = Arc::clone(&self.source.file);
+        let catalogue = Catalogue::builtin().with(&file.kinds);
         let mut providers = BTreeMap::new();
         for (name, settings) in &file.providers {
             let address = self.environment.simulated.get(name).copied();
             let before = previous.and_then(|plan| plan.providers.get(name.as_str()));
-            let compiled = Provider::compile(name, settings, address, before).or_else(|found| {
+            let compiled = Provider::compile(name, settings, &catalogue, address, before);
+            let compiled = compiled.or_else(|found| {
                 self.mistakes(found);
-                stand_in(name, settings)
+                stand_in(name, settings, &catalogue)
             });
             if let Ok(provider) = compiled {
                 providers.insert(name.as_str().into(), provider);
@@ -292,8 +295,13 @@ impl Plan {
 fn stand_in(
     name: &str,
     settings: &provider::Settings,
+    catalogue: &Catalogue,
 ) -> Result<Arc<Provider>, Vec<provider::Mistake>> {
+    let known = catalogue.iter().find(|(name, _)| Some(*name) == settings.kind.as_deref());
     let settings = provider::Settings {
+        kind: None,
+        with: BTreeMap::new(),
+        dialect: known.map(|(_, kind)| kind.dialect).or(settings.dialect).or(Some(Dialect::OpenAi)),
         base_url: None,
         keys: Vec::new(),
         headers: BTreeMap::new(),
@@ -301,7 +309,7 @@ fn stand_in(
         simulated: Some(SimulatedSettings::default()),
         ..settings.clone()
     };
-    Provider::compile(name, &settings, None, None)
+    Provider::compile(name, &settings, catalogue, None, None)
 }
 
 /// Whether any of a route's pools leads somewhere.

@@ -33,6 +33,9 @@ pub struct File {
     /// When the file is read again.
     #[serde(default)]
     pub reload: ReloadSettings,
+    /// Kinds of providers beside those of the catalogue, or in place of one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, provider::Kind>,
     /// Upstream accounts, by name.
     pub providers: BTreeMap<String, provider::Settings>,
     /// Sets of interchangeable targets, by name.

@@ -324,7 +324,7 @@ fn identity(target: &Target) -> Identity<'_> {
         provider.tls,
         &provider.host,
         provider.port,
-        &provider.base_path,
+        &provider.paths.base,
         target.model.as_deref(),
     )
 }

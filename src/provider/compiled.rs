@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
 
+use super::catalogue::{self, Catalogue, Kind};
+use super::credential::{AwsSettings, Credential, GoogleSettings, Issuer};
 use super::keys::{KeyChoice, KeyRing};
 use super::settings::{AuthScheme, HttpVersion, Settings, TlsSettings};
+use super::template::Values;
 use super::url::BaseUrl;
 use crate::clock::{Duration, Instant};
-use crate::config::Secret;
-use crate::dialect::{Dialect, Format};
+use crate::config::{Secret, nearest, word_list};
+use crate::dialect::{Adaptation, Dialect, Format, Paths, Template};
+use crate::error::{Error, Kind as ErrorKind};
 use crate::hash;
 use crate::transport::upstream::{Address, Tls, Version};
 
@@ -36,12 +40,16 @@ pub struct Provider {
     pub sni: Box<str>,
     /// The value of `Host` or `:authority`.
     pub authority: HeaderValue,
-    /// Path prefix of its API: empty, or begins with `/` and does not end with one.
-    pub base_path: Box<str>,
+    /// Where its endpoints are.
+    pub paths: Paths,
+    /// What its requests have otherwise than its dialect.
+    pub adaptation: Option<Box<Adaptation>>,
     /// Where the credential goes.
     pub auth: AuthScheme,
     /// The credentials.
     pub keys: KeyRing,
+    /// Credentials that are issued for a time, in place of keys.
+    pub issuer: Option<Arc<Issuer>>,
     /// Headers added to every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How its certificate is verified.
@@ -71,6 +79,7 @@ impl Provider {
     pub fn compile(
         name: &str,
         settings: &Settings,
+        catalogue: &Catalogue,
         simulated_addr: Option<SocketAddr>,
         previous: Option<&Arc<Provider>>,
     ) -> Result<Arc<Self>, Vec<Mistake>> {
@@ -78,13 +87,28 @@ impl Provider {
         let mut keep = |field: &str, message: String| {
             mistakes.push((format!("providers.{name}{field}"), message));
         };
-        let url = address(settings, simulated_addr)
+        let kind = match known_as(settings, catalogue) {
+            Ok(kind) => kind,
+            Err((field, message)) => {
+                keep(field, message);
+                return Err(mistakes);
+            }
+        };
+        let KnownAs { kind, dialect } = kind;
+        let mut values = Values::new(&settings.with, kind.map(|kind| &kind.defaults));
+        let url = address(settings, kind, dialect, &mut values, simulated_addr)
             .map_err(|(field, message)| keep(field, message))
             .unwrap_or_default();
-        let auth = settings.auth.unwrap_or_else(|| default_auth(settings.dialect));
+        let auth = auth(settings, kind, dialect);
         let keys = resolve_keys(settings, auth, &mut keep);
-        let formats = formats(settings, &mut keep);
-        let headers = static_headers(settings, &mut keep);
+        let region = (auth == AuthScheme::AwsSigv4).then(|| values.get("region")).flatten();
+        let issuer = issuer(settings, auth, region, previous)
+            .map_err(|(field, message)| keep(field, message))
+            .unwrap_or_default();
+        let formats = formats(settings, kind, dialect, &mut keep);
+        let headers = static_headers(settings, kind, &mut values, &mut keep);
+        let paths = paths(&url, kind, &mut values, &mut keep);
+        unused(&values, &mut keep);
         let sni = settings.tls.sni.clone().map_or_else(|| url.host.clone(), Into::into);
         if settings.tls.sni.as_deref().is_some_and(str::is_empty) {
             keep(".tls.sni", "the name is empty: write a host name, or leave `sni` out".into());
@@ -99,19 +123,22 @@ impl Provider {
         let previous = previous.filter(|previous| {
             previous.host == url.host && previous.port == url.port && previous.tls == url.tls
         });
+        let adaptation = kind.map(Kind::adaptation).filter(|adaptation| !adaptation.is_empty());
         Ok(Arc::new(Self {
             name: name.into(),
-            dialect: settings.dialect,
+            dialect,
             formats,
             reuse_key: reuse_key(&url, &sni, settings),
             address: Arc::new(connect_address(&url, &sni, settings)),
             keys: KeyRing::new(keys, previous.map(|previous| &previous.keys)),
+            issuer,
             tls: url.tls,
             host: url.host,
             port: url.port,
             sni,
             authority,
-            base_path: url.base_path,
+            paths,
+            adaptation: adaptation.map(Box::new),
             auth,
             headers,
             tls_settings: settings.tls.clone(),
@@ -129,14 +156,30 @@ impl Provider {
         self.usable
     }
 
-    /// The header that carries a key, ready for the request.
-    pub fn credential(&self, index: usize) -> Option<(HeaderName, HeaderValue)> {
-        Some((auth_header(self.auth)?, self.keys.header(index)?.clone()))
-    }
-
-    /// The next key in turn; see [`KeyRing::pick`].
-    pub fn pick_key(&self, now: Instant) -> KeyChoice<'_> {
-        self.keys.pick(now)
+    /// What authenticates a request that is made now. The key that is used, if it is one, is told
+    /// through `key`; what becomes of it goes back to the [`KeyRing`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UpstreamRateLimited`] if every key rests, [`ErrorKind::UpstreamAuth`] if there is
+    /// no credential.
+    pub fn credential(&self, now: Instant, key: &mut Option<usize>) -> Result<Credential, Error> {
+        if let Some(issuer) = &self.issuer {
+            return issuer.credential(now);
+        }
+        match self.keys.pick(now) {
+            KeyChoice::Anonymous => Ok(Credential::None),
+            KeyChoice::Key(index, _) => {
+                *key = Some(index);
+                let header = auth_header(self.auth).zip(self.keys.header(index).cloned());
+                Ok(header.map_or(Credential::None, |(name, value)| Credential::Header(name, value)))
+            }
+            KeyChoice::Resting(until) => Err(Error::new(
+                ErrorKind::UpstreamRateLimited,
+                "Every credential of the upstream is resting after it was limited or refused.",
+            )
+            .retry_after(Some(until.saturating_duration_since(now)))),
+        }
     }
 }
 
@@ -158,9 +201,38 @@ fn connect_address(url: &BaseUrl, sni: &str, settings: &Settings) -> Address {
     }
 }
 
-/// The formats that are named, or those of the dialect.
-fn formats(settings: &Settings, keep: &mut impl FnMut(&str, String)) -> Box<[Format]> {
-    let dialect = settings.dialect;
+/// What the settings say it is.
+struct KnownAs<'a> {
+    kind: Option<&'a Kind>,
+    dialect: Dialect,
+}
+
+fn known_as<'a>(
+    settings: &Settings,
+    catalogue: &'a Catalogue,
+) -> Result<KnownAs<'a>, (&'static str, String)> {
+    let kind = catalogue.kind_of(settings).map_err(|message| (".kind", message))?;
+    match (kind, settings.dialect) {
+        (Some(kind), None) => Ok(KnownAs { kind: Some(kind), dialect: kind.dialect }),
+        (None, Some(dialect)) => Ok(KnownAs { kind: None, dialect }),
+        (Some(kind), Some(_)) => Err((
+            ".dialect",
+            format!("its kind speaks the dialect `{}`: remove `dialect`", kind.dialect),
+        )),
+        (None, None) => Err((
+            "",
+            "write what it is: a `kind` of the catalogue, or the `dialect` that it speaks".into(),
+        )),
+    }
+}
+
+/// The formats that are named, those of the kind, or those of the dialect.
+fn formats(
+    settings: &Settings,
+    kind: Option<&Kind>,
+    dialect: Dialect,
+    keep: &mut impl FnMut(&str, String),
+) -> Box<[Format]> {
     for (at, format) in settings.formats.iter().enumerate() {
         if format.dialect() != dialect {
             keep(
@@ -169,11 +241,93 @@ fn formats(settings: &Settings, keep: &mut impl FnMut(&str, String)) -> Box<[For
             );
         }
     }
-    if settings.formats.is_empty() {
-        Format::ALL.into_iter().filter(|format| format.dialect() == dialect).collect()
-    } else {
-        settings.formats.clone().into()
+    let of_kind = kind.map_or(&[][..], |kind| &kind.formats);
+    let of_dialect = || Format::ALL.into_iter().filter(|format| format.dialect() == dialect);
+    match (&settings.formats[..], of_kind) {
+        ([], []) => of_dialect().collect(),
+        ([], formats) | (formats, _) => formats.into(),
     }
+}
+
+fn paths(
+    url: &BaseUrl,
+    kind: Option<&Kind>,
+    values: &mut Values<'_>,
+    keep: &mut impl FnMut(&str, String),
+) -> Paths {
+    let mut elsewhere = Vec::new();
+    let of_kind = kind.into_iter().flat_map(|kind| {
+        let streamed = kind.stream_paths.iter().map(|(name, text)| (name, true, text));
+        kind.paths.iter().map(|(name, text)| (name, false, text)).chain(streamed)
+    });
+    let mut wrong = None;
+    for (name, stream, text) in of_kind {
+        let filled = values.fill(text).and_then(|text| Template::parse(&text));
+        match catalogue::endpoint(name).and_then(|endpoint| Ok((endpoint, stream, filled?))) {
+            Ok(found) => elsewhere.push(found),
+            Err(message) => wrong = Some(message),
+        }
+    }
+    // Once: a placeholder that is missing is missing in all of them.
+    if let Some(message) = wrong {
+        keep("", message);
+    }
+    Paths { base: url.base_path.clone(), elsewhere }
+}
+
+/// Values that nothing asks for.
+fn unused(values: &Values<'_>, keep: &mut impl FnMut(&str, String)) {
+    for (name, asked) in values.unused() {
+        let asked = || asked.iter().map(String::as_str);
+        let proposal = match (nearest(name, asked()), asked().next()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(_)) => {
+                format!("it wants {}", word_list(asked(), 12).replace(" or ", " and "))
+            }
+            (None, None) => "it has none".into(),
+        };
+        keep(&format!(".with.{name}"), format!("unknown placeholder `{name}`: {proposal}"));
+    }
+}
+
+/// How it is authenticated: as it says, as its kind says, or where its dialect's API wants a key.
+fn auth(settings: &Settings, kind: Option<&Kind>, dialect: Dialect) -> AuthScheme {
+    let of_kind = kind.map_or(&[][..], |kind| &kind.auth);
+    // Keys go into a header; without any, what issues credentials does if it was set up.
+    let fits = |auth: &&AuthScheme| match auth {
+        _ if settings.simulated.is_some() => auth.takes_keys(),
+        AuthScheme::Entra => settings.keys.is_empty() && settings.entra.is_some(),
+        auth => auth.takes_keys() != settings.keys.is_empty(),
+    };
+    let of_kind = of_kind.iter().find(fits).or(of_kind.first()).copied();
+    settings.auth.or(of_kind).unwrap_or_else(|| default_auth(dialect))
+}
+
+/// What issues its credentials, if they are not keys; and what was written about another scheme.
+fn issuer(
+    settings: &Settings,
+    auth: AuthScheme,
+    region: Option<&str>,
+    previous: Option<&Arc<Provider>>,
+) -> Result<Option<Arc<Issuer>>, (&'static str, String)> {
+    let written = [
+        (".aws", AuthScheme::AwsSigv4, settings.aws != AwsSettings::default()),
+        (".google", AuthScheme::Google, settings.google != GoogleSettings::default()),
+        (".entra", AuthScheme::Entra, settings.entra.is_some()),
+    ];
+    for (field, scheme, written) in written {
+        if written && scheme != auth {
+            let (theirs, ours) = (scheme.as_str(), auth.as_str());
+            return Err((
+                field,
+                format!("it is for `auth: {theirs}`, and this provider has `auth: {ours}`"),
+            ));
+        }
+    }
+    if settings.simulated.is_some() {
+        return Ok(None);
+    }
+    Issuer::of(settings, auth, region, previous.and_then(|previous| previous.issuer.as_ref()))
 }
 
 /// Where the dialect's own API wants its credential.
@@ -191,16 +345,29 @@ fn auth_header(auth: AuthScheme) -> Option<HeaderName> {
         AuthScheme::XApiKey => Some(HeaderName::from_static("x-api-key")),
         AuthScheme::ApiKey => Some(HeaderName::from_static("api-key")),
         AuthScheme::XGoogApiKey => Some(HeaderName::from_static("x-goog-api-key")),
-        AuthScheme::None => None,
+        AuthScheme::AwsSigv4 | AuthScheme::Google | AuthScheme::Entra | AuthScheme::None => None,
     }
 }
 
 fn address(
     settings: &Settings,
+    kind: Option<&Kind>,
+    dialect: Dialect,
+    values: &mut Values<'_>,
     simulated_addr: Option<SocketAddr>,
 ) -> Result<BaseUrl, (&'static str, String)> {
-    match (&settings.base_url, settings.simulated) {
-        (Some(url), None) => BaseUrl::parse(url).map_err(|error| (".base_url", error)),
+    let of_kind = kind.and_then(|kind| kind.base_url.as_ref());
+    // An address of its own does not make wrong what was said for the other one.
+    if let Some(url) = of_kind {
+        values.know(url);
+    }
+    let of_kind = of_kind.filter(|_| settings.simulated.is_none());
+    match (settings.base_url.as_ref().or(of_kind), settings.simulated) {
+        (Some(url), None) => {
+            let place = if settings.base_url.is_some() { ".base_url" } else { "" };
+            let url = values.fill(url).map_err(|error| (place, error))?;
+            BaseUrl::parse(&url).map_err(|error| (place, error))
+        }
         (None, None) => Err((
             "",
             "`base_url` is missing: write where the provider is, like https://api.example.com/v1"
@@ -216,7 +383,7 @@ fn address(
                 .map_or_else(|| "127.0.0.1".into(), |address| address.ip().to_string().into()),
             port: simulated_addr.map_or(0, |address| address.port()),
             // The other dialects' own APIs have their version in every path.
-            base_path: if settings.dialect == Dialect::OpenAi { "/v1".into() } else { "".into() },
+            base_path: if dialect == Dialect::OpenAi { "/v1".into() } else { "".into() },
         }),
     }
 }
@@ -226,8 +393,9 @@ fn resolve_keys(
     auth: AuthScheme,
     keep: &mut impl FnMut(&str, String),
 ) -> Vec<(Secret, HeaderValue)> {
-    if auth == AuthScheme::None && !settings.keys.is_empty() {
-        keep(".keys", "`auth: none` sends no credential: remove `keys`, or choose a scheme".into());
+    if !auth.takes_keys() && !settings.keys.is_empty() {
+        let auth = auth.as_str();
+        keep(".keys", format!("`auth: {auth}` sends no key: remove `keys`, or choose a scheme"));
         return Vec::new();
     }
     let mut keys: Vec<(Secret, HeaderValue)> = Vec::new();
@@ -273,12 +441,22 @@ fn header_refusal(name: &HeaderName) -> Option<&'static str> {
     }
 }
 
+/// Those of the settings, and those of the kind that the settings do not name.
 fn static_headers(
     settings: &Settings,
+    kind: Option<&Kind>,
+    values: &mut Values<'_>,
     keep: &mut impl FnMut(&str, String),
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::with_capacity(settings.headers.len());
-    for (name, value) in &settings.headers {
+    let mut all = settings.headers.clone();
+    for (name, text) in kind.into_iter().flat_map(|kind| &kind.headers) {
+        match values.fill(text) {
+            Ok(value) => drop(all.entry(name.clone()).or_insert(value)),
+            Err(message) => keep("", message),
+        }
+    }
+    for (name, value) in &all {
         let field = format!(".headers.{name}");
         let Ok(header) = HeaderName::try_from(name.as_str()) else {
             keep(&field, format!("`{name}` is not a header name: letters, digits and `-`"));
@@ -313,99 +491,4 @@ fn reuse_key(url: &BaseUrl, sni: &str, settings: &Settings) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(yaml: &str) -> Settings {
-        serde_saphyr::from_str(yaml).expect("settings")
-    }
-
-    fn compile(yaml: &str) -> Result<Arc<Provider>, Vec<Mistake>> {
-        Provider::compile("p", &settings(yaml), None, None)
-    }
-
-    /// A variable that is set wherever tests run.
-    const KEY: &str = "keys: [{env: PATH}]";
-
-    #[test]
-    fn each_dialect_has_its_own_credential_header() {
-        for (dialect, header) in [
-            ("openai", "authorization"),
-            ("anthropic", "x-api-key"),
-            ("gemini", "x-goog-api-key"),
-            ("cohere", "authorization"),
-            ("bedrock", "authorization"),
-        ] {
-            let provider =
-                compile(&format!("{{dialect: {dialect}, base_url: 'https://h/v1', {KEY}}}"))
-                    .expect("compiles");
-            let (name, value) = provider.credential(0).expect("a credential");
-            assert_eq!(name, header);
-            assert!(value.is_sensitive());
-            assert_eq!(value.as_bytes().starts_with(b"Bearer "), header == "authorization");
-            assert!(provider.usable());
-        }
-    }
-
-    #[test]
-    fn a_missing_optional_key_makes_it_unusable_and_a_missing_required_one_is_a_mistake() {
-        let base = "dialect: openai, base_url: 'https://h/v1'";
-        let missing = "env: WEIR_TEST_NO_SUCH_VARIABLE";
-        let left_out =
-            compile(&format!("{{{base}, keys: [{{{missing}, optional: true}}]}}")).expect("ok");
-        assert!(!left_out.usable());
-        assert!(compile(&format!("{{{base}}}")).expect("ok").usable());
-        let mistakes = compile(&format!("{{{base}, keys: [{{{missing}}}]}}")).expect_err("missing");
-        assert_eq!(mistakes[0].0, "providers.p.keys[0]");
-        assert!(mistakes[0].1.contains("WEIR_TEST_NO_SUCH_VARIABLE"));
-    }
-
-    #[test]
-    fn every_mistake_is_reported_with_its_place() {
-        let mistakes = compile(
-            "{dialect: openai, base_url: 'https://h/v1?x', auth: none, keys: [{env: PATH}], \
-             headers: {authorization: x, host: y, 'bad name': z, ok: \"a\\nb\"}, tls: {sni: ''}}",
-        )
-        .expect_err("mistakes");
-        let paths: Vec<&str> = mistakes.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(
-            paths,
-            [
-                "providers.p.base_url",
-                "providers.p.keys",
-                "providers.p.headers.authorization",
-                "providers.p.headers.bad name",
-                "providers.p.headers.host",
-                "providers.p.headers.ok",
-                "providers.p.tls.sni",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_simulated_provider_is_where_it_listens() {
-        let simulated = settings("{dialect: openai, simulated: {}}");
-        let address = SocketAddr::from(([127, 0, 0, 1], 4711));
-        let provider = Provider::compile("p", &simulated, Some(address), None).expect("compiles");
-        assert_eq!((&*provider.host, provider.port, provider.tls), ("127.0.0.1", 4711, false));
-        assert_eq!(&*provider.base_path, "/v1");
-        assert!(provider.usable());
-    }
-
-    #[test]
-    fn connections_are_shared_only_where_they_are_alike() {
-        let key = |yaml: &str| compile(yaml).expect("compiles").reuse_key;
-        let plain = key("{dialect: openai, base_url: 'https://h/v1'}");
-        assert_eq!(plain, key("{dialect: anthropic, base_url: 'https://h/other'}"));
-        for different in [
-            "{dialect: openai, base_url: 'http://h/v1'}",
-            "{dialect: openai, base_url: 'https://h:444/v1'}",
-            "{dialect: openai, base_url: 'https://h/v1', tls: {verify: false}}",
-            "{dialect: openai, base_url: 'https://h/v1', tls: {sni: x}}",
-            "{dialect: openai, base_url: 'https://h/v1', tls: {ca: x}}",
-            "{dialect: openai, base_url: 'https://h/v1', http: http1}",
-        ] {
-            assert_ne!(plain, key(different), "{different}");
-        }
-    }
-}
+mod tests;

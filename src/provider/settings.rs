@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::credential::{AwsSettings, EntraSettings, GoogleSettings};
 use crate::config::{SecretSource, Time};
 use crate::dialect::{Dialect, Format};
 
@@ -13,24 +14,41 @@ use crate::dialect::{Dialect, Format};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The wire format it speaks.
-    pub dialect: Dialect,
+    /// What it is: an entry of the catalogue of providers (`conf/providers.yaml`) or of `kinds`,
+    /// which then says all that is not said here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Values of the placeholders of its kind: `with: { region: eu-west-1 }`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub with: BTreeMap<String, String>,
+    /// The wire format it speaks, for a provider that names no `kind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     /// With `dialect: openai`, which of its two chat formats the provider has: `chat_completions`,
     /// `responses` or both (the default). Requests of a format that is not named are translated, to
     /// the one that is named first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formats: Vec<Format>,
     /// Where it is, with the path prefix that its API has (`https://api.openai.com/v1`).
-    /// Left out for a simulated provider.
+    /// Left out for a simulated provider, and where its kind says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
     /// Credentials, used in turn: one that is refused (401, 403) or limited (429) rests while
     /// others work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<SecretSource>,
-    /// Where the credential goes; by default where the dialect's own API wants it.
+    /// How it is authenticated; by default as its kind says, or as the dialect's own API wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthScheme>,
+    /// With `auth: aws-sigv4`, where the keys for signatures come from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub aws: AwsSettings,
+    /// With `auth: google`, whose tokens are sent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub google: GoogleSettings,
+    /// With `auth: entra`, whose tokens are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra: Option<EntraSettings>,
     /// Headers added to every request (`anthropic-version`, an organisation).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -54,6 +72,10 @@ pub struct Settings {
     pub simulated: Option<SimulatedSettings>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn idle_default() -> Time {
     Time::s(60)
 }
@@ -70,8 +92,38 @@ pub enum AuthScheme {
     ApiKey,
     /// `x-goog-api-key: …` (Gemini)
     XGoogApiKey,
+    /// A signature (AWS Signature Version 4) with keys of `aws`.
+    AwsSigv4,
+    /// A bearer token of Google for the account of `google`.
+    Google,
+    /// A bearer token of Microsoft Entra for the application of `entra`.
+    Entra,
     /// None.
     None,
+}
+
+impl AuthScheme {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AuthScheme::Bearer => "bearer",
+            AuthScheme::XApiKey => "x-api-key",
+            AuthScheme::ApiKey => "api-key",
+            AuthScheme::XGoogApiKey => "x-goog-api-key",
+            AuthScheme::AwsSigv4 => "aws-sigv4",
+            AuthScheme::Google => "google",
+            AuthScheme::Entra => "entra",
+            AuthScheme::None => "none",
+        }
+    }
+
+    /// Whether it sends one of a provider's `keys`.
+    pub const fn takes_keys(self) -> bool {
+        !matches!(
+            self,
+            AuthScheme::AwsSigv4 | AuthScheme::Google | AuthScheme::Entra | AuthScheme::None
+        )
+    }
 }
 
 /// HTTP version towards a provider.

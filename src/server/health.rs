@@ -13,7 +13,6 @@ use crate::clock::Instant;
 use crate::dialect;
 use crate::plan::Plan;
 use crate::pool::{self, Check, HealthKind, Prober, Target};
-use crate::provider::KeyChoice;
 use crate::transport::upstream::{Request, Upstreams};
 
 /// Idle connections that health checks keep.
@@ -56,16 +55,13 @@ impl UpstreamProber {
         let headers = provider.headers.clone();
         let mut request = Request { method, target: path.to_owned(), headers };
         request.set(HOST, provider.authority.clone());
-        if let KeyChoice::Key(index, _) = provider.pick_key(Instant::now())
-            && let Some((name, value)) = provider.credential(index)
-        {
-            request.set(name, value);
-        }
         if !body.is_empty() {
             request.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             request.set(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let failed = |error: crate::error::Error| error.to_string();
+        let credential = provider.credential(Instant::now(), &mut None).map_err(failed)?;
+        credential.apply(&mut request, std::slice::from_ref(&body)).map_err(failed)?;
         let mut session = self
             .upstreams
             .connect(&provider.address, timeout, Instant::now())
@@ -99,7 +95,7 @@ impl Prober for UpstreamProber {
             }
             HealthKind::Http => {
                 let path = check.path.as_deref().unwrap_or("/");
-                let path = format!("{}{path}", provider.base_path);
+                let path = format!("{}{path}", provider.paths.base);
                 self.ask(target, check.timeout, Method::GET, &path, Bytes::new()).await
             }
             HealthKind::Completion => {
@@ -107,7 +103,9 @@ impl Prober for UpstreamProber {
                 let Some(model) = model else {
                     return Err("no model to ask: set `probe_model` of the provider".into());
                 };
-                let (path, body) = dialect::one_token(provider.dialect, &provider.base_path, model);
+                let adaptation = provider.adaptation.as_deref();
+                let (path, body) =
+                    dialect::one_token(provider.dialect, &provider.paths, adaptation, model);
                 self.ask(target, check.timeout, Method::POST, &path, body).await
             }
         }

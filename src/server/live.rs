@@ -13,6 +13,7 @@ use pingora_core::protocols::l4::stream::Stream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::credentials::{self, Renewals};
 use super::health::{self, Checks, UpstreamProber};
 use super::simulated::Simulated;
 use super::sockets::Acceptors;
@@ -37,6 +38,7 @@ pub(super) struct Live {
     simulated: Mutex<Simulated>,
     prober: Arc<UpstreamProber>,
     checks: Mutex<Option<Checks>>,
+    renewals: Mutex<Option<Renewals>>,
     status: Mutex<ConfigStatus>,
     token: Option<Secret>,
 }
@@ -77,6 +79,7 @@ impl Live {
             simulated: Mutex::new(simulated),
             prober: Arc::new(UpstreamProber::new()),
             checks: Mutex::new(None),
+            renewals: Mutex::new(None),
             status: Mutex::new(status),
             token,
         })
@@ -95,9 +98,12 @@ impl Live {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Starts the health checks of the live plan; those of an earlier one stop.
+    /// Starts the health checks of the live plan, and the renewal of its credentials; those of an
+    /// earlier one stop.
     pub(super) fn start_checks(&self) {
-        *self.checks.lock() = Some(health::start(&self.plan.load(), &self.prober));
+        let plan = self.plan.load();
+        *self.checks.lock() = Some(health::start(&plan, &self.prober));
+        *self.renewals.lock() = Some(credentials::start(&plan, &self.metrics));
     }
 
     /// Reads the configuration again. All or nothing; a failure is logged, counted and kept for the

@@ -3,6 +3,7 @@
 //! One control thread (the process's first) runs what is not a request: signals, the operators'
 //! listener, health checks, reloads. Every worker is a thread of its own ([`worker`]).
 
+mod credentials;
 mod health;
 mod http1;
 mod live;

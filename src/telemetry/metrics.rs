@@ -111,6 +111,7 @@ pub struct Metrics {
     pub(super) connections: Counter,
     pub(super) connections_open: Gauge,
     pub(super) upstream_connections: Family<Counter, 2>,
+    pub(super) credential_renewals: Family<Counter, 2>,
     pub(super) reloads: Family<Counter, 1>,
     pub(super) reload_success_s: AtomicU64,
     pub(super) reload_ok: AtomicU64,
@@ -160,6 +161,7 @@ impl Metrics {
             connections: Counter::default(),
             connections_open: Gauge::default(),
             upstream_connections: Family::new(["provider", "reused"], Counter::default),
+            credential_renewals: Family::new(["provider", "result"], Counter::default),
             reloads: Family::new(["result"], Counter::default),
             reload_success_s: AtomicU64::new(0),
             reload_ok: AtomicU64::new(1),
@@ -185,10 +187,20 @@ impl Metrics {
         self.hedges.with([pool, result.as_str()], Counter::inc);
     }
 
-    /// A request of one format was answered by an upstream of another, with so many members left
-    /// out on the way there and back.
-    pub fn translated(&self, client: &'static str, upstream: &'static str, dropped: u64) {
+    /// A request of one format was answered by an upstream of another.
+    pub fn translated(&self, client: &'static str, upstream: &'static str) {
         self.translations.with([client, upstream], Counter::inc);
+    }
+
+    /// A provider's credential was renewed, or could not be.
+    pub fn credential_renewed(&self, provider: &str, ok: bool) {
+        let result = if ok { "ok" } else { "error" };
+        self.credential_renewals.with([provider, result], Counter::inc);
+    }
+
+    /// So many members of a request and its answer were left out, because the upstream or the other
+    /// format does not know them.
+    pub fn dropped(&self, client: &'static str, upstream: &'static str, dropped: u64) {
         if dropped > 0 {
             self.translation_dropped.with([client, upstream], |counter| counter.add(dropped));
         }

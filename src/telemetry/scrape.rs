@@ -363,7 +363,7 @@ impl Scrape {
         )?;
         page.counters(
             "weir_translation_dropped",
-            "Members that the other format could not express, by format of client and upstream",
+            "Members that the upstream or the other format does not know, by format of client and upstream",
             &metrics.translation_dropped,
         )?;
         page.counters(
@@ -448,6 +448,11 @@ impl Scrape {
             "weir_route_condition_errors",
             "CEL conditions of routes that failed to evaluate and so did not match",
             live.route_condition_errors,
+        )?;
+        page.counters(
+            "weir_credential_renewals",
+            "Renewals of credentials that are issued for a time, by result",
+            &metrics.credential_renewals,
         )?;
         page.counters(
             "weir_log_dropped",

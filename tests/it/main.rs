@@ -6,6 +6,7 @@ mod matrix;
 mod metrics;
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
+mod providers;
 mod requests;
 mod stand;
 mod streams;

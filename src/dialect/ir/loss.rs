@@ -99,6 +99,13 @@ pub struct Dropped {
 }
 
 impl Dropped {
+    /// Of these names.
+    pub fn of(fields: Vec<Cow<'static, str>>) -> Self {
+        let mut all = Self::default();
+        all.extend(Self { fields, unreported: 0 });
+        all
+    }
+
     /// How many.
     pub fn len(&self) -> u64 {
         self.fields.len() as u64 + self.unreported

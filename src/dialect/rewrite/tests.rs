@@ -12,7 +12,7 @@ fn rewritten(path: &str, body: &str, model: Option<&str>) -> (String, bool) {
     let call = classify(&Method::POST, path, None, &headers).expect("an endpoint");
     let body = Bytes::copy_from_slice(body.as_bytes());
     let peeked = peek(&call, &body, 32).expect("is fine");
-    let rewritten = rewrite(&call, &peeked, &body, model);
+    let rewritten = rewrite(&call, &peeked, &body, model, None);
     let text = String::from_utf8(rewritten.body.into_bytes().to_vec()).expect("is text");
     (text, rewritten.usage_injected)
 }
@@ -60,7 +60,7 @@ fn check_path(line: &str, base: &str, model: Option<&str>, want: &str) {
         .iter()
         .find_map(|method| classify(method, path, query, &headers).ok())
         .expect("an endpoint");
-    assert_eq!(upstream_path(&call, base, query, model), want);
+    assert_eq!(upstream_path(&call, &Paths::from(base), query, model, false), want);
 }
 
 #[test]

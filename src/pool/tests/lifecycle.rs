@@ -40,7 +40,8 @@ fn targets_without_a_usable_key_are_left_out() {
     let optional = "{dialect: openai, base_url: 'http://h', \
         keys: [{env: WEIR_TEST_NO_SUCH_VARIABLE, optional: true}]}";
     let absent = serde_saphyr::from_str(optional).expect("settings");
-    let absent = Provider::compile("absent", &absent, None, None).expect("compiles");
+    let absent =
+        Provider::compile("absent", &absent, Catalogue::builtin(), None, None).expect("compiles");
     providers.insert("absent".into(), absent);
     let environment = Environment {
         providers: &providers,

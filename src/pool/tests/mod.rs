@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::provider::{Mistake, Provider};
+use crate::provider::{Catalogue, Mistake, Provider};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,7 +21,8 @@ fn providers() -> BTreeMap<Arc<str>, Arc<Provider>> {
                 format!("{{dialect: openai, base_url: 'http://127.0.0.1:{}/v1'}}", 9000 + number);
             let settings = serde_saphyr::from_str(&yaml).expect("settings");
             let name = format!("p{number}");
-            let provider = Provider::compile(&name, &settings, None, None).expect("compiles");
+            let provider = Provider::compile(&name, &settings, Catalogue::builtin(), None, None)
+                .expect("compiles");
             (name.into(), provider)
         })
         .collect()
