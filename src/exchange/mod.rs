@@ -31,6 +31,7 @@ mod head;
 mod local;
 mod race;
 mod realtime;
+mod refused;
 mod relay;
 mod respond;
 mod settle;

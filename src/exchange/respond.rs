@@ -10,9 +10,10 @@ use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::End;
-use super::attempt::{Stream, UpstreamAnswer};
+use super::attempt::Stream;
 use super::head::{Head, Refusal, RequestId};
 use super::local::Local;
+use super::refused::UpstreamAnswer;
 use super::settle::Settlement;
 use crate::clock::Duration;
 use crate::dialect;

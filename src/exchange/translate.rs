@@ -12,8 +12,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::attempt::{Answer, Order, Prepared, Stream, UpstreamAnswer};
+use super::attempt::{Answer, Order, Prepared, Stream};
 use super::head::Head;
+use super::refused::UpstreamAnswer;
 use super::respond;
 use crate::clock;
 use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair};
@@ -116,6 +117,23 @@ pub(super) fn prepare(
         model: model.into(),
     };
     Ok(Prepared::translated(request, translated.body, translation))
+}
+
+impl Prepared {
+    /// A request that was translated.
+    pub(super) fn translated(
+        request: upstream::Request,
+        body: Bytes,
+        translation: Translation,
+    ) -> Self {
+        let translation = Some(Box::new(translation));
+        Self { request, body: vec![body], usage_injected: false, translation }
+    }
+
+    /// The endpoint as which the answer is read.
+    pub(super) fn read_as(&self, head: &Head) -> Endpoint {
+        self.translation.as_ref().map_or(head.read_as, |translation| translation.read_as())
+    }
 }
 
 impl Translation {
