@@ -370,8 +370,9 @@ async fn probe(
         None => {
             let whole = whole(order, session, counters, observer(Framing::Opaque)).await;
             match translation {
-                Some(by) => whole
-                    .and_then(|(answer, counters)| Ok((by.answer(order.head, answer)?, counters))),
+                Some(by) => {
+                    whole.and_then(|(answer, counters)| Ok((by.answer(order, answer)?, counters)))
+                }
                 None => whole,
             }
         }
@@ -386,7 +387,7 @@ async fn probe(
                 last_frame: Instant::now(),
             };
             if let Some(translation) = translation {
-                translation.attach(order.head, &mut stream);
+                translation.attach(order, &mut stream);
             }
             first_event(session, stream, counters, order.head.endpoint).await
         }

@@ -146,6 +146,9 @@ impl Gateway {
             // One of a few, and it lasts: kept out of every request's own state.
             return Box::pin(realtime::run(self, session, head, &admitted, settlement)).await;
         }
+        if let Some(answer) = local::token_count(head, &admitted).await? {
+            return Ok(respond::local(session, head, answer, settlement).await);
+        }
         match race::run(self, session, head, &admitted, settlement).await? {
             race::Won::Answer(ready) => {
                 Ok(relay::run(session, head, &admitted, *ready, settlement).await)

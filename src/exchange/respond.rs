@@ -12,12 +12,13 @@ use smallvec::SmallVec;
 use super::End;
 use super::attempt::Stream;
 use super::head::{Head, Refusal, RequestId};
-use super::local::Local;
+use super::local::{Local, TOKEN_COUNT};
 use super::refused::UpstreamAnswer;
 use super::settle::Settlement;
 use crate::clock::Duration;
-use crate::dialect;
+use crate::dialect::{self, Endpoint};
 use crate::error::{Error, Kind};
+use crate::meter::UsageSource;
 use crate::transport::upstream;
 use crate::wire::frame::Framing;
 
@@ -101,6 +102,9 @@ fn relayed(mut headers: HeaderMap, head: &Head, settlement: &Settlement) -> Head
     }
     if let Some(theirs) = headers.insert(REQUEST_ID, head.request_id.header()) {
         headers.insert(UPSTREAM_REQUEST_ID, theirs);
+    }
+    if matches!(head.endpoint, Endpoint::CountTokens | Endpoint::GeminiCountTokens) {
+        headers.insert(TOKEN_COUNT, HeaderValue::from_static(UsageSource::Provider.as_str()));
     }
     ours(&mut headers, settlement);
     headers
@@ -222,7 +226,7 @@ pub(super) async fn refusal(
 ) -> End {
     settlement.error(&refusal.error);
     let Refusal { error, request_id, dialect } = refusal;
-    let endpoint = dialect::Endpoint::Passthrough;
+    let endpoint = Endpoint::Passthrough;
     let body = dialect::error_body(*dialect, endpoint, error, request_id.as_str());
     write_error(session, error, request_id, *dialect, body, settlement).await
 }
@@ -260,6 +264,9 @@ pub(super) async fn local(
     let mut headers = HeaderMap::with_capacity(OWN_HEADERS_MAX);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(REQUEST_ID, head.request_id.header());
+    if let Some((name, value)) = answer.header {
+        headers.insert(name, value);
+    }
     let written = with_body(session, StatusCode::OK, headers, answer.body, settlement).await;
     answered(written, settlement)
 }

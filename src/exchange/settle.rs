@@ -339,7 +339,7 @@ impl Settlement {
             return;
         }
         if let Some((pair, dropped)) = &self.translation {
-            let (client, upstream) = (pair.client().as_str(), pair.upstream().as_str());
+            let (client, upstream) = (pair.client(), pair.upstream());
             self.ledger.metrics().translated(client, upstream, dropped.len());
         }
         self.record.duration = self.started.elapsed();

@@ -17,7 +17,7 @@ use super::head::Head;
 use super::refused::UpstreamAnswer;
 use super::respond;
 use crate::clock;
-use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair};
+use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair, Speaks};
 use crate::error::{Error, Kind};
 use crate::pool::Target;
 use crate::provider::Provider;
@@ -57,11 +57,11 @@ pub(super) struct TranslatedAnswer {
 
 /// What a provider has to be asked through. `None` if it speaks the client's own format.
 pub(super) fn pair(head: &Head, provider: &Provider) -> Option<Pair> {
-    let format = Format::of(head.endpoint)?;
-    if provider.formats.contains(&format) {
+    if head.endpoint == Endpoint::Passthrough {
         return None;
     }
-    Pair::between(&head.call(), &provider.formats)
+    let speaks = Speaks { dialect: provider.dialect, formats: &provider.formats };
+    Pair::between(&head.call(), speaks)
 }
 
 /// Whether a provider can answer this request at all.
@@ -84,7 +84,7 @@ pub(super) fn prepare(
     let Order { head, admitted, .. } = order;
     let provider = &target.provider;
     let model = model.or(admitted.model.as_deref()).unwrap_or_default();
-    let stream = admitted.peeked.stream;
+    let stream = admitted.peeked.stream && pair.streams();
     let translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
     let mut request = upstream::Request {
         method: Method::POST,
@@ -98,7 +98,7 @@ pub(super) fn prepare(
     }
     request.set(ACCEPT, HeaderValue::from_static("*/*"));
     request.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if pair.upstream() == Format::Anthropic {
+    if provider.dialect == Dialect::Anthropic {
         request.set(ANTHROPIC_VERSION, ANTHROPIC_VERSION_WRITTEN);
     }
     for (name, value) in &provider.headers {
@@ -156,40 +156,42 @@ impl Translation {
         Ok(())
     }
 
-    fn client<'a>(&'a self, head: &'a Head) -> Client<'a> {
+    fn client<'a>(&'a self, order: Order<'a>) -> Client<'a> {
+        let Order { head, admitted, .. } = order;
         Client {
             request_id: head.request_id.as_str(),
             model: &self.model,
             unix_s: clock::unix_ms() / 1000,
             stream_usage: self.stream_usage,
-            framing: client_framing(self.pair.client(), head.query.as_deref()),
+            request: &admitted.body,
+            framing: client_framing(head.dialect, head.query.as_deref()),
         }
     }
 
     /// Makes a stream speak the client's format.
-    pub(super) fn attach(&self, head: &Head, stream: &mut Stream) {
+    pub(super) fn attach(&self, order: Order<'_>, stream: &mut Stream) {
         let framing = stream.framer.framing();
-        stream.translator = Some(Box::new(self.pair.stream(framing, self.client(head))));
+        stream.translator = self.pair.stream(framing, self.client(order)).map(Box::new);
     }
 
     /// A whole answer in the client's format.
-    pub(super) fn answer(&self, head: &Head, answer: Answer) -> Result<Answer, Error> {
+    pub(super) fn answer(&self, order: Order<'_>, answer: Answer) -> Result<Answer, Error> {
         let Answer::Whole(theirs) = answer else {
             return Err(Error::new(
                 Kind::UpstreamProtocol,
                 "The upstream's answer is too large to be translated.",
             ));
         };
-        let (ours, dropped) = self.pair.answer(&theirs, self.client(head))?;
+        let (ours, dropped) = self.pair.answer(&theirs, self.client(order))?;
         Ok(Answer::Translated(Box::new(TranslatedAnswer { theirs, ours, dropped })))
     }
 }
 
 /// How a client's stream is cut into frames.
-fn client_framing(format: Format, query: Option<&str>) -> Framing {
-    match format {
-        Format::Bedrock => Framing::AwsEventStream,
-        Format::Gemini => {
+fn client_framing(dialect: Dialect, query: Option<&str>) -> Framing {
+    match dialect {
+        Dialect::Bedrock => Framing::AwsEventStream,
+        Dialect::Gemini => {
             let sse = query.unwrap_or_default().split('&').any(|pair| pair == "alt=sse");
             if sse { Framing::Sse } else { Framing::JsonArray }
         }
