@@ -70,7 +70,8 @@ pub fn observe_body(
     }
 }
 
-fn usage(dialect: Dialect, document: Value<'_>) -> Option<Usage> {
+/// What a whole answer of a dialect says it used.
+pub(super) fn usage(dialect: Dialect, document: Value<'_>) -> Option<Usage> {
     let member = match dialect {
         Dialect::Gemini => "usageMetadata",
         _ => "usage",
@@ -81,7 +82,7 @@ fn usage(dialect: Dialect, document: Value<'_>) -> Option<Usage> {
         Dialect::Anthropic => found.and_then(anthropic::usage).or_else(|| counted(document)),
         Dialect::Gemini => found.and_then(gemini::usage),
         Dialect::Cohere => found.or_else(|| document.get("meta")).and_then(cohere::usage),
-        Dialect::Bedrock => found.and_then(bedrock::usage),
+        Dialect::Bedrock => found.and_then(bedrock::usage).or_else(|| invoked(document)),
     }
 }
 
@@ -89,6 +90,13 @@ fn usage(dialect: Dialect, document: Value<'_>) -> Option<Usage> {
 fn counted(document: Value<'_>) -> Option<Usage> {
     let input = document.get("input_tokens").and_then(super::usage::count)?;
     Some(Usage { input, ..Usage::default() })
+}
+
+/// An answer of `InvokeModel`, which is that of the model's maker.
+fn invoked(document: Value<'_>) -> Option<Usage> {
+    let titan = document.get("inputTextTokenCount").and_then(super::usage::count);
+    let titan = titan.map(|input| Usage { input, ..Usage::default() });
+    titan.or_else(|| document.get("usage").and_then(anthropic::usage))
 }
 
 fn read(endpoint: Endpoint, dialect: Dialect, body: &[u8], frame: &mut Frame<'_>) {

@@ -92,13 +92,15 @@ pub enum Endpoint {
     Converse,
     /// `POST /model/{id}/converse-stream`
     ConverseStream,
+    /// `POST /model/{id}/invoke`
+    InvokeModel,
     /// `/passthrough/{provider}/*`
     Passthrough,
 }
 
 impl Endpoint {
     /// Every endpoint, in declaration order.
-    pub const ALL: [Endpoint; 23] = [
+    pub const ALL: [Endpoint; 24] = [
         Endpoint::ChatCompletions,
         Endpoint::Completions,
         Endpoint::Responses,
@@ -121,6 +123,7 @@ impl Endpoint {
         Endpoint::CohereEmbed,
         Endpoint::Converse,
         Endpoint::ConverseStream,
+        Endpoint::InvokeModel,
         Endpoint::Passthrough,
     ];
 
@@ -149,6 +152,7 @@ impl Endpoint {
             Endpoint::CohereEmbed => "cohere_embed",
             Endpoint::Converse => "converse",
             Endpoint::ConverseStream => "converse_stream",
+            Endpoint::InvokeModel => "invoke_model",
             Endpoint::Passthrough => "passthrough",
         }
     }
@@ -198,6 +202,7 @@ impl Endpoint {
             Endpoint::Batches => "batches",
             Endpoint::Models => "list_models",
             Endpoint::CountTokens | Endpoint::GeminiCountTokens => "count_tokens",
+            Endpoint::InvokeModel => "invoke_model",
             Endpoint::Passthrough => "passthrough",
         }
     }

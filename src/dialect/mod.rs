@@ -28,8 +28,10 @@ mod probe;
 mod prompt;
 mod retry_after;
 mod rewrite;
+mod shared;
 mod stream_error;
 mod text;
+mod token_count;
 mod translate;
 mod usage;
 
@@ -54,5 +56,6 @@ pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub use rewrite::{Rewritten, rewrite, upstream_path};
 pub use stream_error::StreamError;
 pub use text::{NoText, TextSink};
-pub use translate::{Client, Pair, StreamTranslator, TranslatedRequest};
+pub use token_count::{counts_tokens, token_count};
+pub use translate::{Client, Pair, Speaks, StreamTranslator, TranslatedRequest};
 pub use usage::Usage;

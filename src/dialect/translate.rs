@@ -1,8 +1,8 @@
 //! A request of one format for an upstream of another, and its answer on the way back.
 //!
 //! Two codecs meet in the intermediate representation ([`ir`]): the client's format decodes requests
-//! and encodes answers, the upstream's encodes requests and decodes answers. Each format has its
-//! codec in a folder of its own; this file only puts them together. A pair of the same format is
+//! and encodes answers, the upstream's encodes requests and decodes answers. There is one such
+//! representation for each kind of work: chats, embeddings, rankings. A pair of the same format is
 //! never translated: its bytes are forwarded.
 
 use std::fmt;
@@ -11,23 +11,37 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::call::{BodyKind, Call};
-use super::ir::{self, Answer, Content, Dropped, Finish, Format, Loss, LossPolicy, Request};
-use super::{Endpoint, Paths, StreamError, failure, rewrite};
-use super::{anthropic, bedrock, cohere, gemini, openai};
+use super::ir::{Dropped, Format, LossPolicy};
+use super::{Dialect, Endpoint, Paths, StreamError, failure, rewrite};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
-use crate::wire::json;
 
-mod known;
-mod stream;
+mod chat;
+mod embed;
+mod rank;
 
-pub use stream::StreamTranslator;
+pub use chat::{ChatPair, StreamTranslator};
+pub use embed::EmbedPair;
+pub use rank::RankPair;
 
-/// The client's format and the upstream's, where they differ.
+/// The client's format and the upstream's, where they differ, by kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair {
-    client: Format,
-    upstream: Format,
+pub enum Pair {
+    /// Chats.
+    Chat(ChatPair),
+    /// Embeddings.
+    Embed(EmbedPair),
+    /// Rankings.
+    Rank(RankPair),
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaks<'a> {
+    /// Its dialect.
+    pub dialect: Dialect,
+    /// Its formats of chats, of which the first is the one to translate to.
+    pub formats: &'a [Format],
 }
 
 /// A request for the upstream.
@@ -52,59 +66,94 @@ pub struct Client<'a> {
     pub unix_s: u64,
     /// The client wants to be told what was used at the end of the stream.
     pub stream_usage: bool,
+    /// Its request, as it came: some of what an answer looks like is asked for there.
+    pub request: &'a [u8],
     /// How its stream is cut into frames.
     pub framing: Framing,
 }
 
+/// Where an endpoint is below an upstream's base address.
+struct Place {
+    tail: &'static str,
+    /// Where the model stands in it.
+    model_span: Option<Range<usize>>,
+    query: Option<&'static str>,
+}
+
 impl fmt::Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.client, self.upstream)
+        write!(f, "{} to {}", self.client(), self.upstream())
     }
 }
 
 impl Pair {
-    /// The pair of a call and an upstream that speaks these formats, of which the first is the one
-    /// to translate to. `None` if the upstream speaks the call's own, or if the call cannot be
-    /// translated.
-    pub fn between(call: &Call<'_>, upstream: &[Format]) -> Option<Self> {
-        let client = Format::of(call.endpoint)?;
-        // Below an endpoint there are others, about answers that were kept.
-        let whole = client != Format::Responses || call.tail == "/responses";
-        if upstream.contains(&client) || call.body != BodyKind::Json || !whole {
-            return None;
+    /// The pair of a call and an upstream. `None` if the upstream speaks the call's own format, or if
+    /// the call cannot be translated.
+    pub fn between(call: &Call<'_>, upstream: Speaks<'_>) -> Option<Self> {
+        let chat = || ChatPair::between(call, upstream.formats).map(Pair::Chat);
+        let embed = || EmbedPair::between(call, upstream.dialect).map(Pair::Embed);
+        chat().or_else(embed).or_else(|| RankPair::between(call, upstream.dialect).map(Pair::Rank))
+    }
+
+    /// The client's format, for messages, logs and metrics.
+    pub const fn client(&self) -> &'static str {
+        match self {
+            Pair::Chat(pair) => pair.client().as_str(),
+            Pair::Embed(pair) => pair.client().as_str(),
+            Pair::Rank(pair) => pair.client().as_str(),
         }
-        Some(Self { client, upstream: *upstream.first()? })
     }
 
-    /// The client's format.
-    pub const fn client(&self) -> Format {
-        self.client
+    /// The upstream's format, for messages, logs and metrics.
+    pub const fn upstream(&self) -> &'static str {
+        match self {
+            Pair::Chat(pair) => pair.upstream().as_str(),
+            Pair::Embed(pair) => pair.upstream().as_str(),
+            Pair::Rank(pair) => pair.upstream().as_str(),
+        }
     }
 
-    /// The upstream's format.
-    pub const fn upstream(&self) -> Format {
-        self.upstream
+    /// The dialect and the endpoint of the client.
+    const fn asked(self) -> (Dialect, Endpoint) {
+        match self {
+            Pair::Chat(pair) => (pair.client().dialect(), pair.client().endpoint(false)),
+            Pair::Embed(pair) => (pair.client().dialect(), pair.client().endpoint()),
+            Pair::Rank(pair) => (pair.client().dialect(), Endpoint::Rerank),
+        }
+    }
+
+    /// Whether an answer may be a stream.
+    pub const fn streams(&self) -> bool {
+        matches!(self, Pair::Chat(_))
     }
 
     /// The endpoint of the upstream.
     pub const fn endpoint(&self, stream: bool) -> Endpoint {
-        self.upstream.endpoint(stream)
+        match self {
+            Pair::Chat(pair) => pair.endpoint(stream),
+            Pair::Embed(pair) => pair.upstream().endpoint(),
+            Pair::Rank(_) => Endpoint::Rerank,
+        }
     }
 
     /// The path and query of the upstream.
     pub fn path(&self, paths: &Paths, model: &str, stream: bool) -> String {
-        let (tail, model_span, query) = place(self.upstream, stream);
+        let (place, dialect) = match self {
+            Pair::Chat(pair) => (pair.place(stream), pair.upstream().dialect()),
+            Pair::Embed(pair) => (pair.upstream().place(), pair.upstream().dialect()),
+            Pair::Rank(pair) => (pair.upstream().place(), pair.upstream().dialect()),
+        };
         let call = Call {
             endpoint: self.endpoint(stream),
-            dialect: self.upstream.dialect(),
+            dialect,
             body: BodyKind::Json,
             model: None,
             provider: None,
-            tail,
+            tail: place.tail,
             content_type: None,
-            model_span,
+            model_span: place.model_span,
         };
-        rewrite::upstream_path(&call, paths, query, Some(model), stream)
+        rewrite::upstream_path(&call, paths, place.query, Some(model), stream)
     }
 
     /// The request as the upstream gets it. `body` is valid JSON.
@@ -120,16 +169,11 @@ impl Pair {
         model: &str,
         policy: LossPolicy,
     ) -> Result<TranslatedRequest, Error> {
-        let mut request = decode_request(self.client, body)?;
-        request.stream = stream;
-        request.attach_seals();
-        let stream_usage = request.stream_usage;
-        let mut loss = Loss::new(self.upstream, policy);
-        for name in ir::unknown_members(json::lazy(body), known::of(self.client)) {
-            if known::is_essential(&name) { loss.refuse(name) } else { loss.drop(name) }
+        match self {
+            Pair::Chat(pair) => pair.request(body, stream, model, policy),
+            Pair::Embed(pair) => pair.request(body, model, policy),
+            Pair::Rank(pair) => pair.request(body, model, policy),
         }
-        let body = encode_request(self.upstream, request, model, &mut loss);
-        Ok(TranslatedRequest { body: body.into(), dropped: loss.into_report()?, stream_usage })
     }
 
     /// A whole answer as the client gets it.
@@ -138,19 +182,22 @@ impl Pair {
     ///
     /// [`Kind::UpstreamProtocol`] if it is not what the upstream's format says.
     pub fn answer(&self, body: &[u8], client: Client<'_>) -> Result<(Bytes, Dropped), Error> {
-        let malformed = |cause: &dyn fmt::Display| {
-            Error::new(Kind::UpstreamProtocol, "The upstream's answer is malformed.").cause(cause)
-        };
-        std::str::from_utf8(body).map_err(|error| malformed(&error))?;
-        let mut answer = decode_answer(self.upstream, body).map_err(|error| malformed(&error))?;
-        if answer.model.is_none() {
-            answer.model = Some(client.model.into());
+        if let Err(error) = std::str::from_utf8(body) {
+            return Err(malformed(&error));
         }
-        settle_finish(&mut answer)?;
-        let mut loss = Loss::new(self.client, LossPolicy::Lenient);
-        answer.extra.drain(..).for_each(|extra| loss.drop(extra.name.into_owned()));
-        let body = encode_answer(self.client, &answer, client, &mut loss);
-        Ok((body.into(), loss.take()))
+        match self {
+            Pair::Chat(pair) => pair.answer(body, client),
+            Pair::Embed(pair) => pair.answer(body, client),
+            Pair::Rank(pair) => pair.answer(body, client),
+        }
+    }
+
+    /// A translator for a stream whose frames are cut as `framing` says, where there are streams.
+    pub fn stream(&self, framing: Framing, client: Client<'_>) -> Option<StreamTranslator> {
+        match self {
+            Pair::Chat(pair) => Some(pair.stream(framing, client)),
+            Pair::Embed(_) | Pair::Rank(_) => None,
+        }
     }
 
     /// An upstream's own error answer, in the client's format, under the upstream's status.
@@ -166,96 +213,12 @@ impl Pair {
             _ => Kind::UpstreamRejected,
         };
         let theirs = Error::new(kind, message).retry_after(error.retry_after);
-        let (dialect, endpoint) = (self.client.dialect(), self.client.endpoint(false));
+        let (dialect, endpoint) = self.asked();
         failure::error_body(dialect, endpoint, &theirs, request_id)
     }
 }
 
-/// The path of a format below its base address, where the model stands in it, and its query.
-fn place(
-    format: Format,
-    stream: bool,
-) -> (&'static str, Option<Range<usize>>, Option<&'static str>) {
-    match (format, stream) {
-        (Format::Chat, _) => ("/chat/completions", None, None),
-        (Format::Responses, _) => ("/responses", None, None),
-        (Format::Anthropic, _) => ("/v1/messages", None, None),
-        (Format::Gemini, false) => ("/v1beta/models/-:generateContent", Some(15..16), None),
-        (Format::Gemini, true) => {
-            ("/v1beta/models/-:streamGenerateContent", Some(15..16), Some("alt=sse"))
-        }
-        (Format::Cohere, _) => ("/v2/chat", None, None),
-        (Format::Bedrock, false) => ("/model/-/converse", Some(7..8), None),
-        (Format::Bedrock, true) => ("/model/-/converse-stream", Some(7..8), None),
-    }
+/// An answer that is not what its format says.
+fn malformed(cause: &dyn fmt::Display) -> Error {
+    Error::new(Kind::UpstreamProtocol, "The upstream's answer is malformed.").cause(cause)
 }
-
-fn decode_request(format: Format, body: &[u8]) -> Result<Request<'_>, Error> {
-    let body = json::lazy(body);
-    match format {
-        Format::Chat => openai::chat_codec::decode_request(body),
-        Format::Responses => openai::responses_codec::decode_request(body),
-        Format::Anthropic => anthropic::codec::decode_request(body),
-        Format::Gemini => gemini::codec::decode_request(body),
-        Format::Cohere => cohere::codec::decode_request(body),
-        Format::Bedrock => bedrock::codec::decode_request(body),
-    }
-}
-
-fn encode_request(format: Format, request: Request<'_>, model: &str, loss: &mut Loss) -> Vec<u8> {
-    match format {
-        Format::Chat => openai::chat_codec::encode_request(request, model, loss),
-        Format::Responses => openai::responses_codec::encode_request(request, model, loss),
-        Format::Anthropic => anthropic::codec::encode_request(request, model, loss),
-        Format::Gemini => gemini::codec::encode_request(request, loss),
-        Format::Cohere => cohere::codec::encode_request(request, model, loss),
-        Format::Bedrock => bedrock::codec::encode_request(request, model, loss),
-    }
-}
-
-fn decode_answer(format: Format, body: &[u8]) -> Result<Answer<'_>, Error> {
-    let body = json::lazy(body);
-    match format {
-        Format::Chat => openai::chat_codec::decode_answer(body),
-        Format::Responses => openai::responses_codec::decode_answer(body),
-        Format::Anthropic => anthropic::codec::decode_answer(body),
-        Format::Gemini => gemini::codec::decode_answer(body),
-        Format::Cohere => cohere::codec::decode_answer(body),
-        Format::Bedrock => bedrock::codec::decode_answer(body),
-    }
-}
-
-fn encode_answer(
-    format: Format,
-    answer: &Answer<'_>,
-    client: Client<'_>,
-    loss: &mut Loss,
-) -> Vec<u8> {
-    let Client { request_id: id, unix_s, .. } = client;
-    match format {
-        Format::Chat => openai::chat_codec::encode_answer(answer, id, unix_s, loss),
-        Format::Responses => openai::responses_codec::encode_answer(answer, id, unix_s, loss),
-        Format::Anthropic => anthropic::codec::encode_answer(answer, id, loss),
-        Format::Gemini => gemini::codec::encode_answer(answer, id, loss),
-        Format::Cohere => cohere::codec::encode_answer(answer, id, loss),
-        Format::Bedrock => bedrock::codec::encode_answer(answer, loss),
-    }
-}
-
-/// Some formats do not say that an answer ended with calls, and some say that it failed.
-fn settle_finish(answer: &mut Answer<'_>) -> Result<(), Error> {
-    for choice in &mut answer.choices {
-        let calls = choice.blocks.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
-        match choice.finish {
-            Some(Finish::Stop) if calls => choice.finish = Some(Finish::ToolCalls),
-            Some(Finish::Failed) => {
-                return Err(Error::new(Kind::UpstreamStreamError, "The model's answer failed."));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;

@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 use tokio::time::timeout_at;
 
 use super::adapt;
 use super::admit::Admitted;
 use super::head::Head;
+use super::refused::{UpstreamAnswer, refused};
 use super::respond;
 use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
@@ -31,10 +32,6 @@ use crate::wire::frame::{Framer, Framing};
 
 /// Events held back while a stream is probed. Beyond it the stream is taken for good.
 const PROBE_BYTES_MAX: usize = 1 << 20;
-/// The part of an upstream's error answer that is kept and forwarded.
-const ERROR_BODY_BYTES_MAX: usize = 256 * 1024;
-/// Longest wait for an error answer's body.
-const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 /// An answer that is not streamed is held up to this size before the client gets its first byte.
 const HELD_BODY_BYTES_MAX: usize = 4 << 20;
 
@@ -89,14 +86,6 @@ pub(super) struct Failure {
     pub(super) answer: Option<Box<UpstreamAnswer>>,
     /// Another key of the same provider is worth a try.
     pub(super) another_key: bool,
-}
-
-/// An upstream's own error answer, kept to be forwarded.
-pub(super) struct UpstreamAnswer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    pub(super) error: Error,
 }
 
 impl From<Error> for Box<Failure> {
@@ -255,27 +244,10 @@ fn timed_out(pool: &Pool) -> Error {
 /// A request, ready to be sent.
 pub(super) struct Prepared {
     pub(super) request: upstream::Request,
-    body: Vec<Bytes>,
-    usage_injected: bool,
-    translation: Option<Box<Translation>>,
-    dropped: Option<Box<Dropped>>,
-}
-
-impl Prepared {
-    /// A request that was translated.
-    pub(super) fn translated(
-        request: upstream::Request,
-        body: Bytes,
-        translation: Translation,
-    ) -> Self {
-        let translation = Some(Box::new(translation));
-        Self { request, body: vec![body], usage_injected: false, translation, dropped: None }
-    }
-
-    /// The endpoint as which the answer is read.
-    fn read_as(&self, head: &Head) -> Endpoint {
-        self.translation.as_ref().map_or(head.read_as, |translation| translation.read_as())
-    }
+    pub(super) body: Vec<Bytes>,
+    pub(super) usage_injected: bool,
+    pub(super) translation: Option<Box<Translation>>,
+    pub(super) dropped: Option<Box<Dropped>>,
 }
 
 pub(super) fn build(
@@ -399,8 +371,9 @@ async fn probe(
         None => {
             let whole = whole(order, session, counters, observer(Framing::Opaque)).await;
             match translation {
-                Some(by) => whole
-                    .and_then(|(answer, counters)| Ok((by.answer(order.head, answer)?, counters))),
+                Some(by) => {
+                    whole.and_then(|(answer, counters)| Ok((by.answer(order, answer)?, counters)))
+                }
                 None => whole,
             }
         }
@@ -415,7 +388,7 @@ async fn probe(
                 last_frame: Instant::now(),
             };
             if let Some(translation) = translation {
-                translation.attach(order.head, &mut stream);
+                translation.attach(order, &mut stream);
             }
             first_event(session, stream, counters, order.head.endpoint).await
         }
@@ -550,63 +523,4 @@ async fn whole(
 fn looks_like_json(body: &[u8]) -> bool {
     let body = body.trim_ascii();
     matches!((body.first(), body.last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
-}
-
-/// What an answer other than 2xx means, with its body.
-async fn refused(order: Order<'_>, target: &Target, session: &mut Session) -> Failure {
-    let Some(upstream::Head { status, headers }) = session.take_response() else {
-        return Error::new(Kind::Internal, "The upstream's answer is gone.").into();
-    };
-    let body = tokio::time::timeout(ERROR_BODY_WAIT, error_body(session)).await.unwrap_or_default();
-    let retry_after =
-        dialect::retry_after(&headers, target.provider.dialect, crate::clock::unix_ms());
-    let kind = match status.as_u16() {
-        401 | 403 => Kind::UpstreamAuth,
-        429 => Kind::UpstreamRateLimited,
-        408 | 500.. => Kind::UpstreamStatus,
-        300..=399 => Kind::UpstreamProtocol,
-        _ => Kind::UpstreamRejected,
-    };
-    let public = match kind {
-        Kind::UpstreamAuth => "The upstream refused the credential that weir holds for it.",
-        Kind::UpstreamRateLimited => "The upstream's rate limit is reached.",
-        Kind::UpstreamRejected => "The upstream rejected the request.",
-        Kind::UpstreamProtocol => "The upstream redirected the request elsewhere.",
-        _ => "The upstream failed.",
-    };
-    let error = || {
-        Error::new(kind, public).retry_after(retry_after).cause(format!(
-            "upstream {} answered {}",
-            order.head.endpoint.as_str(),
-            status.as_u16()
-        ))
-    };
-    if let Some(pair) = translate::pair(order.head, &target.provider)
-        && !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
-    {
-        let theirs = (status, &headers, &body[..]);
-        let answer = translate::error_answer(pair, order.head, theirs, error());
-        let answer = Some(Box::new(answer));
-        let status = Some(status.as_u16());
-        return Failure { error: error(), status, answer, another_key: false };
-    }
-    // A refused credential and a redirect are between weir and the upstream.
-    let forwardable = !matches!(kind, Kind::UpstreamAuth | Kind::UpstreamProtocol)
-        && target.provider.dialect == order.head.dialect
-        || order.head.endpoint == Endpoint::Passthrough;
-    let answer =
-        forwardable.then(|| Box::new(UpstreamAnswer { status, headers, body, error: error() }));
-    Failure { error: error(), status: Some(status.as_u16()), answer, another_key: false }
-}
-
-async fn error_body(session: &mut Session) -> Bytes {
-    let mut body = BytesMut::new();
-    while let Ok(Some(chunk)) = session.body().await {
-        let room = ERROR_BODY_BYTES_MAX - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if room <= chunk.len() {
-            break;
-        }
-    }
-    body.freeze()
 }

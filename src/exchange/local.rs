@@ -1,15 +1,26 @@
-//! What weir answers by itself: the list of models.
+//! What weir answers by itself: the list of models, and counts of tokens where no provider of the
+//! model counts them.
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 
+use super::admit::Admitted;
 use super::head::Head;
+use super::translate;
 use crate::dialect::{self, Endpoint};
+use crate::error::{Error, Kind};
+use crate::meter::{self, UsageSource};
 use crate::plan::Plan;
 use crate::tenant::Caller;
+
+/// Who counted the tokens of an answer that is a count, in the words of a record's `usage_source`.
+pub(super) const TOKEN_COUNT: HeaderName = HeaderName::from_static("x-weir-token-count");
 
 /// An answer without an upstream.
 pub(super) struct Local {
     pub(super) body: Bytes,
+    /// What it says beside that.
+    pub(super) header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// The models that the caller may use, in the shape of the client that asks. `None` where an
@@ -22,5 +33,29 @@ pub(super) fn answer(plan: &Plan, head: &Head, caller: &Caller) -> Option<Local>
     let models: Vec<&str> =
         plan.models.iter().map(|model| &**model).filter(|model| caller.may_use(model)).collect();
     let body = dialect::models_list(head.dialect, &models, call.model.as_deref())?;
-    Some(Local { body })
+    Some(Local { body, header: None })
+}
+
+/// The tokens of a prompt in our own count, in the vocabulary of the model that would get it. `None`
+/// where this is not what the request asks for, or where a provider can say it.
+pub(super) async fn token_count(head: &Head, admitted: &Admitted) -> Result<Option<Local>, Error> {
+    let call = head.call();
+    if !dialect::counts_tokens(&call) {
+        return Ok(None);
+    }
+    let mut targets = admitted.pools.iter().flat_map(|pool| pool.targets.iter());
+    if targets.clone().any(|target| translate::serves(&target.provider, head)) {
+        return Ok(None);
+    }
+    let target = targets.next().and_then(|target| target.model.as_deref());
+    let model = target.or(admitted.alias.as_deref()).or(admitted.model.as_deref());
+    let counted =
+        meter::count_chat_off_worker(model.unwrap_or_default(), admitted.body.clone()).await;
+    let report = counted.map_err(|error| {
+        Error::new(Kind::BadRequest, format!("The tokens cannot be counted: {error}."))
+    })?;
+    let source = if report.exact { UsageSource::Counted } else { UsageSource::Estimated };
+    let header = (TOKEN_COUNT, HeaderValue::from_static(source.as_str()));
+    let body = dialect::token_count(&call, report.tokens);
+    Ok(body.map(|body| Local { body, header: Some(header) }))
 }

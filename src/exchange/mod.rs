@@ -32,6 +32,7 @@ mod head;
 mod local;
 mod race;
 mod realtime;
+mod refused;
 mod relay;
 mod respond;
 mod settle;
@@ -122,6 +123,9 @@ impl Gateway {
         if head.upgrade() {
             // One of a few, and it lasts: kept out of every request's own state.
             return Box::pin(realtime::run(self, session, head, &admitted, settlement)).await;
+        }
+        if let Some(answer) = local::token_count(head, &admitted).await? {
+            return Ok(respond::local(session, head, answer, settlement).await);
         }
         match race::run(self, session, head, &admitted, settlement).await? {
             race::Won::Answer(ready) => {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use pingora_proxy::Session;
 
 use super::admit::{self, Admitted};
-use super::attempt::{self, Failure, Order, Ready, UpstreamAnswer};
+use super::attempt::{self, Failure, Order, Ready};
 use super::head::Head;
+use super::refused::UpstreamAnswer;
 use super::settle::{AttemptEnd, AttemptId, Settlement};
 use super::{Gateway, relay, translate};
 use crate::clock::{Duration, Instant};

@@ -8,13 +8,15 @@ use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::End;
-use super::attempt::{Stream, UpstreamAnswer};
+use super::attempt::Stream;
 use super::head::{Head, Refusal, RequestId};
-use super::local::Local;
+use super::local::{Local, TOKEN_COUNT};
+use super::refused::UpstreamAnswer;
 use super::settle::Settlement;
 use crate::clock::Duration;
-use crate::dialect;
+use crate::dialect::{self, Endpoint};
 use crate::error::{Error, Kind};
+use crate::meter::UsageSource;
 use crate::transport::upstream;
 use crate::wire::frame::Framing;
 
@@ -98,6 +100,9 @@ fn relayed(mut headers: HeaderMap, head: &Head, settlement: &Settlement) -> Head
     }
     if let Some(theirs) = headers.insert(REQUEST_ID, head.request_id.header()) {
         headers.insert(UPSTREAM_REQUEST_ID, theirs);
+    }
+    if matches!(head.endpoint, Endpoint::CountTokens | Endpoint::GeminiCountTokens) {
+        headers.insert(TOKEN_COUNT, HeaderValue::from_static(UsageSource::Provider.as_str()));
     }
     ours(&mut headers, settlement);
     headers
@@ -212,7 +217,7 @@ pub(super) async fn refusal(
 ) -> End {
     settlement.error(&refusal.error);
     let Refusal { error, request_id, dialect } = refusal;
-    let endpoint = dialect::Endpoint::Passthrough;
+    let endpoint = Endpoint::Passthrough;
     let body = dialect::error_body(*dialect, endpoint, error, request_id.as_str());
     write_error(session, error, request_id, *dialect, body, settlement).await
 }
@@ -221,7 +226,7 @@ pub(super) async fn refusal(
 pub(crate) fn unread(error: &Error) -> (pingora_http::ResponseHeader, Bytes) {
     let id = RequestId::random();
     // Which format it speaks is not known; this is the one that most do.
-    let (dialect, endpoint) = (dialect::Dialect::OpenAi, dialect::Endpoint::Passthrough);
+    let (dialect, endpoint) = (dialect::Dialect::OpenAi, Endpoint::Passthrough);
     let body = dialect::error_body(dialect, endpoint, error, id.as_str());
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = StatusCode::from_u16(dialect::error_status(dialect, error))
@@ -266,6 +271,9 @@ pub(super) async fn local(
     let mut headers = HeaderMap::with_capacity(OWN_HEADERS_MAX);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(REQUEST_ID, head.request_id.header());
+    if let Some((name, value)) = answer.header {
+        headers.insert(name, value);
+    }
     let written = with_body(session, StatusCode::OK, headers, answer.body, settlement).await;
     answered(written, settlement)
 }

@@ -349,7 +349,7 @@ impl Settlement {
             return;
         }
         if let Some((pair, dropped)) = &self.translation {
-            let (client, upstream) = (pair.client().as_str(), pair.upstream().as_str());
+            let (client, upstream) = (pair.client(), pair.upstream());
             self.ledger.metrics().translated(client, upstream);
             self.ledger.metrics().dropped(client, upstream, dropped.len());
         }

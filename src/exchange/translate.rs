@@ -12,11 +12,12 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::attempt::{Answer, Order, Prepared, Stream, UpstreamAnswer};
+use super::attempt::{Answer, Order, Prepared, Stream};
 use super::head::Head;
+use super::refused::UpstreamAnswer;
 use super::respond;
 use crate::clock;
-use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair};
+use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair, Speaks};
 use crate::error::{Error, Kind};
 use crate::pool::Target;
 use crate::provider::{Credential, Provider};
@@ -56,11 +57,11 @@ pub(super) struct TranslatedAnswer {
 
 /// What a provider has to be asked through. `None` if it speaks the client's own format.
 pub(super) fn pair(head: &Head, provider: &Provider) -> Option<Pair> {
-    let format = Format::of(head.endpoint)?;
-    if provider.formats.contains(&format) {
+    if head.endpoint == Endpoint::Passthrough {
         return None;
     }
-    Pair::between(&head.call(), &provider.formats)
+    let speaks = Speaks { dialect: provider.dialect, formats: &provider.formats };
+    Pair::between(&head.call(), speaks)
 }
 
 /// Whether a provider can answer this request at all.
@@ -83,7 +84,7 @@ pub(super) fn prepare(
     let Order { head, admitted, .. } = order;
     let provider = &target.provider;
     let model = model.or(admitted.model.as_deref()).unwrap_or_default();
-    let stream = admitted.peeked.stream;
+    let stream = admitted.peeked.stream && pair.streams();
     let mut translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
     if let Some(adaptation) = &provider.adaptation {
         let policy = (admitted.loss, &*provider.name);
@@ -103,7 +104,7 @@ pub(super) fn prepare(
     }
     request.set(ACCEPT, HeaderValue::from_static("*/*"));
     request.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if pair.upstream() == Format::Anthropic {
+    if provider.dialect == Dialect::Anthropic {
         request.set(ANTHROPIC_VERSION, ANTHROPIC_VERSION_WRITTEN);
     }
     for (name, value) in &provider.headers {
@@ -120,6 +121,23 @@ pub(super) fn prepare(
         model: model.into(),
     };
     Ok(Prepared::translated(request, translated.body, translation))
+}
+
+impl Prepared {
+    /// A request that was translated.
+    pub(super) fn translated(
+        request: upstream::Request,
+        body: Bytes,
+        translation: Translation,
+    ) -> Self {
+        let translation = Some(Box::new(translation));
+        Self { request, body: vec![body], usage_injected: false, translation, dropped: None }
+    }
+
+    /// The endpoint as which the answer is read.
+    pub(super) fn read_as(&self, head: &Head) -> Endpoint {
+        self.translation.as_ref().map_or(head.read_as, |translation| translation.read_as())
+    }
 }
 
 impl Translation {
@@ -142,40 +160,42 @@ impl Translation {
         Ok(())
     }
 
-    fn client<'a>(&'a self, head: &'a Head) -> Client<'a> {
+    fn client<'a>(&'a self, order: Order<'a>) -> Client<'a> {
+        let Order { head, admitted, .. } = order;
         Client {
             request_id: head.request_id.as_str(),
             model: &self.model,
             unix_s: clock::unix_ms() / 1000,
             stream_usage: self.stream_usage,
-            framing: client_framing(self.pair.client(), head.query.as_deref()),
+            request: &admitted.body,
+            framing: client_framing(head.dialect, head.query.as_deref()),
         }
     }
 
     /// Makes a stream speak the client's format.
-    pub(super) fn attach(&self, head: &Head, stream: &mut Stream) {
+    pub(super) fn attach(&self, order: Order<'_>, stream: &mut Stream) {
         let framing = stream.framer.framing();
-        stream.translator = Some(Box::new(self.pair.stream(framing, self.client(head))));
+        stream.translator = self.pair.stream(framing, self.client(order)).map(Box::new);
     }
 
     /// A whole answer in the client's format.
-    pub(super) fn answer(&self, head: &Head, answer: Answer) -> Result<Answer, Error> {
+    pub(super) fn answer(&self, order: Order<'_>, answer: Answer) -> Result<Answer, Error> {
         let Answer::Whole(theirs) = answer else {
             return Err(Error::new(
                 Kind::UpstreamProtocol,
                 "The upstream's answer is too large to be translated.",
             ));
         };
-        let (ours, dropped) = self.pair.answer(&theirs, self.client(head))?;
+        let (ours, dropped) = self.pair.answer(&theirs, self.client(order))?;
         Ok(Answer::Translated(Box::new(TranslatedAnswer { theirs, ours, dropped })))
     }
 }
 
 /// How a client's stream is cut into frames.
-fn client_framing(format: Format, query: Option<&str>) -> Framing {
-    match format {
-        Format::Bedrock => Framing::AwsEventStream,
-        Format::Gemini => {
+fn client_framing(dialect: Dialect, query: Option<&str>) -> Framing {
+    match dialect {
+        Dialect::Bedrock => Framing::AwsEventStream,
+        Dialect::Gemini => {
             let sse = query.unwrap_or_default().split('&').any(|pair| pair == "alt=sse");
             if sse { Framing::Sse } else { Framing::JsonArray }
         }

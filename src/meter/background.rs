@@ -9,8 +9,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Tally;
+use super::chat::{ChatError, CountReport, count_chat};
 use super::count::count_lossy;
 use super::estimate;
+use super::model::tokenizer_for;
 use super::vocabulary::Vocabulary;
 
 /// Texts and loads that may wait. Beyond it a count is estimated.
@@ -22,6 +24,8 @@ pub(super) enum Job {
     Load(Vocabulary),
     /// Build its tables for long pieces.
     LoadLong(Vocabulary),
+    /// Count the prompt of a request.
+    Prompt { model: String, body: Bytes, answer: oneshot::Sender<Result<CountReport, ChatError>> },
     /// Count a text, which is made here too.
     Count { vocabulary: Vocabulary, text: Text, answer: oneshot::Sender<u64> },
 }
@@ -67,6 +71,12 @@ fn run(job: Job) {
         Job::LoadLong(vocabulary) => {
             vocabulary.load().long();
         }
+        Job::Prompt { model, body, answer } => {
+            if !answer.is_closed() {
+                // The asker may have gone away meanwhile.
+                let _ = answer.send(count_chat(&model, &String::from_utf8_lossy(&body)));
+            }
+        }
         Job::Count { vocabulary, text, answer } => {
             if !answer.is_closed() {
                 // The asker may have gone away meanwhile.
@@ -93,4 +103,18 @@ pub async fn count_off_worker(
         return Tally { tokens, exact: true };
     }
     Tally { tokens: estimate::tokens_of(&source), exact: false }
+}
+
+/// Counts the prompt of a chat request on the background thread, as [`count_chat`] does. When the
+/// queue is full the result is an estimate from the body and says so.
+pub async fn count_chat_off_worker(model: &str, body: Bytes) -> Result<CountReport, ChatError> {
+    let (answer, counted) = oneshot::channel();
+    let job = Job::Prompt { model: model.to_owned(), body: body.clone(), answer };
+    if submit(job).is_ok()
+        && let Ok(report) = counted.await
+    {
+        return report;
+    }
+    let vocabulary = tokenizer_for(model).vocabulary;
+    Ok(CountReport { tokens: estimate::tokens_of(&body), vocabulary, exact: false })
 }

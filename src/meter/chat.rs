@@ -61,6 +61,8 @@ pub fn count_text(model: &str, text: &str) -> CountReport {
 /// `model` decides. Images, audio and files are left out.
 pub fn count_chat(model: &str, json: &str) -> Result<CountReport, ChatError> {
     let request: Value = serde_json::from_str(json).map_err(ChatError::Json)?;
+    // Gemini's token counts may be asked for a whole request within the request.
+    let request = request.get("generateContentRequest").unwrap_or(&request);
     let own = request.get("model").and_then(Value::as_str).unwrap_or_default();
     let model = if model.is_empty() { own } else { model };
     let Tokenizer { vocabulary, exact } = tokenizer_for(model);

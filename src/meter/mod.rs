@@ -21,7 +21,7 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
-pub use background::count_off_worker;
+pub use background::{count_chat_off_worker, count_off_worker};
 pub use catalogue::{OverrideError, Prices};
 pub use chat::{ChatError, CountReport, count_chat, count_text};
 pub use count::count;

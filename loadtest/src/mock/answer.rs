@@ -91,6 +91,7 @@ fn with_object(scene: &Scene<'_>, object: Object<'_>) -> Result<Reply, Problem> 
         Endpoint::CohereRerank => cohere::rerank(scene, object),
         Endpoint::Converse => bedrock::converse(scene, object, false),
         Endpoint::ConverseStream => bedrock::converse(scene, object, true),
+        Endpoint::InvokeModel => bedrock::invoke(scene, object),
         _ => Err(Problem { message: "Unsupported content type.".into(), ..Problem::status(415) }),
     }
 }

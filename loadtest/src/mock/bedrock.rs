@@ -1,9 +1,10 @@
-//! Amazon Bedrock: Converse and `ConverseStream`.
+//! Amazon Bedrock: Converse, `ConverseStream`, and `InvokeModel` for embeddings.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::embedding;
 use super::eventstream;
 use super::json::{Object, quoted};
 use super::problem::Problem;
@@ -13,6 +14,26 @@ use super::scene::Scene;
 use super::script::{Ask, Call, Finish, Script, Step, Usage, document};
 
 const SIGNATURE: &str = "c2ltdWxhdGVkLXJlYXNvbmluZw==";
+
+/// Answers `invoke`, for models of embeddings: Amazon's take one text, Cohere's what Cohere's own API
+/// takes.
+pub(super) fn invoke(scene: &Scene<'_>, object: Object<'_>) -> Result<Reply, Problem> {
+    if scene.route.model.as_deref().is_some_and(|model| model.contains("cohere.")) {
+        return super::cohere::embeddings(scene, object);
+    }
+    let mut reading = Reading::default();
+    reading.text(object.need_string("inputText")?);
+    let size = object.count("dimensions")?;
+    let size = embedding::size(size).map_err(|why| Problem::invalid("dimensions", why))?;
+    let prompt = scene.prompt(reading);
+    let vector = embedding::vector(prompt.salt, size);
+    let body = json!({
+        "embedding": vector, "embeddingsByType": { "float": vector },
+        "inputTextTokenCount": prompt.tokens,
+    });
+    let usage = Usage { prompt: prompt.tokens, ..Usage::default() };
+    Ok(Whole::json(body.to_string()).usage(usage).into())
+}
 
 /// Answers `converse` and `converse-stream`.
 pub(super) fn converse(

@@ -287,6 +287,11 @@ impl Encode for Events {
 /// Answers `POST /v2/embed`.
 pub(super) fn embed(scene: &Scene<'_>, object: Object<'_>) -> Result<Reply, Problem> {
     object.need_string("model")?;
+    embeddings(scene, object)
+}
+
+/// Embeds, wherever the model is named.
+pub(super) fn embeddings(scene: &Scene<'_>, object: Object<'_>) -> Result<Reply, Problem> {
     object.need_string("input_type")?;
     let size = object.count("output_dimension")?;
     let size = embedding::size(size).map_err(|why| Problem::invalid("output_dimension", why))?;

@@ -76,6 +76,7 @@ endpoints! {
     CohereRerank "cohere_rerank" Cohere,
     Converse "converse" Bedrock,
     ConverseStream "converse_stream" Bedrock,
+    InvokeModel "invoke_model" Bedrock,
     Unknown "unknown" OpenAi,
 }
 
@@ -223,6 +224,7 @@ fn bedrock(rest: &[&str]) -> Match {
     Some(match rest {
         [model, "converse"] => (Endpoint::Converse, POST, Some(decode(model)), 2),
         [model, "converse-stream"] => (Endpoint::ConverseStream, POST, Some(decode(model)), 2),
+        [model, "invoke"] => (Endpoint::InvokeModel, POST, Some(decode(model)), 2),
         _ => return None,
     })
 }

@@ -45,9 +45,24 @@ fn members(endpoint: Endpoint) -> Option<&'static str> {
              inferenceConfig messages outputConfig performanceConfig promptVariables \
              requestMetadata serviceTier system toolConfig"
         }
+        Endpoint::Embeddings => "dimensions encoding_format input model user",
+        Endpoint::EmbedContent => EMBED_CONTENT,
+        Endpoint::BatchEmbedContents => "requests",
+        Endpoint::CohereEmbed => {
+            "embedding_types images input_type inputs max_tokens model output_dimension priority \
+             texts truncate"
+        }
+        Endpoint::InvokeModel => {
+            "dimensions embedding_types embeddingTypes images input_type inputText inputs \
+             max_tokens normalize output_dimension texts truncate"
+        }
+        Endpoint::Rerank => "documents model query return_documents top_n",
+        Endpoint::CohereRerank => "documents max_tokens_per_doc model priority query top_n",
         _ => return None,
     })
 }
+
+const EMBED_CONTENT: &str = "content model outputDimensionality taskType title";
 
 /// Refuses what the provider would refuse.
 pub(super) fn check(endpoint: Endpoint, object: Object<'_>) -> Result<(), Problem> {
@@ -61,8 +76,28 @@ pub(super) fn check(endpoint: Endpoint, object: Object<'_>) -> Result<(), Proble
         Endpoint::Responses => responses(object.map),
         Endpoint::Messages => anthropic(object.map),
         Endpoint::GenerateContent | Endpoint::StreamGenerateContent => gemini(object.map),
-        _ => bedrock(object.map),
+        Endpoint::Converse | Endpoint::ConverseStream => bedrock(object.map),
+        Endpoint::BatchEmbedContents => batch(object.map),
+        _ => Ok(()),
     }
+}
+
+/// Every request of a batch names the model, and has what a request of its own has.
+fn batch(map: &Map<String, Value>) -> Result<(), Problem> {
+    for request in list(map, "requests") {
+        let Some(request) = request.as_object() else {
+            return refuse("requests", "a request is no object");
+        };
+        if !request.get("model").and_then(Value::as_str).is_some_and(|m| m.starts_with("models/")) {
+            return refuse("requests[].model", "unexpected model name format");
+        }
+        if let Some(name) =
+            request.keys().find(|name| EMBED_CONTENT.split(' ').all(|it| it != *name))
+        {
+            return refuse(name, unknown(Dialect::Gemini, name));
+        }
+    }
+    Ok(())
 }
 
 fn unknown(dialect: Dialect, name: &str) -> String {

@@ -1,7 +1,8 @@
-//! Amazon Bedrock Converse.
+//! Amazon Bedrock: Converse, and `InvokeModel` as far as its bodies are read here (embeddings).
 
 pub(super) mod body;
 pub(super) mod codec;
+pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod request;
 pub(super) mod stream;
@@ -19,6 +20,7 @@ pub(super) fn place(path: &str) -> Option<Place<'_>> {
     let endpoint = match action {
         "converse" => Endpoint::Converse,
         "converse-stream" => Endpoint::ConverseStream,
+        "invoke" => Endpoint::InvokeModel,
         _ => return None,
     };
     let place = Place::json(Dialect::Bedrock, endpoint, path);

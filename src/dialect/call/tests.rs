@@ -166,7 +166,7 @@ fn what_is_not_there() {
         "/v1/files/a/b/c",
         "/v1beta/models/g:predict/x",
         "/model/x",
-        "/model/x/invoke",
+        "/model/x/invoke-other",
         "/v1/models/",
         "/healthz",
         "/v1/messages/batches",

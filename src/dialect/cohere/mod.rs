@@ -2,7 +2,9 @@
 
 pub(super) mod body;
 pub(super) mod codec;
+pub(super) mod embed_codec;
 pub(super) mod error;
+pub(super) mod rank_codec;
 pub(super) mod request;
 pub(super) mod stream;
 mod usage;

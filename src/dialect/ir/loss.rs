@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Format;
 use crate::error::{Error, Kind};
 
 /// The most members that are reported of one request.
@@ -34,7 +33,7 @@ pub enum LossPolicy {
 /// Collects what is lost on the way into a format.
 #[derive(Debug)]
 pub struct Loss {
-    to: Format,
+    to: &'static str,
     policy: LossPolicy,
     dropped: Vec<Cow<'static, str>>,
     unreported: u64,
@@ -42,8 +41,8 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Nothing is lost yet.
-    pub fn new(to: Format, policy: LossPolicy) -> Self {
+    /// Nothing is lost yet on the way into the format of this name.
+    pub fn new(to: &'static str, policy: LossPolicy) -> Self {
         Self { to, policy, dropped: Vec::new(), unreported: 0, refused: None }
     }
 
@@ -152,13 +151,13 @@ mod tests {
 
     #[test]
     fn lenient_reports_and_strict_refuses() {
-        let mut loss = Loss::new(Format::Anthropic, LossPolicy::Lenient);
+        let mut loss = Loss::new("anthropic", LossPolicy::Lenient);
         loss.drop("seed");
         loss.drop("seed");
         loss.drop("a\nb,c");
         let dropped = loss.into_report().expect("nothing is refused");
         assert_eq!(dropped.header_value(), "seed, a_b_c");
-        let mut loss = Loss::new(Format::Anthropic, LossPolicy::Strict);
+        let mut loss = Loss::new("anthropic", LossPolicy::Strict);
         loss.drop("seed");
         loss.drop("logit_bias");
         let error = loss.into_report().expect_err("refused");
@@ -167,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_report_is_bounded() {
-        let mut loss = Loss::new(Format::Chat, LossPolicy::Lenient);
+        let mut loss = Loss::new("chat_completions", LossPolicy::Lenient);
         (0..100).for_each(|n| loss.drop(format!("field{n}{}", "x".repeat(1000))));
         let dropped = loss.take();
         assert_eq!(dropped.len(), 100);

@@ -1,5 +1,5 @@
 //! The small intermediate representation: what a chat request, its answer and its stream say,
-//! whatever the format they say it in.
+//! whatever the format they say it in; and the same of embeddings and rankings.
 //!
 //! It exists only while a request is translated from one format to another. What both formats know
 //! is here by name. What only some know is here as an [`Extra`] member or an [`Opaque`] block of its
@@ -11,11 +11,13 @@
 
 mod answer;
 mod audit;
+mod embed;
 mod event;
 mod flow;
 mod format;
 mod loss;
 mod media;
+mod rank;
 mod read;
 mod request;
 mod schema;
@@ -24,11 +26,13 @@ mod seal;
 pub use crate::wire::json::{ArrayWriter, ObjectWriter, write_object};
 pub use answer::{Answer, Choice, Finish};
 pub use audit::{Known, unknown_members};
+pub use embed::{EmbedAnswer, EmbedFormat, EmbedInput, EmbedRequest, Encoding, Purpose, Vector};
 pub use event::{Event, Opening, Sink};
 pub use flow::{Flow, Run};
 pub use format::Format;
 pub use loss::{Dropped, Loss, LossPolicy};
 pub use media::{Media, MediaKind, Source, data_url, extension, media_type};
+pub use rank::{RankAnswer, RankFormat, RankRequest, Ranked};
 pub use read::{
     as_object, boolean, id_for_tool, items, joined, members, object_of, raw, refused_shape, string,
     unsigned, utf8,

@@ -4,8 +4,10 @@
 pub(super) mod body;
 pub(super) mod chat;
 pub(super) mod chat_codec;
+pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod events;
+pub(super) mod rank_codec;
 pub(super) mod request;
 pub(super) mod responses_codec;
 mod usage;

@@ -7,6 +7,7 @@
 
 mod ask;
 mod read;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

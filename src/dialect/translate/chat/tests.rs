@@ -6,18 +6,26 @@ mod seals;
 mod streams;
 
 use super::*;
+use crate::wire::frame::Framing;
 
-fn pair(client: Format, upstream: Format) -> Pair {
-    Pair { client, upstream }
+fn pair(client: Format, upstream: Format) -> ChatPair {
+    ChatPair { client, upstream }
 }
 
 fn client(format: Format) -> Client<'static> {
     let framing = if format == Format::Bedrock { Framing::AwsEventStream } else { Framing::Sse };
-    Client { request_id: "req_1", model: "m", unix_s: 1_700_000_000, stream_usage: true, framing }
+    Client {
+        request_id: "req_1",
+        model: "m",
+        unix_s: 1_700_000_000,
+        stream_usage: true,
+        request: b"",
+        framing,
+    }
 }
 
 /// Every pair of two formats.
-fn pairs() -> impl Iterator<Item = Pair> {
+fn pairs() -> impl Iterator<Item = ChatPair> {
     Format::ALL
         .into_iter()
         .flat_map(|client| Format::ALL.map(|upstream| pair(client, upstream)))

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Client, Pair};
+use super::{ChatPair, Client};
 use crate::dialect::ir::{Dropped, Event, Finish, Format, Loss, LossPolicy, Opening, Sink};
 use crate::dialect::{anthropic, bedrock, cohere, failure, gemini, openai};
 use crate::error::{Error, Kind};
@@ -68,9 +68,9 @@ struct State {
     over: bool,
 }
 
-impl Pair {
+impl ChatPair {
     /// A translator for a stream whose frames are cut as `framing` says.
-    pub fn stream(&self, framing: Framing, client: Client<'_>) -> StreamTranslator {
+    pub fn stream(self, framing: Framing, client: Client<'_>) -> StreamTranslator {
         let id = client.request_id;
         let decoder = Decoder::new(self.upstream);
         let encoder = Encoder::new(self.client, client);
@@ -80,7 +80,7 @@ impl Pair {
             client_framing: client.framing,
             request_id: id.into(),
             model: client.model.into(),
-            loss: Loss::new(self.client, LossPolicy::Lenient),
+            loss: Loss::new(self.client.as_str(), LossPolicy::Lenient),
             out: Vec::new(),
             text_bytes: 0,
             begun: false,

@@ -59,7 +59,7 @@ fn framing(format: Format) -> Framing {
 }
 
 /// Translates a stream that arrives in these pieces, to its end.
-fn translated<'p>(pair: Pair, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
+fn translated<'p>(pair: ChatPair, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
     let framing = framing(pair.upstream);
     let mut framer = Framer::new(framing, 1 << 20);
     let mut translator = pair.stream(framing, client(pair.client));

@@ -45,7 +45,7 @@ fn nothing_is_lost_within_a_format() {
     for format in Format::ALL {
         let body = fixture(format);
         let once = decode_request(format, &body).expect("decodes");
-        let mut loss = Loss::new(format, LossPolicy::Strict);
+        let mut loss = Loss::new(format.as_str(), LossPolicy::Strict);
         let again = encode_request(format, once.clone(), "claude", &mut loss);
         loss.into_report().unwrap_or_else(|error| panic!("{format}: {error}"));
         let again = decode_request(format, &again).expect("decodes again");

@@ -1,0 +1,5 @@
+//! What several dialects write alike, a floor below them: Cohere's models on Bedrock take the bodies
+//! that Cohere's own API takes.
+
+pub(super) mod documents;
+pub(super) mod embed_by_type;
