@@ -180,8 +180,71 @@ fn gist(answer: &Answer<'_>) -> (String, Vec<(String, String)>, Option<Finish>) 
     (text, calls, choice.finish)
 }
 
+/// What a request says, in words that all formats have: who said what, in which order, with which
+/// tools, and how the answer is to be.
+fn said_by(request: &Request<'_>) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut turns = String::new();
+    for message in &request.messages {
+        for block in &message.blocks {
+            let what = match &block.content {
+                // An empty text says nothing, and some formats refuse one.
+                Content::Text(text) if text.trim().is_empty() => continue,
+                Content::Text(text) => format!("text {text:?}"),
+                Content::Media(media) => format!("media {:?} {:?}", media.kind, media.source),
+                Content::ToolCall(call) => {
+                    format!("call {} {} {}", call.id, call.name, call.arguments)
+                }
+                Content::ToolResult(result) => {
+                    let text = result.blocks.iter().filter_map(|block| match &block.content {
+                        Content::Text(text) => Some(&**text),
+                        _ => None,
+                    });
+                    format!("result {} {:?}", result.call_id, text.collect::<String>())
+                }
+                _ => continue,
+            };
+            let role = match message.role {
+                Role::System | Role::Developer => "instructions",
+                Role::User => "user",
+                Role::Assistant => "assistant",
+            };
+            turns.push_str(&format!("{role}: {what}\n"));
+        }
+    }
+    said.push(turns);
+    for tool in &request.tools {
+        if let Tool::Function { name, description, parameters, .. } = tool {
+            said.push(format!("tool {name} {description:?} {parameters:?}"));
+        }
+    }
+    said.push(format!("{:?}", request.tool_choice));
+    said.push(match &request.output {
+        Output::Schema(schema) => format!("schema {}", schema.schema),
+        other => format!("{other:?}"),
+    });
+    said.push(format!("{:?} {:?} {:?}", request.max_tokens, request.temperature, request.stop));
+    said
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// What a pair can express comes back from it as it went.
+    #[test]
+    fn there_and_back_again((format, request) in request_and_format(), to in any_format()) {
+        prop_assume!(format != to);
+        let (body, _) = encoded(format, request);
+        let before = decode_request(format, &body).expect("its own");
+        let there = pair(format, to).request(&body, false, "m", LossPolicy::Strict);
+        if let Ok(there) = there {
+            let back = pair(to, format).request(&there.body, false, "m", LossPolicy::Lenient)
+                .map_err(|error| TestCaseError::fail(format!("{to} to {format}: {error}")))?;
+            let after = decode_request(format, &back.body).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(said_by(&before), said_by(&after), "{} by {}\n{}\n{}", format, to,
+                String::from_utf8_lossy(&there.body), String::from_utf8_lossy(&back.body));
+        }
+    }
 
     /// What is read from what was written is written the same again: nothing gets lost on the way
     /// that was not lost, and reported, the first time.

@@ -30,14 +30,14 @@ fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
         (Format::Bedrock, "bedrock/text.events"),
         (Format::Bedrock, "bedrock/tool.events"),
     ];
-    files
-        .into_iter()
-        .map(|(format, name)| {
-            let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-            let bytes = std::fs::read(path).expect("a recording");
-            (format, name, if format == Format::Bedrock { encoded(&bytes) } else { bytes })
-        })
-        .collect()
+    files.into_iter().map(|(format, name)| (format, name, recorded(format, name))).collect()
+}
+
+/// A recorded stream as it is on the wire.
+pub(super) fn recorded(format: Format, name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(path).expect("a recording");
+    if format == Format::Bedrock { encoded(&bytes) } else { bytes }
 }
 
 /// Lines of message type, event type and payload, as messages of the event stream.
@@ -59,7 +59,7 @@ fn framing(format: Format) -> Framing {
 }
 
 /// Translates a stream that arrives in these pieces, to its end.
-fn translated<'p>(pair: Pair, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
+pub(super) fn translated<'p>(pair: Pair, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
     let framing = framing(pair.upstream);
     let mut framer = Framer::new(framing, 1 << 20);
     let mut translator = pair.stream(framing, client(pair.client));
