@@ -146,7 +146,8 @@ impl Pair {
         let malformed = |cause: &dyn fmt::Display| {
             Error::new(Kind::UpstreamProtocol, "The upstream's answer is malformed.").cause(cause)
         };
-        std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+        json::validate(body, json::Limits { depth_max: json::DEPTH_MAX })
+            .map_err(|error| malformed(&error))?;
         let mut answer = decode_answer(self.upstream, body).map_err(|error| malformed(&error))?;
         if answer.model.is_none() {
             answer.model = Some(client.model.into());

@@ -15,7 +15,7 @@ fn answer_fixture(format: Format) -> Vec<u8> {
     std::fs::read(format!("{ROOT}/answer_{format}.json")).expect("a fixture")
 }
 
-fn assert_golden(name: &str, text: String) {
+fn assert_golden(name: &str, text: &str) {
     insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => ROOT }, {
         insta::assert_snapshot!(name, text);
     });
@@ -46,7 +46,7 @@ fn a_representative_request_in_every_other_format() {
                 Err(error) => write!(text, "=== {from} to {to}\nrefused: {}\n\n", error.public),
             };
         }
-        assert_golden(from.as_str(), text);
+        assert_golden(from.as_str(), &text);
     }
 }
 
@@ -65,7 +65,7 @@ fn a_representative_answer_in_every_other_format() {
                 lines(&ours)
             );
         }
-        assert_golden(&format!("answer_{from}"), text);
+        assert_golden(&format!("answer_{from}"), &text);
     }
 }
 
@@ -104,7 +104,7 @@ fn a_representative_stream_in_every_other_format() {
             let out = streams::translated(pair(to, from), std::iter::once(&bytes[..]));
             let _ = write!(text, "=== {from} to {to}\n{}\n", shown(to, &out));
         }
-        assert_golden(&format!("stream_{from}"), text);
+        assert_golden(&format!("stream_{from}"), &text);
     }
 }
 

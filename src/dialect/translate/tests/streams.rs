@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dialect::{StreamObserver, TextSink, Usage};
 use crate::wire::frame::Framer;
 use crate::wire::{eventstream, sse};
 
@@ -103,6 +104,45 @@ fn every_recording_in_every_other_format() {
                 String::from_utf8_lossy(&out)
             );
             well_formed(format, &out);
+        }
+    }
+}
+
+/// Everything that a stream says, and what it says was used.
+#[derive(Debug, Default, PartialEq)]
+struct Said(String, Option<Usage>);
+
+impl TextSink for Said {
+    fn text(&mut self, _channel: u32, text: &str) {
+        // Between the tokens of arguments, a line break may have become a space.
+        self.0.push_str(&text.replace('\n', " "));
+    }
+}
+
+fn said(format: Format, stream: &[u8]) -> Said {
+    let framing = framing(format);
+    let mut observer = StreamObserver::new(format.endpoint(true), format.dialect(), framing, false);
+    let mut said = Said::default();
+    observer.observe(&stream.to_vec().into(), &mut said);
+    assert!(observer.finished(), "{format}: {}", String::from_utf8_lossy(stream));
+    said.1 = observer.usage();
+    said
+}
+
+#[test]
+fn a_recording_says_the_same_there_and_back_again() {
+    for (from, name, bytes) in recordings() {
+        for to in Format::ALL.into_iter().filter(|to| *to != from) {
+            let there = translated(pair(to, from), std::iter::once(&bytes[..]));
+            let back = translated(pair(from, to), std::iter::once(&there[..]));
+            let (first, middle, last) = (said(from, &bytes), said(to, &there), said(from, &back));
+            assert_eq!(middle.0, first.0, "{name} to {to}");
+            assert_eq!(last.0, first.0, "{name} to {to} and back");
+            let tokens = |said: &Said| said.1.map(|used| (used.input, used.output));
+            if let Some(used) = tokens(&first) {
+                assert_eq!(tokens(&middle), Some(used), "{name} to {to}");
+                assert_eq!(tokens(&last), Some(used), "{name} to {to} and back");
+            }
         }
     }
 }
