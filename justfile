@@ -20,6 +20,25 @@ test:
 sdk:
     tests/sdk/run
 
+# Downloads 150 MB: three mock servers, and a model of 135 million weights on a llama.cpp server.
+# Client libraries against upstreams that others wrote
+real *arguments:
+    tests/real/run {{arguments}}
+
+# Wants a nightly toolchain and cargo-fuzz. What it finds is kept in tests/fuzz/artifacts
+# One fuzz target for some seconds, beginning with its corpus
+fuzz target seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    mkdir -p target/fuzz/{{target}}
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz {{target}} "$PWD/target/fuzz/{{target}}" "$PWD/tests/fuzz/corpus/{{target}}" -- \
+        -max_len=16384 -rss_limit_mb=3000 -max_total_time={{seconds}} -print_final_stats=1
+
+# CPU of weir for every pair of formats, beside forwarding. Wants the release binaries
+pairs *arguments:
+    cargo build --release --workspace
+    target/release/weir-loadtest pairs {{arguments}}
+
 # Faults, departures, reloads, an upgrade and a minute of soak, each checked; times are not judged here
 scenarios:
     cargo build --workspace --bins

@@ -4,6 +4,7 @@ mod client;
 mod command;
 mod compare;
 mod drive;
+mod pairs;
 mod process;
 mod report;
 mod scenario;

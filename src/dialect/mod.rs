@@ -57,5 +57,5 @@ pub use rewrite::{Rewritten, rewrite, upstream_path};
 pub use stream_error::StreamError;
 pub use text::{NoText, TextSink};
 pub use token_count::{counts_tokens, token_count};
-pub use translate::{Client, Pair, Speaks, StreamTranslator, TranslatedRequest};
+pub use translate::{ChatPair, Client, Pair, Speaks, StreamTranslator, TranslatedRequest};
 pub use usage::Usage;

@@ -15,6 +15,7 @@ use super::ir::{Dropped, Format, LossPolicy};
 use super::{Dialect, Endpoint, Paths, StreamError, failure, rewrite};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
+use crate::wire::json;
 
 mod chat;
 mod embed;
@@ -182,9 +183,8 @@ impl Pair {
     ///
     /// [`Kind::UpstreamProtocol`] if it is not what the upstream's format says.
     pub fn answer(&self, body: &[u8], client: Client<'_>) -> Result<(Bytes, Dropped), Error> {
-        if let Err(error) = std::str::from_utf8(body) {
-            return Err(malformed(&error));
-        }
+        json::validate(body, json::Limits { depth_max: json::DEPTH_MAX })
+            .map_err(|error| malformed(&error))?;
         match self {
             Pair::Chat(pair) => pair.answer(body, client),
             Pair::Embed(pair) => pair.answer(body, client),

@@ -51,3 +51,18 @@ fn jsonarray() {
 fn websocket() {
     replay("websocket", properties::websocket);
 }
+
+#[test]
+fn request() {
+    replay("request", properties::request);
+}
+
+#[test]
+fn answer() {
+    replay("answer", properties::answer);
+}
+
+#[test]
+fn stream() {
+    replay("stream", properties::stream);
+}

@@ -3,6 +3,7 @@
 mod compare;
 mod drive;
 mod faults;
+mod pairs;
 mod soak;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ enum Command {
     Drive(drive::Arguments),
     /// Measure weir beside nginx, `HAProxy`, Envoy and the LLM gateways that are installed.
     Compare(compare::Arguments),
+    /// Measure what translation costs, for every pair of formats, beside forwarding.
+    Pairs(pairs::Arguments),
     /// Run a scenario of faults against weir.
     Faults(faults::Arguments),
     /// Hours of mixed load with faults: memory flat, nothing lost.
@@ -37,6 +40,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Drive(arguments) => arguments.run(),
         Command::Compare(arguments) => arguments.run(),
+        Command::Pairs(arguments) => arguments.run(),
         Command::Faults(arguments) => arguments.run(),
         Command::Soak(arguments) => arguments.run(),
         Command::Mock(settings) => {

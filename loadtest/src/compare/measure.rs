@@ -78,6 +78,37 @@ pub struct Latency {
     pub first_p99_us: f64,
 }
 
+impl Work {
+    /// What whole answers under this load cost.
+    pub fn of(load: &Load, subject: Subject<'_>) -> Result<Self, String> {
+        let measured = measure(load, subject)?;
+        let per_request = 1e6 / measured.summary.ok as f64;
+        Ok(Self {
+            requests: measured.summary.ok,
+            per_second: measured.summary.ok as f64 / measured.elapsed.as_secs_f64(),
+            user_us: measured.cpu.user_s * per_request,
+            system_us: measured.cpu.system_s * per_request,
+        })
+    }
+}
+
+impl Streams {
+    /// What streams under this load cost, and the histograms behind it.
+    pub fn of(load: &Load, subject: Subject<'_>) -> Result<(Self, Stats), String> {
+        let Measured { summary, stats, cpu, elapsed } = measure(load, subject)?;
+        let per_frames = 1e3 * 1e5 / summary.frames.max(1) as f64;
+        let streams = Self {
+            frames: summary.frames,
+            frames_per_second: summary.frames as f64 / elapsed.as_secs_f64(),
+            user_ms: cpu.user_s * per_frames,
+            system_ms: cpu.system_s * per_frames,
+            gap_p50_us: summary.frame_gap.p50_ns as f64 / 1e3,
+            gap_p99_us: summary.frame_gap.p99_ns as f64 / 1e3,
+        };
+        Ok((streams, stats))
+    }
+}
+
 /// A run of load, with the CPU time that the proxy spent meanwhile.
 #[derive(Debug)]
 pub struct Measured {
@@ -143,15 +174,7 @@ impl Bench {
 
     /// Answers that do not stream, as fast as they come.
     pub fn requests(&self, subject: Subject<'_>, connections: usize) -> Result<Work, String> {
-        let load = self.load(subject.target, false, ANSWER_TOKENS, connections)?;
-        let measured = measure(&load, subject)?;
-        let per_request = 1e6 / measured.summary.ok as f64;
-        Ok(Work {
-            requests: measured.summary.ok,
-            per_second: measured.summary.ok as f64 / measured.elapsed.as_secs_f64(),
-            user_us: measured.cpu.user_s * per_request,
-            system_us: measured.cpu.system_s * per_request,
-        })
+        Work::of(&self.load(subject.target, false, ANSWER_TOKENS, connections)?, subject)
     }
 
     /// Streams as fast as they come.
@@ -169,18 +192,7 @@ impl Bench {
         subject: Subject<'_>,
         (connections, tokens): (usize, u32),
     ) -> Result<(Streams, Stats), String> {
-        let load = self.load(subject.target, true, tokens, connections)?;
-        let Measured { summary, stats, cpu, elapsed } = measure(&load, subject)?;
-        let per_frames = 1e3 * 1e5 / summary.frames.max(1) as f64;
-        let streams = Streams {
-            frames: summary.frames,
-            frames_per_second: summary.frames as f64 / elapsed.as_secs_f64(),
-            user_ms: cpu.user_s * per_frames,
-            system_ms: cpu.system_s * per_frames,
-            gap_p50_us: summary.frame_gap.p50_ns as f64 / 1e3,
-            gap_p99_us: summary.frame_gap.p99_ns as f64 / 1e3,
-        };
-        Ok((streams, stats))
+        Streams::of(&self.load(subject.target, true, tokens, connections)?, subject)
     }
 
     /// One request at a time, whole answers and then first frames.

@@ -26,8 +26,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Serialize;
 
+pub use contestant::Target;
 use figures::Curve;
-pub use measure::{Latency, Streams, Work};
+pub use figures::Spread;
+pub use measure::{Latency, Streams, Subject, Work};
 pub use memory::Memory;
 pub use page::page;
 pub use peer::Name;

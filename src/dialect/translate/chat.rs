@@ -46,6 +46,11 @@ impl ChatPair {
         Some(Self { client, upstream: *upstream.first()? })
     }
 
+    /// A pair of two formats. `None` if they are the same: nothing is translated between equals.
+    pub fn of(client: Format, upstream: Format) -> Option<Self> {
+        (client != upstream).then_some(Self { client, upstream })
+    }
+
     /// The client's format.
     pub const fn client(self) -> Format {
         self.client

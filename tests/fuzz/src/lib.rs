@@ -1,5 +1,8 @@
 //! What must hold for any input. Run by the fuzz targets, and by a plain test over their corpora.
 
+mod grammar;
+mod translate;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;
@@ -8,6 +11,8 @@ use weir::plan::{self, Environment, Source};
 use weir::wire::frame::{Framer, Framing};
 use weir::wire::json::{self, Edit, Kind, Limits, Value};
 use weir::wire::{eventstream, http1, jsonarray, sse, websocket};
+
+pub use translate::{answer, request, stream};
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Lengths of the chunks that a stream is cut into.

@@ -28,6 +28,8 @@ fn finish_word(finish: Finish) -> &'static str {
 fn finish_of(word: &str) -> Finish {
     match word {
         "STOP" | "FINISH_REASON_UNSPECIFIED" => Finish::Stop,
+        // Not a word of Google's, but of servers that speak its format.
+        "FUNCTION_CALL" | "TOOL_CALL" => Finish::ToolCalls,
         "MAX_TOKENS" => Finish::Length,
         "SAFETY"
         | "RECITATION"

@@ -60,12 +60,20 @@ struct State {
     out: Vec<u8>,
     /// Some bytes have gone to the client.
     begun: bool,
-    /// A choice has come to its end.
-    finished: bool,
-    /// Choices in which a tool was called.
-    calls: Vec<u32>,
+    /// The answer has been announced.
+    started: bool,
+    choices: Vec<Choice>,
     /// The end, or an error, has been written.
     over: bool,
+}
+
+/// What is known of one of several answers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Choice {
+    begun: bool,
+    /// A tool was called.
+    calls: bool,
+    finished: bool,
 }
 
 impl ChatPair {
@@ -84,8 +92,8 @@ impl ChatPair {
             out: Vec::new(),
             text_bytes: 0,
             begun: false,
-            finished: false,
-            calls: Vec::new(),
+            started: false,
+            choices: Vec::new(),
             over: false,
         };
         StreamTranslator { framing, decoder, state }
@@ -168,12 +176,14 @@ impl Decoder {
         }
     }
 
-    /// The upstream has sent everything. Most formats have said so by then.
+    /// The upstream has sent everything. Some formats have an event that says so.
     fn end(&mut self, state: &mut State) {
         match self {
             Decoder::Chat(decoder) => decoder.end(state),
             Decoder::Gemini(decoder) => decoder.end(state),
-            _ => state.event(Event::End),
+            // The usage behind its last word may be missing.
+            Decoder::Bedrock(_) => state.event(Event::End),
+            Decoder::Responses(_) | Decoder::Anthropic(_) | Decoder::Cohere(_) => state.cut(),
         }
     }
 }
@@ -188,34 +198,39 @@ impl Sink for State {
                 return self
                     .fail(&Error::new(error.kind, error.message).retry_after(error.retry_after));
             }
-            Event::End if !self.finished => {
-                return self.fail(&Error::new(
-                    Kind::UpstreamCut,
-                    "The upstream ended its stream before the answer was complete.",
-                ));
-            }
+            Event::End if !self.is_complete() => return self.cut(),
             Event::Finish { finish: Finish::Failed, .. } => {
                 return self
                     .fail(&Error::new(Kind::UpstreamStreamError, "The model's answer failed."));
             }
+            // It is announced once, and before anything else.
+            Event::Start { .. } if self.started => return,
             Event::Start { id, model } => {
+                self.started = true;
                 let model = model.or_else(|| Some(self.model.to_string().into()));
                 Event::Start { id, model }
             }
+            event if !self.started => {
+                self.event(Event::Start { id: None, model: None });
+                return self.event(event);
+            }
+            Event::Finish { choice, .. } if self.choice(choice).finished => return,
             // Some formats do not say that an answer ended with calls.
             Event::Finish { choice, finish, stop_sequence } => {
-                self.finished = true;
-                let calls = finish == Finish::Stop && self.calls.contains(&choice);
+                let state = self.choice(choice);
+                state.finished = true;
+                let calls = finish == Finish::Stop && state.calls;
                 let finish = if calls { Finish::ToolCalls } else { finish };
                 Event::Finish { choice, finish, stop_sequence }
             }
+            Event::Open { choice, block, opening } => {
+                let state = self.choice(choice);
+                state.begun = true;
+                state.calls |= matches!(opening, Opening::ToolCall { .. });
+                Event::Open { choice, block, opening }
+            }
             event => event,
         };
-        if let Event::Open { choice, opening: Opening::ToolCall { .. }, .. } = &event
-            && !self.calls.contains(choice)
-        {
-            self.calls.push(*choice);
-        }
         if let Event::Piece { text, .. } = &event {
             self.text_bytes += text.len();
             if self.text_bytes > TEXT_BYTES_MAX {
@@ -236,6 +251,27 @@ impl Sink for State {
 }
 
 impl State {
+    fn choice(&mut self, choice: u32) -> &mut Choice {
+        let at = choice as usize;
+        if self.choices.len() <= at {
+            self.choices.resize_with(at + 1, Choice::default);
+        }
+        &mut self.choices[at]
+    }
+
+    /// Whether every answer that has begun has come to its end, the first one in any case.
+    fn is_complete(&self) -> bool {
+        self.choices.first().is_some_and(|choice| choice.finished)
+            && self.choices.iter().all(|choice| choice.finished || !choice.begun)
+    }
+
+    fn cut(&mut self) {
+        self.fail(&Error::new(
+            Kind::UpstreamCut,
+            "The upstream ended its stream before the answer was complete.",
+        ));
+    }
+
     fn fail(&mut self, error: &Error) {
         if std::mem::replace(&mut self.over, true) {
             return;

@@ -1,12 +1,24 @@
-//! One representative request of each format, in every other one.
+//! One representative request, answer and stream of each format, in every other one.
 
 use std::fmt::Write as _;
 
 use super::*;
+use crate::wire::eventstream;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/translate");
 
 fn fixture(format: Format) -> Vec<u8> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/translate");
-    std::fs::read(format!("{root}/{format}.json")).expect("a fixture")
+    std::fs::read(format!("{ROOT}/{format}.json")).expect("a fixture")
+}
+
+fn answer_fixture(format: Format) -> Vec<u8> {
+    std::fs::read(format!("{ROOT}/answer_{format}.json")).expect("a fixture")
+}
+
+fn assert_golden(name: &str, text: &str) {
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => ROOT }, {
+        insta::assert_snapshot!(name, text);
+    });
 }
 
 /// A document with a member on each line, so that a difference is seen.
@@ -34,9 +46,81 @@ fn a_representative_request_in_every_other_format() {
                 Err(error) => write!(text, "=== {from} to {to}\nrefused: {}\n\n", error.public),
             };
         }
-        insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/translate") }, {
-            insta::assert_snapshot!(from.as_str(), text);
-        });
+        assert_golden(from.as_str(), &text);
+    }
+}
+
+#[test]
+fn a_representative_answer_in_every_other_format() {
+    for from in Format::ALL {
+        let body = answer_fixture(from);
+        let mut text = String::new();
+        for to in Format::ALL.into_iter().filter(|to| *to != from) {
+            let (ours, dropped) =
+                pair(to, from).answer(&body, client(to)).expect("an answer of its format");
+            let _ = write!(
+                text,
+                "=== {from} to {to}\ndropped: {}\n{}\n\n",
+                dropped.header_value(),
+                lines(&ours)
+            );
+        }
+        assert_golden(&format!("answer_{from}"), &text);
+    }
+}
+
+/// The richest recorded stream of a format.
+fn recording(format: Format) -> &'static str {
+    match format {
+        Format::Chat => "openai/chat_tools.sse",
+        Format::Responses => "openai/responses_tool.sse",
+        Format::Anthropic => "anthropic/thinking.sse",
+        Format::Gemini => "gemini/tool.sse",
+        Format::Cohere => "cohere/tool.sse",
+        Format::Bedrock => "bedrock/tool.events",
+    }
+}
+
+/// A stream with a line for each event.
+fn shown(format: Format, stream: &[u8]) -> String {
+    if format != Format::Bedrock {
+        return String::from_utf8_lossy(stream).replace("\r\n", "\n").replace("\n\n", "\n");
+    }
+    let mut text = String::new();
+    for message in eventstream::messages(stream) {
+        let message = message.expect("sound");
+        let kind = message.header(":event-type").unwrap_or_default();
+        let _ = writeln!(text, "{kind} {}", String::from_utf8_lossy(message.payload));
+    }
+    text
+}
+
+#[test]
+fn a_representative_stream_in_every_other_format() {
+    for from in Format::ALL {
+        let bytes = streams::recorded(from, recording(from));
+        let mut text = String::new();
+        for to in Format::ALL.into_iter().filter(|to| *to != from) {
+            let out = streams::translated(pair(to, from), std::iter::once(&bytes[..]));
+            let _ = write!(text, "=== {from} to {to}\n{}\n", shown(to, &out));
+        }
+        assert_golden(&format!("stream_{from}"), &text);
+    }
+}
+
+/// What an answer says is the same after it was written in its own format and read again.
+#[test]
+fn nothing_of_an_answer_is_lost_within_a_format() {
+    for format in Format::ALL {
+        let body = answer_fixture(format);
+        let once = decode_answer(format, &body).expect("decodes");
+        let mut loss = Loss::new(format.as_str(), LossPolicy::Lenient);
+        let again = encode_answer(format, &once, client(format), &mut loss);
+        assert_eq!(loss.take().header_value(), "", "{format}");
+        let again = decode_answer(format, &again).expect("decodes again");
+        assert_eq!(again.choices, once.choices, "{format}");
+        assert_eq!(again.usage, once.usage, "{format}");
+        assert_eq!((again.id, again.model), (once.id, once.model), "{format}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Requests and answers of any content, there and back again.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -180,8 +182,80 @@ fn gist(answer: &Answer<'_>) -> (String, Vec<(String, String)>, Option<Finish>) 
     (text, calls, choice.finish)
 }
 
+/// What a request says, in words that all formats have: who said what, in which order, with which
+/// tools, and how the answer is to be.
+fn said_by(request: &Request<'_>) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut turns = String::new();
+    // Gemini's calls may have no ids: what counts is which result is whose.
+    let mut ids: Vec<&str> = Vec::new();
+    for message in &request.messages {
+        for block in &message.blocks {
+            let what = match &block.content {
+                // An empty text says nothing, and some formats refuse one.
+                Content::Text(text) if text.trim().is_empty() => continue,
+                Content::Text(text) => format!("text {text:?}"),
+                Content::Media(media) => format!("media {:?} {:?}", media.kind, media.source),
+                Content::ToolCall(call) => {
+                    ids.push(&call.id);
+                    format!("call {} {} {}", ids.len(), call.name, call.arguments)
+                }
+                Content::ToolResult(result) => {
+                    let text = result.blocks.iter().filter_map(|block| match &block.content {
+                        Content::Text(text) => Some(&**text),
+                        _ => None,
+                    });
+                    let of = ids.iter().rposition(|id| *id == result.call_id).map(|at| at + 1);
+                    format!("result {of:?} {:?}", text.collect::<String>())
+                }
+                _ => continue,
+            };
+            let role = match message.role {
+                Role::System | Role::Developer => "instructions",
+                Role::User => "user",
+                Role::Assistant => "assistant",
+            };
+            let _ = writeln!(turns, "{role}: {what}");
+        }
+    }
+    said.push(turns);
+    for tool in &request.tools {
+        if let Tool::Function { name, description, parameters, .. } = tool {
+            // A tool without parameters has an empty schema where there has to be one.
+            let parameters =
+                parameters.as_deref().filter(|schema| !schema.contains("\"properties\":{}"));
+            said.push(format!("tool {name} {description:?} {parameters:?}"));
+        }
+    }
+    said.push(format!("{:?}", request.tool_choice));
+    said.push(match &request.output {
+        Output::Schema(schema) => format!("schema {}", schema.schema),
+        other => format!("{other:?}"),
+    });
+    said.push(format!("{:?} {:?}", request.temperature, request.stop));
+    said
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// What a pair can express comes back from it as it went.
+    #[test]
+    fn there_and_back_again((format, request) in request_and_format(), to in any_format()) {
+        prop_assume!(format != to);
+        let (body, _) = encoded(format, request);
+        let before = decode_request(format, &body).expect("its own");
+        let there = pair(format, to).request(&body, false, "m", LossPolicy::Strict);
+        if let Ok(there) = there {
+            let back = pair(to, format).request(&there.body, false, "m", LossPolicy::Lenient)
+                .map_err(|error| TestCaseError::fail(format!("{to} to {format}: {error}")))?;
+            let after = decode_request(format, &back.body).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            // Anthropic has to be told a bound, where the client has not set one.
+            prop_assert_eq!(after.max_tokens.filter(|_| before.max_tokens.is_some()), before.max_tokens);
+            prop_assert_eq!(said_by(&before), said_by(&after), "{} by {}\n{}\n{}", format, to,
+                String::from_utf8_lossy(&there.body), String::from_utf8_lossy(&back.body));
+        }
+    }
 
     /// What is read from what was written is written the same again: nothing gets lost on the way
     /// that was not lost, and reported, the first time.
@@ -214,6 +288,21 @@ proptest! {
             };
             prop_assert_eq!(texts(&before), texts(&after), "{} to {}", format, to);
         }
+    }
+
+    /// What is read from an answer that was written is written the same again.
+    #[test]
+    fn decode_and_encode_of_answers_are_inverse((format, answer) in any_format().prop_flat_map(|format| (Just(format), any_answer(format)))) {
+        let write = |answer: &Answer<'_>| {
+            let mut loss = Loss::new(format.as_str(), LossPolicy::Lenient);
+            let body = encode_answer(format, answer, client(format), &mut loss);
+            (String::from_utf8(body).expect("UTF-8"), loss.take())
+        };
+        let (once, _) = write(&answer);
+        let decoded = decode_answer(format, once.as_bytes()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let (again, dropped) = write(&decoded);
+        prop_assert_eq!(again, once, "{}", format);
+        prop_assert!(dropped.is_empty(), "{:?}", dropped);
     }
 
     /// An answer says the same in every other format, and has used the same.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dialect::{StreamObserver, TextSink, Usage};
 use crate::wire::frame::Framer;
 use crate::wire::{eventstream, sse};
 
@@ -30,14 +31,14 @@ fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
         (Format::Bedrock, "bedrock/text.events"),
         (Format::Bedrock, "bedrock/tool.events"),
     ];
-    files
-        .into_iter()
-        .map(|(format, name)| {
-            let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-            let bytes = std::fs::read(path).expect("a recording");
-            (format, name, if format == Format::Bedrock { encoded(&bytes) } else { bytes })
-        })
-        .collect()
+    files.into_iter().map(|(format, name)| (format, name, recorded(format, name))).collect()
+}
+
+/// A recorded stream as it is on the wire.
+pub(super) fn recorded(format: Format, name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(path).expect("a recording");
+    if format == Format::Bedrock { encoded(&bytes) } else { bytes }
 }
 
 /// Lines of message type, event type and payload, as messages of the event stream.
@@ -59,7 +60,7 @@ fn framing(format: Format) -> Framing {
 }
 
 /// Translates a stream that arrives in these pieces, to its end.
-fn translated<'p>(pair: ChatPair, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
+pub(super) fn translated<'p>(pair: ChatPair, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
     let framing = framing(pair.upstream);
     let mut framer = Framer::new(framing, 1 << 20);
     let mut translator = pair.stream(framing, client(pair.client));
@@ -103,6 +104,45 @@ fn every_recording_in_every_other_format() {
                 String::from_utf8_lossy(&out)
             );
             well_formed(format, &out);
+        }
+    }
+}
+
+/// Everything that a stream says, and what it says was used.
+#[derive(Debug, Default, PartialEq)]
+struct Said(String, Option<Usage>);
+
+impl TextSink for Said {
+    fn text(&mut self, _channel: u32, text: &str) {
+        // Between the tokens of arguments, a line break may have become a space.
+        self.0.push_str(&text.replace('\n', " "));
+    }
+}
+
+fn said(format: Format, stream: &[u8]) -> Said {
+    let framing = framing(format);
+    let mut observer = StreamObserver::new(format.endpoint(true), format.dialect(), framing, false);
+    let mut said = Said::default();
+    observer.observe(&stream.to_vec().into(), &mut said);
+    assert!(observer.finished(), "{format}: {}", String::from_utf8_lossy(stream));
+    said.1 = observer.usage();
+    said
+}
+
+#[test]
+fn a_recording_says_the_same_there_and_back_again() {
+    for (from, name, bytes) in recordings() {
+        for to in Format::ALL.into_iter().filter(|to| *to != from) {
+            let there = translated(pair(to, from), std::iter::once(&bytes[..]));
+            let back = translated(pair(from, to), std::iter::once(&there[..]));
+            let (first, middle, last) = (said(from, &bytes), said(to, &there), said(from, &back));
+            assert_eq!(middle.0, first.0, "{name} to {to}");
+            assert_eq!(last.0, first.0, "{name} to {to} and back");
+            let tokens = |said: &Said| said.1.map(|used| (used.input, used.output));
+            if let Some(used) = tokens(&first) {
+                assert_eq!(tokens(&middle), Some(used), "{name} to {to}");
+                assert_eq!(tokens(&last), Some(used), "{name} to {to} and back");
+            }
         }
     }
 }
