@@ -21,11 +21,14 @@ use super::refused::{UpstreamAnswer, refused};
 use super::respond;
 use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
-use crate::dialect::{self, Endpoint, StreamError, StreamObserver, StreamTranslator};
+use crate::dialect::{
+    self, Endpoint, StreamError, StreamObserver, StreamTranslator, TranslatedRequest,
+};
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pool, Target};
 use crate::provider::KeyChoice;
+use crate::store::Store;
 use crate::transport::upstream::{self, Session, Upstreams};
 use crate::wire::frame::{Framer, Framing};
 
@@ -101,6 +104,7 @@ impl From<Error> for Failure {
 #[derive(Clone, Copy)]
 pub(super) struct Order<'a> {
     pub(super) upstreams: &'a Upstreams,
+    pub(super) store: &'a Arc<Store>,
     pub(super) head: &'a Head,
     pub(super) admitted: &'a Admitted,
 }
@@ -181,7 +185,16 @@ async fn send_and_probe(
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
     // The moment of the lease is the present until something was waited for.
     let mut now = lease.since();
-    let prepared = build(order, &target, model.as_deref(), key, now)?;
+    let ahead = match translate::heavy(order, &target) {
+        Some(pair) => {
+            let ahead = translate::off_worker(order, pair, &target, model.as_deref());
+            let translated = Box::pin(ahead).await?;
+            now = Instant::now();
+            Some(translated)
+        }
+        None => None,
+    };
+    let prepared = build(order, &target, model.as_deref(), key, now, ahead)?;
     let mut stale = true;
     loop {
         let left = super::left(order.admitted.deadline, now)?;
@@ -244,6 +257,7 @@ pub(super) fn build(
     model: Option<&str>,
     key: &mut Option<usize>,
     now: Instant,
+    ahead: Option<TranslatedRequest>,
 ) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
     let call = head.call();
@@ -263,7 +277,7 @@ pub(super) fn build(
         }
     };
     if let Some(pair) = translate::pair(head, provider) {
-        return translate::prepare(order, target, pair, model, credential);
+        return translate::prepare(order, target, (pair, ahead), model, credential);
     }
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model);
     let path = dialect::upstream_path(&call, &provider.base_path, head.query.as_deref(), model);
@@ -370,9 +384,14 @@ async fn probe(
         None => {
             let whole = whole(order, session, counters, observer(Framing::Opaque)).await;
             match translation {
-                Some(by) => {
-                    whole.and_then(|(answer, counters)| Ok((by.answer(order, answer)?, counters)))
-                }
+                Some(by) => match whole {
+                    Ok((Answer::Whole(theirs), counters)) if translate::is_heavy(&theirs) => {
+                        let answer = Box::pin(by.answer_off_worker(order, theirs)).await;
+                        answer.map(|answer| (answer, counters))
+                    }
+                    whole => whole
+                        .and_then(|(answer, counters)| Ok((by.answer(order, answer)?, counters))),
+                },
                 None => whole,
             }
         }

@@ -28,6 +28,7 @@ mod attempt;
 mod body;
 mod gaps;
 mod head;
+mod kept;
 mod local;
 mod race;
 mod realtime;
@@ -49,10 +50,12 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::clock::Instant;
+use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
 use crate::ledger::Ledger;
 use crate::limit::Limits;
 use crate::plan::Plan;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::transport::upstream::Upstreams;
 
@@ -72,6 +75,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Where records go.
     pub ledger: Arc<Ledger>,
+    /// Where responses are kept.
+    pub store: Arc<Store>,
     /// Set once weir drains: connections are closed after their current answer.
     pub draining: Arc<AtomicBool>,
 }
@@ -133,6 +138,12 @@ impl Gateway {
         if let Some(answer) = local::answer(plan, head, &caller) {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
+        // These are asked of few: kept out of every request's own state.
+        if head.endpoint == Endpoint::Responses
+            && let Some(answer) = Box::pin(kept::answer(&self.store, plan, head, &caller)).await?
+        {
+            return Ok(respond::local(session, head, answer, settlement).await);
+        }
         let body = match body::read(session, &plan.bounds).await {
             Ok(body) => body,
             Err(error) => {
@@ -141,12 +152,20 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
+        let (body, continued) = if head.endpoint == Endpoint::Responses {
+            Box::pin(kept::continued(&self.store, plan, head, &caller, body)).await?
+        } else {
+            (body, None)
+        };
+        let mut admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
+        admitted.continued = continued;
         if head.upgrade() {
             // One of a few, and it lasts: kept out of every request's own state.
             return Box::pin(realtime::run(self, session, head, &admitted, settlement)).await;
         }
-        if let Some(answer) = local::token_count(head, &admitted).await? {
+        if local::is_token_count(head)
+            && let Some(answer) = Box::pin(local::token_count(head, &admitted)).await?
+        {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
         match race::run(self, session, head, &admitted, settlement).await? {
