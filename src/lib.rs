@@ -18,6 +18,7 @@ pub mod pool;
 pub mod provider;
 pub mod route;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod tenant;
 pub mod transport;

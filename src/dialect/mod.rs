@@ -45,9 +45,12 @@ pub use endpoint::{Dialect, Endpoint};
 pub use failure::{
     ERROR_CONTENT_TYPE, error_body, error_header, error_status, framing, heartbeat, stream_end,
 };
-pub use ir::{Dropped, Format, LossPolicy};
+pub use ir::{Dropped, Format, KeptAs, LossPolicy};
 pub use models::models_list;
 pub use observe::{Forward, Observed, StreamObserver};
+pub use openai::kept::{
+    KeptTurn, Page, continued, deleted, input_items, input_list, may_be_kept, previous_response,
+};
 pub use peek::{Peeked, UsageOption, peek};
 pub use place::{Paths, Template};
 pub use probe::{guess, one_token};

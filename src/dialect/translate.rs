@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::call::{BodyKind, Call};
-use super::ir::{Dropped, Format, LossPolicy};
+use super::ir::{Dropped, Format, KeptAs, LossPolicy};
 use super::{Dialect, Endpoint, Paths, StreamError, failure, rewrite};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
@@ -67,6 +67,8 @@ pub struct Client<'a> {
     pub unix_s: u64,
     /// The client wants to be told what was used at the end of the stream.
     pub stream_usage: bool,
+    /// As what its answer is kept, if it is.
+    pub kept: Option<KeptAs<'a>>,
     /// Its request, as it came: some of what an answer looks like is asked for there.
     pub request: &'a [u8],
     /// How its stream is cut into frames.
@@ -121,6 +123,11 @@ impl Pair {
             Pair::Embed(pair) => (pair.client().dialect(), pair.client().endpoint()),
             Pair::Rank(pair) => (pair.client().dialect(), Endpoint::Rerank),
         }
+    }
+
+    /// Whether the client may go on from an answer by its id.
+    pub fn is_continued(&self) -> bool {
+        matches!(self, Pair::Chat(pair) if pair.client() == Format::Responses)
     }
 
     /// Whether an answer may be a stream.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::head::Head;
+use super::kept::Continued;
 use super::settle::Settlement;
 use crate::clock::Instant;
 use crate::dialect::{self, Endpoint, LossPolicy, Peeked};
@@ -39,6 +40,8 @@ pub(super) struct Admitted {
     pub(super) pools: Vec<Arc<Pool>>,
     /// When the whole exchange must be over.
     pub(super) deadline: Instant,
+    /// The kept response that it continues.
+    pub(super) continued: Option<Continued>,
 }
 
 /// Admits a request, or says why not.
@@ -81,6 +84,7 @@ pub(super) async fn admit(
         loss: chosen.loss,
         pools: chosen.pools,
         deadline,
+        continued: None,
     })
 }
 

@@ -22,11 +22,14 @@ use super::refused::{UpstreamAnswer, refused};
 use super::respond;
 use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
-use crate::dialect::{self, Dropped, Endpoint, StreamError, StreamObserver, StreamTranslator};
+use crate::dialect::{
+    self, Dropped, Endpoint, StreamError, StreamObserver, StreamTranslator, TranslatedRequest,
+};
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pool, Target};
 use crate::provider::KeyChoice;
+use crate::store::Store;
 use crate::transport::upstream::{self, Session, Upstreams};
 use crate::wire::frame::{Framer, Framing};
 
@@ -104,6 +107,7 @@ impl From<Error> for Failure {
 #[derive(Clone, Copy)]
 pub(super) struct Order<'a> {
     pub(super) upstreams: &'a Upstreams,
+    pub(super) store: &'a Arc<Store>,
     pub(super) head: &'a Head,
     pub(super) admitted: &'a Admitted,
 }
@@ -191,7 +195,16 @@ async fn send_and_probe(
     {
         now = Instant::now();
     }
-    let prepared = build(order, &target, model.as_deref(), key, now)?;
+    let ahead = match translate::heavy(order, &target) {
+        Some(pair) => {
+            let ahead = translate::off_worker(order, pair, &target, model.as_deref());
+            let translated = Box::pin(ahead).await?;
+            now = Instant::now();
+            Some(translated)
+        }
+        None => None,
+    };
+    let prepared = build(order, &target, model.as_deref(), key, now, ahead)?;
     let mut stale = true;
     loop {
         let left = super::left(order.admitted.deadline, now)?;
@@ -256,13 +269,14 @@ pub(super) fn build(
     model: Option<&str>,
     key: &mut Option<usize>,
     now: Instant,
+    ahead: Option<TranslatedRequest>,
 ) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
     let call = head.call();
     let provider = &target.provider;
     let credential = provider.credential(now, key)?;
     if let Some(pair) = translate::pair(head, provider) {
-        return translate::prepare(order, target, pair, model, credential);
+        return translate::prepare(order, target, (pair, ahead), model, credential);
     }
     let (adapted, dropped) = adapt::to(order, provider, model)?;
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model, adapted);
@@ -371,9 +385,14 @@ async fn probe(
         None => {
             let whole = whole(order, session, counters, observer(Framing::Opaque)).await;
             match translation {
-                Some(by) => {
-                    whole.and_then(|(answer, counters)| Ok((by.answer(order, answer)?, counters)))
-                }
+                Some(by) => match whole {
+                    Ok((Answer::Whole(theirs), counters)) if translate::is_heavy(&theirs) => {
+                        let answer = Box::pin(by.answer_off_worker(order, theirs)).await;
+                        answer.map(|answer| (answer, counters))
+                    }
+                    whole => whole
+                        .and_then(|(answer, counters)| Ok((by.answer(order, answer)?, counters))),
+                },
                 None => whole,
             }
         }

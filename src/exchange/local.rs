@@ -36,13 +36,19 @@ pub(super) fn answer(plan: &Plan, head: &Head, caller: &Caller) -> Option<Local>
     Some(Local { body, header: None })
 }
 
+/// Whether a request asks for nothing but a count.
+pub(super) fn is_token_count(head: &Head) -> bool {
+    match head.endpoint {
+        Endpoint::CountTokens | Endpoint::GeminiCountTokens => true,
+        Endpoint::Responses => dialect::counts_tokens(&head.call()),
+        _ => false,
+    }
+}
+
 /// The tokens of a prompt in our own count, in the vocabulary of the model that would get it. `None`
-/// where this is not what the request asks for, or where a provider can say it.
+/// where a provider can say it.
 pub(super) async fn token_count(head: &Head, admitted: &Admitted) -> Result<Option<Local>, Error> {
     let call = head.call();
-    if !dialect::counts_tokens(&call) {
-        return Ok(None);
-    }
     let mut targets = admitted.pools.iter().flat_map(|pool| pool.targets.iter());
     if targets.clone().any(|target| translate::serves(&target.provider, head)) {
         return Ok(None);

@@ -29,6 +29,7 @@ mod attempt;
 mod body;
 mod gaps;
 mod head;
+mod kept;
 mod local;
 mod race;
 mod realtime;
@@ -47,10 +48,12 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::clock::Instant;
+use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
 use crate::ledger::Ledger;
 use crate::limit::Limits;
 use crate::plan::Plan;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::transport::upstream::Upstreams;
 
@@ -71,6 +74,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Where records go.
     pub ledger: Arc<Ledger>,
+    /// Where responses are kept.
+    pub store: Arc<Store>,
 }
 
 /// How an exchange left the downstream connection.
@@ -118,13 +123,27 @@ impl Gateway {
         if let Some(answer) = local::answer(plan, head, &caller) {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
+        // These are asked of few: kept out of every request's own state.
+        if head.endpoint == Endpoint::Responses
+            && let Some(answer) = Box::pin(kept::answer(&self.store, plan, head, &caller)).await?
+        {
+            return Ok(respond::local(session, head, answer, settlement).await);
+        }
         let body = body::read(session, &head.headers, &plan.bounds).await?;
-        let admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
+        let (body, continued) = if head.endpoint == Endpoint::Responses {
+            Box::pin(kept::continued(&self.store, plan, head, &caller, body)).await?
+        } else {
+            (body, None)
+        };
+        let mut admitted = admit::admit(plan, head, caller, body, &self.limits, settlement).await?;
+        admitted.continued = continued;
         if head.upgrade() {
             // One of a few, and it lasts: kept out of every request's own state.
             return Box::pin(realtime::run(self, session, head, &admitted, settlement)).await;
         }
-        if let Some(answer) = local::token_count(head, &admitted).await? {
+        if local::is_token_count(head)
+            && let Some(answer) = Box::pin(local::token_count(head, &admitted)).await?
+        {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
         match race::run(self, session, head, &admitted, settlement).await? {

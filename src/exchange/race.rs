@@ -13,7 +13,7 @@ use super::attempt::{self, Failure, Order, Ready};
 use super::head::Head;
 use super::refused::UpstreamAnswer;
 use super::settle::{AttemptEnd, AttemptId, Settlement};
-use super::{Gateway, relay, translate};
+use super::{Gateway, kept, relay, translate};
 use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
 use crate::pool::{Lease, Pick, Pool, SelectError};
@@ -52,7 +52,7 @@ async fn candidates(
     admitted: &Admitted,
     settlement: &mut Settlement,
 ) -> Result<Won, Error> {
-    let order = Order { upstreams: &gateway.upstreams, head, admitted };
+    let order = Order { upstreams: &gateway.upstreams, store: &gateway.store, head, admitted };
     let mut last: Option<Box<Failure>> = None;
     let mut refused: Option<Error> = None;
     for pool in &admitted.pools {
@@ -230,6 +230,9 @@ pub(super) fn skip_other_dialects(pool: &Pool, head: &Head, pick: &mut Pick) -> 
 }
 
 fn other_dialect(pool: &Pool, head: &Head) -> Error {
+    if let Some(id) = kept::response_id(head) {
+        return Error::new(Kind::NotFound, format!("Response with id '{id}' not found."));
+    }
     let speaks = pool.targets.first().map_or("another format", |t| t.provider.dialect.as_str());
     Error::new(
         Kind::BadRequest,

@@ -87,7 +87,7 @@ async fn open(
     admitted: &Admitted,
     settlement: &mut Settlement,
 ) -> Result<Open, Error> {
-    let order = Order { upstreams: &gateway.upstreams, head, admitted };
+    let order = Order { upstreams: &gateway.upstreams, store: &gateway.store, head, admitted };
     let mut last = None;
     for pool in &admitted.pools {
         pool.note_request();
@@ -130,7 +130,7 @@ async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream
     let target = lease.target();
     let model = target.model.as_deref().or(order.admitted.alias.as_deref());
     let now = lease.since();
-    let mut request = attempt::build(order, target, model, &mut None, now)?.request;
+    let mut request = attempt::build(order, target, model, &mut None, now, None)?.request;
     request.remove(&SEC_WEBSOCKET_EXTENSIONS);
     if let Some(offered) = order.head.header(SEC_WEBSOCKET_PROTOCOL.as_str()) {
         request.remove(&SEC_WEBSOCKET_PROTOCOL);

@@ -13,6 +13,7 @@ use super::End;
 use super::admit::Admitted;
 use super::attempt::{Answer, Ready, Stream, frame_error};
 use super::head::Head;
+use super::kept::Keeping;
 use super::respond;
 use super::settle::Settlement;
 use crate::clock::Instant;
@@ -42,8 +43,10 @@ pub(super) async fn run(
     let Ready { pool, lease, session: mut upstream, answer, first_token, model, counters, .. } =
         ready;
     settlement.answering(&pool, &lease, model.as_ref(), first_token);
+    let mut keeping = None;
     if let Some(translation) = ready.translation {
         settlement.translated(translation.pair, translation.dropped);
+        keeping = translation.keeping;
     }
     if let Some(dropped) = ready.dropped {
         settlement.left_out(dropped);
@@ -60,6 +63,9 @@ pub(super) async fn run(
             let (dialect, endpoint) = settlement.read_as(lease.target(), head);
             settlement.body_usage(endpoint, dialect, &answer.theirs, counters);
             settlement.dropped(answer.dropped);
+            if let Some(keeping) = keeping {
+                keeping.keep(answer.ours.clone());
+            }
             let written =
                 respond::whole(session, head, &mut upstream, answer.ours, settlement).await;
             lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
@@ -67,7 +73,8 @@ pub(super) async fn run(
             if written { End::Answered } else { settlement.gone() }
         }
         Answer::Stream(stream) => {
-            let mut relay = Relay { session, head, admitted, pool: &pool, settlement, counters };
+            let pool = &*pool;
+            let mut relay = Relay { session, head, admitted, pool, settlement, counters, keeping };
             let (end, outcome) = relay.stream(&mut upstream, *stream).await;
             relay.close();
             lease.finish(outcome);
@@ -86,6 +93,8 @@ struct Relay<'a> {
     pool: &'a Pool,
     settlement: &'a mut Settlement,
     counters: Counters,
+    /// What is kept of the answer, once it is complete.
+    keeping: Option<Box<Keeping>>,
 }
 
 /// What happened next.
@@ -143,6 +152,7 @@ impl Relay<'_> {
         upstream: &mut upstream::Session,
         stream: &mut Stream,
     ) -> Result<(), Broken> {
+        self.keep(stream);
         if let Some(error) = stream.error.take() {
             self.settlement.stream_error(error);
         }
@@ -183,7 +193,10 @@ impl Relay<'_> {
                     // Some providers cut the connection after their terminal event.
                     if stream.observer.finished() && stream.framer.framing() != Framing::Opaque {
                         return match stream.translated_end(None) {
-                            Some(end) => self.write(end).await,
+                            Some(end) => {
+                                self.keep(stream);
+                                self.write(end).await
+                            }
                             None => Ok(()),
                         };
                     }
@@ -208,6 +221,7 @@ impl Relay<'_> {
         }
         if let Some(translator) = &mut stream.translator {
             let ours = translator.push(&frames);
+            self.keep(stream);
             self.write(ours).await?;
             return Ok(true);
         }
@@ -229,6 +243,7 @@ impl Relay<'_> {
         if stream.observer.finished()
             && let Some(end) = stream.translated_end(rest.as_deref())
         {
+            self.keep(stream);
             return self.write(end).await;
         }
         match rest {
@@ -243,6 +258,16 @@ impl Relay<'_> {
                 },
                 |kind| Error::new(kind, "The upstream sent an error in its stream."),
             ))),
+        }
+    }
+
+    /// Keeps an answer that has come to its end, before the client can ask for it.
+    fn keep(&mut self, stream: &mut Stream) {
+        if self.keeping.is_some()
+            && let Some(whole) = stream.translator.as_mut().and_then(|it| it.take_whole())
+            && let Some(keeping) = self.keeping.take()
+        {
+            keeping.keep(whole);
         }
     }
 

@@ -14,15 +14,22 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::attempt::{Answer, Order, Prepared, Stream};
 use super::head::Head;
+use super::kept::Keeping;
 use super::refused::UpstreamAnswer;
 use super::respond;
 use crate::clock;
-use crate::dialect::{self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair, Speaks};
+use crate::dialect::{
+    self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair, Speaks, TranslatedRequest,
+};
 use crate::error::{Error, Kind};
 use crate::pool::Target;
 use crate::provider::{Credential, Provider};
 use crate::transport::upstream;
 use crate::wire::frame::Framing;
+
+/// The largest body that is translated on the worker's own thread, as it is the largest that is read
+/// there.
+const TRANSLATE_HERE_BYTES_MAX: usize = 1 << 20;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
@@ -43,6 +50,8 @@ pub(super) struct Translation {
     pub(super) pair: Pair,
     /// What of it the upstream does not get.
     pub(super) dropped: Dropped,
+    /// What is kept of the answer.
+    pub(super) keeping: Option<Box<Keeping>>,
     stream: bool,
     stream_usage: bool,
     model: Arc<str>,
@@ -73,11 +82,45 @@ pub(super) fn serves(provider: &Provider, head: &Head) -> bool {
     own && provider.dialect == head.dialect || pair(head, provider).is_some()
 }
 
-/// The request as a target of another format gets it.
+/// Whether a body would hold up the worker's other requests while it is translated.
+pub(super) fn is_heavy(body: &[u8]) -> bool {
+    body.len() > TRANSLATE_HERE_BYTES_MAX
+}
+
+/// What a target has to be asked through, if the request is too large to be translated here.
+pub(super) fn heavy(order: Order<'_>, target: &Target) -> Option<Pair> {
+    if !is_heavy(&order.admitted.body) {
+        return None;
+    }
+    pair(order.head, &target.provider)
+}
+
+/// Translates a large request on another thread.
+pub(super) async fn off_worker(
+    order: Order<'_>,
+    pair: Pair,
+    target: &Target,
+    model: Option<&str>,
+) -> Result<TranslatedRequest, Error> {
+    let Order { admitted, .. } = order;
+    let model = model.or(target.model.as_deref()).or(admitted.model.as_deref());
+    let model = model.unwrap_or_default().to_owned();
+    let (body, loss) = (admitted.body.clone(), admitted.loss);
+    let stream = admitted.peeked.stream && pair.streams();
+    let translating =
+        tokio::task::spawn_blocking(move || pair.request(&body, stream, &model, loss));
+    translating.await.unwrap_or_else(|error| Err(not_translated(&error)))
+}
+
+fn not_translated(error: &tokio::task::JoinError) -> Error {
+    Error::new(Kind::Internal, "The request could not be translated.").cause(error)
+}
+
+/// The request as a target of another format gets it. A large one was translated ahead.
 pub(super) fn prepare(
     order: Order<'_>,
     target: &Target,
-    pair: Pair,
+    (pair, ahead): (Pair, Option<TranslatedRequest>),
     model: Option<&str>,
     credential: Credential,
 ) -> Result<Prepared, Error> {
@@ -85,7 +128,10 @@ pub(super) fn prepare(
     let provider = &target.provider;
     let model = model.or(admitted.model.as_deref()).unwrap_or_default();
     let stream = admitted.peeked.stream && pair.streams();
-    let mut translated = pair.request(&admitted.body, stream, model, admitted.loss)?;
+    let mut translated = match ahead {
+        Some(translated) => translated,
+        None => pair.request(&admitted.body, stream, model, admitted.loss)?,
+    };
     if let Some(adaptation) = &provider.adaptation {
         let policy = (admitted.loss, &*provider.name);
         let (body, dropped) = adaptation.apply(pair, stream, model, translated.body, policy)?;
@@ -116,6 +162,7 @@ pub(super) fn prepare(
     let translation = Translation {
         pair,
         dropped: translated.dropped,
+        keeping: pair.is_continued().then(|| Keeping::of(admitted, order.store)).flatten(),
         stream,
         stream_usage: translated.stream_usage,
         model: model.into(),
@@ -167,6 +214,7 @@ impl Translation {
             model: &self.model,
             unix_s: clock::unix_ms() / 1000,
             stream_usage: self.stream_usage,
+            kept: self.keeping.as_deref().map(Keeping::known_as),
             request: &admitted.body,
             framing: client_framing(head.dialect, head.query.as_deref()),
         }
@@ -176,6 +224,33 @@ impl Translation {
     pub(super) fn attach(&self, order: Order<'_>, stream: &mut Stream) {
         let framing = stream.framer.framing();
         stream.translator = self.pair.stream(framing, self.client(order)).map(Box::new);
+    }
+
+    /// A large answer in the client's format, translated on another thread.
+    pub(super) async fn answer_off_worker(
+        &self,
+        order: Order<'_>,
+        theirs: Bytes,
+    ) -> Result<Answer, Error> {
+        let (pair, request) = (self.pair, order.admitted.body.clone());
+        let id = order.head.request_id.as_str().to_owned();
+        let (model, keeping) = (Arc::clone(&self.model), self.keeping.clone());
+        let Client { unix_s, stream_usage, framing, .. } = self.client(order);
+        let translating = tokio::task::spawn_blocking(move || {
+            let kept = keeping.as_deref().map(Keeping::known_as);
+            let client = Client {
+                request_id: &id,
+                model: &model,
+                unix_s,
+                stream_usage,
+                kept,
+                request: &request,
+                framing,
+            };
+            let (ours, dropped) = pair.answer(&theirs, client)?;
+            Ok(Answer::Translated(Box::new(TranslatedAnswer { theirs, ours, dropped })))
+        });
+        translating.await.unwrap_or_else(|error| Err(not_translated(&error)))
     }
 
     /// A whole answer in the client's format.

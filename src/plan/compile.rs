@@ -12,6 +12,7 @@ use crate::meter::{PriceSettings, Prices};
 use crate::pool::{self, Pool};
 use crate::provider::{self, Catalogue, Provider, SimulatedSettings};
 use crate::route::{self, PoolRef};
+use crate::store;
 use crate::tenant::Directory;
 use crate::transport::ListenerSettings;
 
@@ -46,6 +47,8 @@ pub struct Plan {
     pub callers: Directory,
     /// What models cost.
     pub prices: Prices,
+    /// How responses are kept.
+    pub responses: store::Settings,
     /// Names of models that a caller can ask for, as far as the configuration spells them out.
     pub models: Vec<Arc<str>>,
     /// A pool of its own for each usable provider, for requests that name the provider.
@@ -104,6 +107,7 @@ pub fn compile(
         pools: upstreams.pools,
         callers,
         prices,
+        responses: file.responses.clone(),
         skipped: routes.skipped,
     })
 }

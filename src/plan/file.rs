@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{SecretSource, Size, Time};
 use crate::transport::{ListenerSettings, RuntimeSettings};
-use crate::{meter, pool, provider, route, tenant};
+use crate::{meter, pool, provider, route, store, tenant};
 
 /// weir's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +48,9 @@ pub struct File {
     /// Groups of keys, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, tenant::Settings>,
+    /// Responses that are kept for clients who go on from them by their id.
+    #[serde(default)]
+    pub responses: store::Settings,
     /// Prices that override the built-in catalogue, by model glob, in dollars per million tokens.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prices: BTreeMap<String, meter::PriceSettings>,

@@ -30,6 +30,7 @@ use crate::exchange::Gateway;
 use crate::ledger::{Ledger, Writer};
 use crate::limit::Limits;
 use crate::plan::{Plan, Source};
+use crate::store::Store;
 use crate::telemetry::{Level, Metrics, ProcessLog};
 use crate::transport::upstream::Upstreams;
 use crate::transport::{self, Choice, Drive, Io, RuntimeSettings};
@@ -83,6 +84,7 @@ struct Server {
     phase: channel::Sender<Phase>,
     sockets: sockets::Kept,
     writer: Writer,
+    store: Arc<Store>,
     runtime: RuntimeSettings,
 }
 
@@ -99,6 +101,8 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let admin = sockets::admin(&plan, options.upgrade).map_err(Failed::Start)?;
     let (ledger, writer) = Ledger::start(Arc::clone(&metrics), &file.log.access)
         .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
+    let store =
+        Store::open(file.responses.path.as_ref(), Arc::clone(&metrics)).map_err(Failed::Start)?;
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
@@ -108,6 +112,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         limits: Arc::new(Limits::new(Arc::clone(&metrics))),
         metrics: Arc::clone(&metrics),
         ledger: Arc::clone(&ledger),
+        store: Arc::clone(&store),
     };
     let (phase, phases) = channel::channel(Phase::Serving);
     let (kept, per_worker) = bound.split().map_err(Failed::Start)?;
@@ -146,6 +151,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         phase,
         sockets: kept,
         writer,
+        store,
         runtime: file.runtime,
     })
 }
@@ -167,7 +173,7 @@ impl Server {
                 return ExitCode::FAILURE;
             }
         };
-        let Self { live, workers, phase, sockets, writer, runtime: settings, .. } = self;
+        let Self { live, workers, phase, sockets, writer, store, runtime: settings, .. } = self;
         let drain = match ending {
             Ending::Drain => settings.drain.0,
             Ending::Fast => Duration::ZERO,
@@ -183,6 +189,12 @@ impl Server {
             }
         });
         let clean = workers.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
+        let kept = runtime.block_on(async {
+            tokio::time::timeout(LOG_PATIENCE, store.written()).await.is_ok_and(|it| it.is_ok())
+        });
+        if !kept {
+            log::error!("not all responses that were to be kept could be written");
+        }
         runtime.shutdown_background();
         let logged = writer.stop(LOG_PATIENCE);
         log::info!("done");

@@ -235,7 +235,7 @@ impl Metrics {
         self.shapes.clear();
     }
 
-    /// `lines` lines of a log (`access`, `process`) were lost.
+    /// `lines` lines of a log (`access`, `process`) were lost, or `responses` that were to be kept.
     pub fn log_dropped(&self, log: &'static str, lines: u64) {
         self.log_dropped.with([log], |dropped| dropped.add(lines));
     }

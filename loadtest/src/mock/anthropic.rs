@@ -178,9 +178,16 @@ fn calls(object: Object<'_>, count: usize) -> Result<Vec<Call>, Problem> {
 fn stop_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "end_turn",
+        Finish::StopSequence => "stop_sequence",
+        Finish::Refused => "refusal",
         Finish::Length => "max_tokens",
         Finish::ToolCalls => "tool_use",
     }
+}
+
+/// The text at which an answer ended, as JSON.
+fn stop_sequence(finish: Finish) -> &'static str {
+    if finish == Finish::StopSequence { "\"END\"" } else { "null" }
 }
 
 /// The input side of `usage`: what was not cached, what was written, what was read.
@@ -223,11 +230,12 @@ fn whole(scene: &Scene<'_>, ask: &Ask, script: Script) -> Whole {
     }
     let mut body = format!(
         "{{\"id\":\"msg_{:016x}\",\"type\":\"message\",\"role\":\"assistant\",\"model\":{},\"content\":[{}],\
-         \"stop_reason\":\"{}\",\"stop_sequence\":null",
+         \"stop_reason\":\"{}\",\"stop_sequence\":{}",
         scene.id,
         quoted(&ask.model),
         blocks.join(","),
-        stop_reason(finish)
+        stop_reason(finish),
+        stop_sequence(finish)
     );
     if !scene.no_usage() {
         let _ = write!(body, ",\"usage\":{{{}}}", usage_members(&used, used.completion));
@@ -365,8 +373,9 @@ impl Encode for Events {
             usage_members(used, used.completion)
         };
         frames.frame(&format!(
-            "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"{}\",\"stop_sequence\":null}},\"usage\":{{{usage}}}}}\n\n",
-            stop_reason(finish)
+            "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"{}\",\"stop_sequence\":{}}},\"usage\":{{{usage}}}}}\n\n",
+            stop_reason(finish),
+            stop_sequence(finish)
         ));
         frames.frame("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }

@@ -141,6 +141,8 @@ fn calls(object: Object<'_>, count: usize) -> Result<Vec<Call>, Problem> {
 fn stop_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "end_turn",
+        Finish::StopSequence => "stop_sequence",
+        Finish::Refused => "content_filtered",
         Finish::Length => "max_tokens",
         Finish::ToolCalls => "tool_use",
     }

@@ -92,7 +92,8 @@ fn calls(object: Object<'_>, count: usize) -> Result<Vec<Call>, Problem> {
 
 fn finish_reason(finish: Finish) -> &'static str {
     match finish {
-        Finish::Stop => "COMPLETE",
+        Finish::Stop | Finish::Refused => "COMPLETE",
+        Finish::StopSequence => "STOP_SEQUENCE",
         Finish::Length => "MAX_TOKENS",
         Finish::ToolCalls => "TOOL_CALL",
     }

@@ -123,7 +123,8 @@ fn calls(object: Object<'_>, count: usize) -> Result<Vec<Call>, Problem> {
 
 fn finish_reason(finish: Finish) -> &'static str {
     match finish {
-        Finish::Stop | Finish::ToolCalls => "STOP",
+        Finish::Stop | Finish::ToolCalls | Finish::StopSequence => "STOP",
+        Finish::Refused => "SAFETY",
         Finish::Length => "MAX_TOKENS",
     }
 }

@@ -55,6 +55,7 @@ pub use self::latency::Latency;
 pub use self::route::{Dialect, Endpoint};
 pub use self::settings::{Settings, Tokens};
 use self::shared::{Command, Shared};
+pub use self::strict::members as request_members;
 
 /// A running simulated upstream. Dropping it stops it.
 #[derive(Debug)]

@@ -79,6 +79,8 @@ pub(super) struct Knobs {
     /// How many tools are called.
     pub(super) tool_calls: Option<u32>,
     pub(super) text: words::Kind,
+    /// The text ends at a stop sequence.
+    pub(super) stop_sequence: bool,
     /// The text is a refusal.
     pub(super) refusal: bool,
 }
@@ -198,6 +200,7 @@ impl Knobs {
             b"tool-calls" => self.tool_calls = Some(parse(value)?),
             b"text" => self.text = value.parse()?,
             b"refusal" => self.refusal = flag(value)?,
+            b"stop-sequence" => self.stop_sequence = flag(value)?,
             _ => return Err("this header is not known".into()),
         }
         Ok(())

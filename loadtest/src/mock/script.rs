@@ -86,6 +86,10 @@ pub(super) enum Finish {
     Stop,
     Length,
     ToolCalls,
+    /// At one of the texts that were asked for.
+    StopSequence,
+    /// The model, or a filter, refused.
+    Refused,
 }
 
 /// One token. Texts are escaped for a JSON string.
@@ -199,6 +203,10 @@ impl Script {
             }
             if steps > limit {
                 finish = Finish::Length;
+            } else if finish == Finish::Stop && knobs.refusal {
+                finish = Finish::Refused;
+            } else if finish == Finish::Stop && knobs.stop_sequence {
+                finish = Finish::StopSequence;
             }
             let left = steps.min(limit);
             usage.completion += u64::from(left);

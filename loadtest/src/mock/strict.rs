@@ -10,8 +10,9 @@ use super::json::Object;
 use super::problem::Problem;
 use super::route::{Dialect, Endpoint};
 
-/// The members of a request.
-fn members(endpoint: Endpoint) -> Option<&'static str> {
+/// The members of a request that the provider knows, separated by spaces. `None` for an endpoint whose
+/// requests are not looked at.
+pub fn members(endpoint: Endpoint) -> Option<&'static str> {
     Some(match endpoint {
         Endpoint::ChatCompletions => {
             "audio frequency_penalty logit_bias logprobs max_completion_tokens max_tokens messages \
@@ -328,7 +329,7 @@ mod tests {
         assert!(says(Endpoint::Messages, &body).is_some_and(|text| text.starts_with("seed")));
         assert_eq!(says(Endpoint::ChatCompletions, &body), None);
         assert!(says(Endpoint::Converse, &json!({"model": "x", "messages": []})).is_some());
-        assert_eq!(says(Endpoint::Embeddings, &json!({"anything": 1})), None);
+        assert_eq!(says(Endpoint::Moderations, &json!({"anything": 1})), None);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! What a request of this dialect says of itself.
 
 use super::super::peek::{Peeked, first, first_span, missing_model, model, stream};
-use super::super::prompt::Prompt;
 use crate::error::Error;
-use crate::wire::json::{Object, Value};
+use crate::wire::json::Object;
 
 pub(in crate::dialect) fn peek(object: &Object<'_>, peeked: &mut Peeked) -> Result<(), Error> {
     model(object, peeked)?;
@@ -16,7 +15,4 @@ pub(in crate::dialect) fn peek(object: &Object<'_>, peeked: &mut Peeked) -> Resu
     Ok(())
 }
 
-/// The text of the prompt, whose members have the same names as those of `OpenAI`.
-pub(in crate::dialect) fn prompt(object: Value<'_>, out: &mut Prompt<'_>) {
-    super::super::openai::request::prompt(object, out);
-}
+pub(in crate::dialect) use super::super::shared::prompt::prompt;

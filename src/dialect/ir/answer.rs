@@ -20,6 +20,15 @@ pub struct Answer<'a> {
     pub extra: Vec<Extra<'a>>,
 }
 
+/// As what an answer is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptAs<'a> {
+    /// What it is called.
+    pub id: &'a str,
+    /// The one that it continues.
+    pub previous: Option<&'a str>,
+}
+
 /// One of several answers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice<'a> {

@@ -24,7 +24,7 @@ mod schema;
 mod seal;
 
 pub use crate::wire::json::{ArrayWriter, ObjectWriter, write_object};
-pub use answer::{Answer, Choice, Finish};
+pub use answer::{Answer, Choice, Finish, KeptAs};
 pub use audit::{Known, unknown_members};
 pub use embed::{EmbedAnswer, EmbedFormat, EmbedInput, EmbedRequest, Encoding, Purpose, Vector};
 pub use event::{Event, Opening, Sink};

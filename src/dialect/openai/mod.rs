@@ -7,6 +7,7 @@ pub(super) mod chat_codec;
 pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod events;
+pub(super) mod kept;
 pub(super) mod rank_codec;
 pub(super) mod request;
 pub(super) mod responses_codec;

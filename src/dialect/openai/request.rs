@@ -5,7 +5,6 @@ use super::super::call::Call;
 use super::super::peek::{
     Peeked, UsageOption, first, first_span, missing_model, model, single, stream, text, wrong_type,
 };
-use super::super::prompt::Prompt;
 use crate::error::Error;
 use crate::wire::json::{Kind, Object, Value};
 
@@ -84,52 +83,4 @@ fn usage_option(object: &Object<'_>, options: Option<Value<'_>>) -> Result<Usage
     }
 }
 
-/// The text of the prompt.
-pub(in crate::dialect) fn prompt(object: Value<'_>, out: &mut Prompt<'_>) {
-    for member in object.members() {
-        match member.key {
-            b"messages" => member.value.items().for_each(|message| turn(message, out)),
-            b"input" | b"prompt" | b"instructions" | b"query" | b"documents" | b"texts" => {
-                input(member.value, out);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// A string, a list of strings, or (responses) a list of items.
-fn input(value: Value<'_>, out: &mut Prompt<'_>) {
-    out.push(value);
-    for item in value.items() {
-        match item.kind() {
-            Some(Kind::String) => out.push(item),
-            _ => turn(item, out),
-        }
-    }
-}
-
-/// A message, or an item of the responses API.
-fn turn(message: Value<'_>, out: &mut Prompt<'_>) {
-    for member in message.members() {
-        let value = member.value;
-        match member.key {
-            b"content" | b"output" | b"summary" => {
-                out.push(value);
-                for part in value.items() {
-                    if let Some(text) = part.get("text").or_else(|| part.get("refusal")) {
-                        out.push(text);
-                    }
-                }
-            }
-            b"text" | b"refusal" | b"arguments" => out.push(value),
-            b"tool_calls" => {
-                for call in value.items() {
-                    if let Some(arguments) = call.find(&["function", "arguments"]) {
-                        out.push(arguments);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
+pub(in crate::dialect) use super::super::shared::prompt::prompt;

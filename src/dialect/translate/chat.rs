@@ -178,7 +178,10 @@ fn encode_answer(
     let Client { request_id: id, unix_s, .. } = client;
     match format {
         Format::Chat => openai::chat_codec::encode_answer(answer, id, unix_s, loss),
-        Format::Responses => openai::responses_codec::encode_answer(answer, id, unix_s, loss),
+        Format::Responses => {
+            let echo = openai::responses_codec::Echo::of(client.request, client.kept);
+            openai::responses_codec::encode_answer(answer, id, unix_s, &echo, loss)
+        }
         Format::Anthropic => anthropic::codec::encode_answer(answer, id, loss),
         Format::Gemini => gemini::codec::encode_answer(answer, id, loss),
         Format::Cohere => cohere::codec::encode_answer(answer, id, loss),

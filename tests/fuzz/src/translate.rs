@@ -33,6 +33,8 @@ fn client(format: Format, framing: Framing) -> Client<'static> {
         model: "asked",
         unix_s: 1_700_000_000,
         stream_usage: true,
+        kept: None,
+        request: b"{}",
         framing: match format {
             Format::Bedrock => Framing::AwsEventStream,
             Format::Gemini => framing,

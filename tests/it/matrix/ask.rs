@@ -20,10 +20,13 @@ pub enum Scenario {
     Thinking,
     StreamThinking,
     Length,
+    StopSequence,
+    Refusal,
+    StreamRefusal,
 }
 
 impl Scenario {
-    pub const ALL: [Scenario; 11] = [
+    pub const ALL: [Scenario; 14] = [
         Scenario::Text,
         Scenario::Stream,
         Scenario::Tool,
@@ -35,15 +38,23 @@ impl Scenario {
         Scenario::Thinking,
         Scenario::StreamThinking,
         Scenario::Length,
+        Scenario::StopSequence,
+        Scenario::Refusal,
+        Scenario::StreamRefusal,
     ];
 
     pub fn streams(self) -> bool {
-        matches!(self, Scenario::Stream | Scenario::StreamTool | Scenario::StreamThinking)
+        use Scenario::{Stream, StreamRefusal, StreamThinking, StreamTool};
+        matches!(self, Stream | StreamTool | StreamThinking | StreamRefusal)
     }
 
     pub fn tools(self) -> bool {
         use Scenario::{ParallelTools, StreamTool, Tool, ToolResult};
         matches!(self, Tool | StreamTool | ParallelTools | ToolResult)
+    }
+
+    pub fn refuses(self) -> bool {
+        matches!(self, Scenario::Refusal | Scenario::StreamRefusal)
     }
 
     pub fn thinks(self) -> bool {
@@ -121,6 +132,7 @@ fn chat(scenario: Scenario, model: &str) -> Value {
         }
         _ if scenario.thinks() => body["reasoning_effort"] = json!("low"),
         Scenario::Length => body["max_completion_tokens"] = json!(3),
+        Scenario::StopSequence => body["stop"] = json!(["END"]),
         _ => {}
     }
     if scenario.streams() {
@@ -207,6 +219,7 @@ fn anthropic(scenario: Scenario, model: &str) -> Value {
             body["thinking"] = json!({"type": "enabled", "budget_tokens": 1024});
         }
         Scenario::Length => body["max_tokens"] = json!(3),
+        Scenario::StopSequence => body["stop_sequences"] = json!(["END"]),
         _ => {}
     }
     if scenario.streams() {
@@ -248,6 +261,7 @@ fn gemini(scenario: Scenario) -> Value {
             config["thinkingConfig"] = json!({"thinkingBudget": 1024, "includeThoughts": true});
         }
         Scenario::Length => config["maxOutputTokens"] = json!(3),
+        Scenario::StopSequence => config["stopSequences"] = json!(["END"]),
         _ => {}
     }
     body
@@ -292,6 +306,7 @@ fn cohere(scenario: Scenario, model: &str) -> Value {
             body["thinking"] = json!({"type": "enabled", "token_budget": 1024});
         }
         Scenario::Length => body["max_tokens"] = json!(3),
+        Scenario::StopSequence => body["stop_sequences"] = json!(["END"]),
         _ => {}
     }
     if scenario.streams() {
@@ -332,6 +347,7 @@ fn bedrock(scenario: Scenario) -> Value {
                 json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
         }
         Scenario::Length => body["inferenceConfig"]["maxTokens"] = json!(3),
+        Scenario::StopSequence => body["inferenceConfig"]["stopSequences"] = json!(["END"]),
         _ => {}
     }
     body

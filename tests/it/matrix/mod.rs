@@ -7,6 +7,8 @@
 
 mod ask;
 mod read;
+mod state;
+mod table;
 mod vectors;
 
 use std::collections::BTreeMap;
@@ -32,7 +34,16 @@ fn upstream() -> Handle {
 /// One that does not open: tests of failures are not tests of breakers.
 const BREAKER: &str = "{ consecutive_failures: 0, error_percent: 0 }";
 
-/// A provider for each format, and a second one each that calls two tools.
+/// What the providers of each format are called beside its name, and what makes them what they are:
+/// one calls two tools, one refuses, one stops where it was told to, and one is like any other.
+const VARIANTS: [(&str, &str); 4] = [
+    ("-two", "x-mock-tool-calls"),
+    ("-refusing", "x-mock-refusal"),
+    ("-stopping", "x-mock-stop-sequence"),
+    ("", "x-mock-tool-calls"),
+];
+
+/// A provider for each format and variant.
 fn weir(upstream: &Handle, policy: &str) -> Weir {
     let base = format!("http://{}", upstream.address());
     let mut providers = String::new();
@@ -45,20 +56,24 @@ fn weir(upstream: &Handle, policy: &str) -> Weir {
         };
         let formats =
             if dialect == "openai" { format!(", formats: [{format}]") } else { String::new() };
-        for (name, calls) in [(format.to_owned(), 1), (format!("{format}-two"), 2)] {
+        for (suffix, knob) in VARIANTS {
+            let name = format!("{format}{suffix}");
             let _ = writeln!(
                 providers,
-                "  {name}: {{ dialect: {dialect}, base_url: '{base}{path}'{formats}, headers: {{ x-mock-strict: '1', x-mock-tool-calls: '{calls}' }} }}"
+                "  {name}: {{ dialect: {dialect}, base_url: '{base}{path}'{formats}, headers: {{ x-mock-strict: '1', {knob}: '{}' }} }}",
+                if suffix == "-two" { 2 } else { 1 }
             );
             let _ = writeln!(
                 pools,
                 "  {name}: {{ targets: [{{ provider: {name} }}], breaker: {BREAKER} }}"
             );
         }
-        let _ = writeln!(
-            routes,
-            "  - {{ match: {{ model: '{format}-two*' }}, pool: {format}-two, loss: {policy} }}\n  - {{ match: {{ model: '{format}*' }}, pool: {format}, loss: {policy} }}"
-        );
+        for (suffix, _) in VARIANTS {
+            let _ = writeln!(
+                routes,
+                "  - {{ match: {{ model: '{format}{suffix}*' }}, pool: {format}{suffix}, loss: {policy} }}"
+            );
+        }
     }
     Weir::start(&format!(
         "access: open\nruntime: {{ threads: 1 }}\nproviders:\n{providers}pools:\n{pools}routes:\n{routes}"
@@ -72,9 +87,20 @@ fn exchange(
     id: &str,
     body: &Value,
 ) -> (u16, BTreeMap<String, String>, Vec<u8>) {
-    let body = body.to_string();
+    send(weir, "POST", path, &format!("x-request-id: {id}"), Some(body))
+}
+
+/// The same of any method, with a header of its own.
+fn send(
+    weir: &Weir,
+    method: &str,
+    path: &str,
+    header: &str,
+    body: Option<&Value>,
+) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+    let body = body.map(Value::to_string).unwrap_or_default();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\nx-request-id: {id}\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n{header}\r\n\
          anthropic-version: 2023-06-01\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -136,8 +162,38 @@ fn events(format: &str, body: &[u8]) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// What a format calls the end of an answer.
-fn finish(format: &str, scenario: Scenario) -> &'static str {
+/// What a format calls the end of an answer of some provider.
+fn finish(format: &str, server: &str, scenario: Scenario) -> &'static str {
+    let in_words = matches!(server, "chat_completions" | "responses");
+    match (scenario, format) {
+        // No reason of its own: it says so in words, or not at all.
+        (Scenario::Refusal | Scenario::StreamRefusal, "cohere") => return "COMPLETE",
+        (Scenario::Refusal | Scenario::StreamRefusal, "responses") if in_words => {
+            return "completed";
+        }
+        (Scenario::Refusal | Scenario::StreamRefusal, "chat_completions") if in_words => {
+            return "stop";
+        }
+        (Scenario::Refusal | Scenario::StreamRefusal, _) if server != "cohere" => {
+            return match format {
+                "chat_completions" | "responses" => "content_filter",
+                "anthropic" => "refusal",
+                "gemini" => "SAFETY",
+                _ => "content_filtered",
+            };
+        }
+        (Scenario::StopSequence, "anthropic" | "bedrock")
+            if matches!(server, "anthropic" | "bedrock" | "cohere") =>
+        {
+            return "stop_sequence";
+        }
+        (Scenario::StopSequence, "cohere")
+            if matches!(server, "anthropic" | "bedrock" | "cohere") =>
+        {
+            return "STOP_SEQUENCE";
+        }
+        _ => {}
+    }
     let calls = matches!(scenario, Scenario::Tool | Scenario::StreamTool | Scenario::ParallelTools);
     let which = usize::from(calls) + 2 * usize::from(scenario == Scenario::Length);
     match format {
@@ -150,14 +206,36 @@ fn finish(format: &str, scenario: Scenario) -> &'static str {
     }
 }
 
-/// One cell: what is wrong with it, if anything is.
-fn cell(weir: &Weir, upstream: &Handle, client: &str, server: &str, scenario: Scenario) {
-    let two = if scenario == Scenario::ParallelTools { "-two" } else { "" };
-    let model = format!("{server}{two}-claude");
+/// How a cell came out, if it is not wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    /// By the policy that is declared.
+    Refused,
+    /// The client's format has no such thing to ask for.
+    Absent,
+}
+
+/// One cell.
+fn cell(weir: &Weir, upstream: &Handle, client: &str, server: &str, scenario: Scenario) -> Outcome {
+    if (client, scenario) == ("responses", Scenario::StopSequence) {
+        return Outcome::Absent;
+    }
+    let variant = match scenario {
+        Scenario::ParallelTools => "-two",
+        Scenario::Refusal | Scenario::StreamRefusal => "-refusing",
+        Scenario::StopSequence => "-stopping",
+        _ => "",
+    };
+    let model = format!("{server}{variant}-claude");
     let (path, body) = request(client, scenario, &model);
     let id = format!("{client}-{server}-{scenario:?}");
     let (status, headers, answer) = exchange(weir, &path, &id, &body);
     let shown = String::from_utf8_lossy(&answer);
+    if (server, scenario) == ("responses", Scenario::StopSequence) {
+        assert_eq!((status, &*headers["x-weir-error"]), (400, "not_expressible"), "{shown}");
+        return Outcome::Refused;
+    }
     assert_eq!(status, 200, "{id}: {shown}\n{body}");
     let read: Read = if scenario.streams() {
         read::stream(client, &events(client, &answer))
@@ -165,7 +243,7 @@ fn cell(weir: &Weir, upstream: &Handle, client: &str, server: &str, scenario: Sc
         read::whole(client, &serde_json::from_slice(&answer).expect("JSON"))
     };
     let said = (&headers.get("x-weir-dropped"), &shown);
-    assert_eq!(read.finish, finish(client, scenario), "{id} {said:?}");
+    assert_eq!(read.finish, finish(client, server, scenario), "{id} {said:?}");
     let calls = match scenario {
         Scenario::Tool | Scenario::StreamTool => 1,
         Scenario::ParallelTools => 2,
@@ -176,7 +254,12 @@ fn cell(weir: &Weir, upstream: &Handle, client: &str, server: &str, scenario: Sc
         assert!(name.starts_with("get_"), "{id}");
         assert!(arguments["city"].is_string(), "{id}: {arguments}");
     }
-    if calls == 0 && scenario != Scenario::Length {
+    let in_words =
+        [client, server].iter().all(|it| matches!(*it, "chat_completions" | "responses"));
+    if scenario.refuses() && in_words {
+        // In a place of its own.
+        assert!(read.text.is_empty() && shown.contains("\"refusal\""), "{id} {said:?}");
+    } else if calls == 0 && scenario != Scenario::Length {
         assert!(!read.text.is_empty(), "{id} {said:?}");
     }
     if scenario == Scenario::Schema {
@@ -190,6 +273,7 @@ fn cell(weir: &Weir, upstream: &Handle, client: &str, server: &str, scenario: Sc
         assert!(!read.thought.is_empty(), "{id} {said:?}");
     }
     usage(&read, upstream, &id, client);
+    Outcome::Passed
 }
 
 /// The record of a request, once the upstream has written its last.
@@ -225,22 +309,25 @@ fn every_pair_for_everything_that_is_asked() {
     let weir = weir(&upstream, "lenient");
     let mut cells = 0;
     let mut failed = Vec::new();
+    let mut table = table::Table::default();
     for client in FORMATS {
         for server in FORMATS {
             for scenario in Scenario::ALL {
                 // All of them are tried, so that the report is of the whole matrix.
                 let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    cell(&weir, &upstream, client, server, scenario);
+                    cell(&weir, &upstream, client, server, scenario)
                 }));
                 cells += 1;
-                if tried.is_err() {
-                    failed.push(format!("{client} to {server}: {scenario:?}"));
+                match tried {
+                    Ok(outcome) => table.enter(client, server, outcome),
+                    Err(_) => failed.push(format!("{client} to {server}: {scenario:?}")),
                 }
             }
         }
     }
     assert_eq!(cells, 6 * 6 * Scenario::ALL.len());
     assert!(failed.is_empty(), "{} of {cells} cells failed:\n{}", failed.len(), failed.join("\n"));
+    table.compare();
 }
 
 /// The text of an error, in the shape of a format.
@@ -363,7 +450,7 @@ fn failover_crosses_formats_in_every_order() {
                     } else {
                         read::whole(client, &serde_json::from_slice(&answer).expect("JSON"))
                     };
-                    assert_eq!(read.finish, finish(client, scenario), "{id}");
+                    assert_eq!(read.finish, finish(client, second, scenario), "{id}");
                 }
             }
         }
@@ -397,4 +484,28 @@ fn what_is_lost_is_reported_or_refused() {
     let answer: Value = serde_json::from_slice(&answer).expect("JSON");
     assert_eq!((status, &answer["error"]["param"]), (400, &json!("logit_bias")), "{answer}");
     assert!(upstream.record("strict").is_none() && upstream.record("essential").is_none());
+}
+
+#[test]
+fn large_bodies_are_translated_like_small_ones() {
+    let upstream = upstream();
+    let weir = weir(&upstream, "lenient");
+    for (client, server) in [("chat_completions", "anthropic"), ("anthropic", "gemini")] {
+        let (path, mut body) = request(client, Scenario::Text, &format!("{server}-claude"));
+        let long = "The river is wide. ".repeat(80_000);
+        let last = body["messages"].as_array_mut().expect("turns").last_mut().expect("a turn");
+        last["content"] = json!(long);
+        let id = format!("large-{client}-{server}");
+        let (status, _, answer) = exchange(&weir, &path, &id, &body);
+        assert_eq!(status, 200, "{id}: {}", String::from_utf8_lossy(&answer));
+        let read = read::whole(client, &serde_json::from_slice(&answer).expect("JSON"));
+        assert!(!read.text.is_empty() && read.usage.0 > 300_000, "{id}: {}", read.usage.0);
+    }
+    // The answer is large: as many vectors as make it more than a megabyte.
+    let inputs: Vec<String> = (0..40).map(|at| format!("text {at}")).collect();
+    let body = json!({"model": "cohere-e", "input": inputs, "dimensions": 4096});
+    let (status, _, answer) = exchange(&weir, "/v1/embeddings", "vectors", &body);
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["data"].as_array().map(Vec::len), Some(40));
 }

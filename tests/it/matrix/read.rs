@@ -163,7 +163,9 @@ fn responses_stream(events: &[(String, Value)]) -> Read {
     assert!(matches!(last.as_str(), "response.completed" | "response.incomplete"), "{last}");
     for item in list(&end["response"]["output"]) {
         let so_far = texts.iter().find(|(id, _)| *id == text(&item["id"]));
-        let whole = [&item["content"][0]["text"], &item["summary"][0]["text"], &item["arguments"]];
+        let part = &item["content"][0];
+        let summary = &item["summary"][0]["text"];
+        let whole = [&part["text"], &part["refusal"], summary, &item["arguments"]];
         let whole = whole.iter().map(|value| text(value)).collect::<String>();
         if let Some((_, so_far)) = so_far {
             assert_eq!(*so_far, whole);

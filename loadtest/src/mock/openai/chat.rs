@@ -108,7 +108,7 @@ fn options(scene: &Scene<'_>, object: Object<'_>) -> Result<Options, Problem> {
 
 fn finish_reason(finish: Finish) -> &'static str {
     match finish {
-        Finish::Stop => "stop",
+        Finish::Stop | Finish::StopSequence | Finish::Refused => "stop",
         Finish::Length => "length",
         Finish::ToolCalls => "tool_calls",
     }

@@ -4,7 +4,8 @@ use crate::dialect::ir::{
     self, Block, Content, Format, Message, Output, Reasoning, Request, Role, Schema, Text, Thought,
     Tool, ToolChoice, ToolResult,
 };
-use crate::dialect::openai::chat_codec::{decode_call, decode_part, decode_tools};
+use crate::dialect::shared::parts::{call as decode_call, part as decode_part};
+use crate::dialect::shared::tools::tools as decode_tools;
 use crate::error::Error;
 use crate::wire::json::{Kind, Value};
 

@@ -4,7 +4,7 @@ use crate::dialect::ir::{
     self, ArrayWriter, Block, Content, Format, Loss, Media, MediaKind, Message, ObjectWriter,
     Output, Request, Role, Source, Tool, ToolCall, ToolChoice, ToolResult, write_object,
 };
-use crate::dialect::openai::chat_codec::{function_tool, image_part};
+use crate::dialect::shared::{parts::image_part, tools::function_tool};
 
 /// Writes a request.
 pub(in crate::dialect) fn encode(

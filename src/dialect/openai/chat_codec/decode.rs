@@ -2,8 +2,9 @@
 
 use super::messages;
 use crate::dialect::ir::{
-    self, Cache, Effort, Format, Opaque, Output, Reasoning, Request, Schema, Text, Tool, ToolChoice,
+    self, Effort, Format, Output, Reasoning, Request, Schema, Text, ToolChoice,
 };
+use crate::dialect::shared::tools::tools;
 use crate::error::Error;
 use crate::wire::json::{Kind, Value};
 
@@ -58,32 +59,6 @@ fn stream_options<'a>(options: Value<'a>, request: &mut Request<'a>) {
             }
         }
     }
-}
-
-/// The tools of this format, which Cohere has, too.
-pub(in crate::dialect) fn tools(value: Value<'_>) -> Result<Vec<Tool<'_>>, Error> {
-    ir::items(value, "tools")?.enumerate().map(|(at, tool)| one_tool(at, tool)).collect()
-}
-
-fn one_tool(at: usize, tool: Value<'_>) -> Result<Tool<'_>, Error> {
-    let kind = tool.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
-    let Some(function) = tool.get("function").filter(|_| kind == "function") else {
-        let value = Text::Borrowed(ir::raw(tool));
-        return Ok(Tool::Opaque(Opaque { origin: Format::Chat, kind, value }));
-    };
-    let (mut name, mut description, mut parameters, mut strict) = (None, None, None, None);
-    let field = format!("tools[{at}].function");
-    for member in ir::members(function, &field)? {
-        match member.key {
-            b"name" => name = Some(ir::string(member.value, &field)?),
-            b"description" => description = Some(ir::string(member.value, &field)?),
-            b"parameters" => parameters = Some(Text::Borrowed(ir::raw(member.value))),
-            b"strict" => strict = Some(ir::boolean(member.value, &field)?),
-            _ => {}
-        }
-    }
-    let name = name.ok_or_else(|| ir::refused_shape(&field, "a `name`"))?;
-    Ok(Tool::Function { name, description, parameters, strict, cache: Cache::mark(tool) })
 }
 
 /// A member that weir does not know within something that it does.

@@ -2,9 +2,10 @@
 
 use crate::dialect::ir::{
     self, ArrayWriter, Block, Content, Effort, Format, Loss, Media, MediaKind, Message,
-    ObjectWriter, Output, Reasoning, Request, Role, Schema, Source, Tool, ToolChoice, ToolResult,
+    ObjectWriter, Output, Reasoning, Request, Role, Schema, Source, ToolChoice, ToolResult,
     write_object,
 };
+use crate::dialect::shared::{parts::image_part, tools::function_tool};
 
 /// Members that the other format of `OpenAI` has under the same name.
 const SHARED: [&str; 8] = [
@@ -155,39 +156,6 @@ fn tools(request: &Request<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) 
     }
     if let Some(parallel) = request.parallel_tool_calls {
         object.flag("parallel_tool_calls", parallel);
-    }
-}
-
-/// A tool as this format and Cohere's have it.
-pub(in crate::dialect) fn function_tool(
-    at: usize,
-    tool: &Tool<'_>,
-    list: &mut ArrayWriter<'_>,
-    loss: &mut Loss,
-) {
-    match tool {
-        Tool::Function { name, description, parameters, strict, cache } => {
-            if cache.is_some() {
-                loss.drop("tools[].cache_control");
-            }
-            list.object(|tool| {
-                tool.text("type", "function");
-                tool.object("function", |function| {
-                    function.text("name", name);
-                    if let Some(description) = description {
-                        function.text("description", description);
-                    }
-                    if let Some(parameters) = parameters {
-                        function.raw("parameters", parameters);
-                    }
-                    if let Some(strict) = strict {
-                        function.flag("strict", *strict);
-                    }
-                });
-            });
-        }
-        Tool::Opaque(tool) if tool.origin == Format::Chat => list.raw(&tool.value),
-        Tool::Opaque(tool) => loss.refuse(format!("tools[{at}] ({})", tool.kind)),
     }
 }
 
@@ -356,26 +324,6 @@ fn media_part(media: &Media<'_>, parts: &mut ArrayWriter<'_>, loss: &mut Loss) {
         (MediaKind::Document, _) => loss.refuse("document by address"),
         (MediaKind::Video, _) => loss.refuse("video"),
     }
-}
-
-/// An image as this format and Cohere's have it.
-pub(in crate::dialect) fn image_part(media: &Media<'_>, parts: &mut ArrayWriter<'_>) {
-    parts.object(|part| {
-        part.text("type", "image_url");
-        part.object("image_url", |image| {
-            match &media.source {
-                Source::Base64(data) => {
-                    image.text("url", &format!("data:{};base64,{data}", media.media_type()));
-                }
-                Source::Url(text) | Source::File(text) | Source::Plain(text) => {
-                    image.text("url", text);
-                }
-            }
-            if let Some(detail) = &media.detail {
-                image.text("detail", detail);
-            }
-        });
-    });
 }
 
 /// What has no place in a message of this format.

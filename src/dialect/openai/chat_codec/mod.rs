@@ -10,14 +10,8 @@ mod stream_out;
 pub(in crate::dialect) use answer::{decode as decode_answer, encode as encode_answer};
 pub(in crate::dialect) use decode::{
     decode as decode_request, effort as decode_effort, schema as decode_schema,
-    tools as decode_tools,
 };
-pub(in crate::dialect) use encode::{
-    effort_word, encode as encode_request, function_tool, image_part, schema_members,
-};
-pub(in crate::dialect) use messages::{
-    call as decode_call, file as decode_file, located as decode_located, part as decode_part,
-};
+pub(in crate::dialect) use encode::{effort_word, encode as encode_request, schema_members};
 pub(in crate::dialect) use stream_in::Decoder;
 pub(in crate::dialect) use stream_out::Encoder;
 

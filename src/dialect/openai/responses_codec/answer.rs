@@ -4,11 +4,11 @@ use super::super::usage;
 use super::{finish_of, incomplete_word, items, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Choice, Content, Extra, Finish, Format, Loss, ObjectWriter,
+    self, Answer, ArrayWriter, Choice, Content, Extra, Finish, Format, KeptAs, Loss, ObjectWriter,
     write_object,
 };
 use crate::error::{Error, Kind};
-use crate::wire::json::Value;
+use crate::wire::json::{self, Value, lazy};
 
 /// Reads an answer.
 pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
@@ -70,6 +70,7 @@ pub(in crate::dialect) fn encode(
     answer: &Answer<'_>,
     fallback_id: &str,
     created: u64,
+    echo: &Echo,
     loss: &mut Loss,
 ) -> Vec<u8> {
     let nothing = Choice::default();
@@ -78,9 +79,10 @@ pub(in crate::dialect) fn encode(
         loss.drop("choices[1..]");
     }
     let head = Head {
-        id: answer.id.as_deref().unwrap_or(fallback_id),
+        id: echo.id.as_deref().or(answer.id.as_deref()).unwrap_or(fallback_id),
         model: answer.model.as_deref().unwrap_or_default(),
         created: answer.created.unwrap_or(created),
+        echo,
     };
     let refused = choice.blocks.iter().any(|b| matches!(b.content, Content::Refusal(_)));
     let end = End { finish: choice.finish, refused, usage: answer.usage };
@@ -100,6 +102,40 @@ pub(super) struct Head<'a> {
     pub id: &'a str,
     pub model: &'a str,
     pub created: u64,
+    pub echo: &'a Echo,
+}
+
+/// What a response repeats of its request.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct Echo {
+    /// What it is called, if it is kept.
+    id: Option<String>,
+    previous: Option<String>,
+    /// An object.
+    metadata: Option<String>,
+}
+
+impl Echo {
+    /// What the response to a request repeats, and as what it is kept.
+    pub fn of(request: &[u8], kept: Option<KeptAs<'_>>) -> Self {
+        let metadata = lazy(request).get("metadata");
+        let metadata = metadata.filter(|value| value.kind() == Some(json::Kind::Object));
+        Self {
+            id: kept.map(|kept| kept.id.to_owned()),
+            previous: kept.and_then(|kept| kept.previous).map(str::to_owned),
+            metadata: metadata.map(|value| ir::raw(value).to_owned()),
+        }
+    }
+
+    /// What the response is called, if it is kept.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Whether the response is kept.
+    pub fn is_kept(&self) -> bool {
+        self.id.is_some()
+    }
 }
 
 /// How a response ended.
@@ -138,12 +174,15 @@ pub(super) fn response(
         Some(reason) => object.object("incomplete_details", |it| it.text("reason", reason)),
     }
     object.null("instructions");
-    object.object("metadata", |_| {});
+    object.raw("metadata", head.echo.metadata.as_deref().unwrap_or("{}"));
     object.text("model", head.model);
     object.array("output", output);
     object.flag("parallel_tool_calls", true);
-    object.null("previous_response_id");
-    object.flag("store", false);
+    match &head.echo.previous {
+        Some(previous) => object.text("previous_response_id", previous),
+        None => object.null("previous_response_id"),
+    }
+    object.flag("store", head.echo.is_kept());
     object.null("temperature");
     object.text("tool_choice", "auto");
     object.array("tools", |_| {});

@@ -5,8 +5,8 @@ use super::items;
 use crate::dialect::ir::{
     self, Block, Format, Message, Opaque, Output, Reasoning, Request, Role, Text, Tool, ToolChoice,
 };
-use crate::error::Error;
-use crate::wire::json::{Kind, Value};
+use crate::error::{Error, Kind};
+use crate::wire::json::{self, Value};
 
 /// Reads a request, which is valid JSON.
 pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> {
@@ -17,7 +17,8 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
         let value = member.value;
         let name = ir::utf8(member.key);
         match name {
-            "model" => {}
+            // Responses are kept here, since no other format has a place for them.
+            "model" | "store" => {}
             "instructions" => {
                 let blocks = vec![Block::text(ir::string(value, name)?)];
                 instructions = Some(Message { role: Role::Developer, blocks });
@@ -38,9 +39,14 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
             // Asked for where a thought has to come back, which it always does.
             "include" if value.items().all(is_encrypted_reasoning) => {}
             "truncation" if value.raw() == b"\"disabled\"" => {}
-            // What is translated is answered at once and kept nowhere.
-            "store" | "background" if value.as_bool() == Some(false) => {}
-            "previous_response_id" | "conversation" | "prompt" | "background" => {
+            "background" if value.as_bool() == Some(false) => {}
+            // One that is kept here stands in `input` by now.
+            "previous_response_id" => {
+                let id = ir::string(value, name)?;
+                let message = format!("Previous response with id '{id}' not found.");
+                return Err(Error::new(Kind::NotExpressible, message).param(name.to_owned()));
+            }
+            "conversation" | "prompt" | "background" => {
                 request.need(name, ir::raw(value));
             }
             _ => request.keep(name, ir::raw(value)),
@@ -57,7 +63,7 @@ fn is_encrypted_reasoning(value: Value<'_>) -> bool {
 /// A text, or a list of items.
 fn input(value: Value<'_>) -> Result<Vec<Message<'_>>, Error> {
     let mut messages = Vec::new();
-    if value.kind() == Some(Kind::String) {
+    if value.kind() == Some(json::Kind::String) {
         let blocks = vec![Block::text(ir::string(value, "input")?)];
         messages.push(Message { role: Role::User, blocks });
         return Ok(messages);

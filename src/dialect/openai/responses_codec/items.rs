@@ -1,10 +1,10 @@
 //! Items: of a request's input and of an answer's output.
 
-use super::super::chat_codec::{decode_file, decode_located};
 use crate::dialect::ir::{
     self, Block, Content, Format, Media, MediaKind, ObjectWriter, Opaque, Role, Seal, Source, Text,
     Thought, ToolCall, ToolResult,
 };
+use crate::dialect::shared::parts::{file, located};
 use crate::error::Error;
 use crate::wire::json::{Kind, Value};
 
@@ -87,7 +87,7 @@ pub(super) fn part<'a>(part: Value<'a>, field: &str) -> Result<Content<'a>, Erro
         Some("input_text" | "output_text" | "text") => Content::Text(need("text")?),
         Some("refusal") => Content::Refusal(need("refusal")?),
         Some("input_image") => Content::Media(match (text("image_url"), text("file_id")) {
-            (Some(url), _) => decode_located(MediaKind::Image, url, text("detail"), None),
+            (Some(url), _) => located(MediaKind::Image, url, text("detail"), None),
             (None, Some(id)) => Media {
                 kind: MediaKind::Image,
                 source: Source::File(id),
@@ -98,10 +98,8 @@ pub(super) fn part<'a>(part: Value<'a>, field: &str) -> Result<Content<'a>, Erro
             (None, None) => return Err(ir::refused_shape(field, "`image_url` or `file_id`")),
         }),
         Some("input_file") => match text("file_url") {
-            Some(url) => {
-                Content::Media(decode_located(MediaKind::Document, url, None, text("filename")))
-            }
-            None => decode_file(text("file_data"), text("file_id"), text("filename"), field)?,
+            Some(url) => Content::Media(located(MediaKind::Document, url, None, text("filename"))),
+            None => file(text("file_data"), text("file_id"), text("filename"), field)?,
         },
         Some("input_audio") => {
             let member = |key| part.find(&["input_audio", key]).and_then(|value| value.as_str());

@@ -7,7 +7,7 @@ mod items;
 mod stream_in;
 mod stream_out;
 
-pub(in crate::dialect) use answer::{decode as decode_answer, encode as encode_answer};
+pub(in crate::dialect) use answer::{Echo, decode as decode_answer, encode as encode_answer};
 pub(in crate::dialect) use decode::decode as decode_request;
 pub(in crate::dialect) use encode::encode as encode_request;
 pub(in crate::dialect) use stream_in::Decoder;

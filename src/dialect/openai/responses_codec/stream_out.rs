@@ -1,7 +1,7 @@
 //! A stream of events: numbered, each block an item that is added, grows and is done, and at the end
 //! the whole response once more.
 
-use super::answer::{End, Head, item_id, response};
+use super::answer::{Echo, End, Head, item_id, response};
 use super::items;
 use crate::dialect::Usage;
 use crate::dialect::ir::{
@@ -22,6 +22,9 @@ pub(in crate::dialect) struct Encoder {
     /// The items that are done, as they stand in the response.
     items: Vec<Vec<u8>>,
     open: Option<Open>,
+    echo: Echo,
+    /// The response, once it is complete, if it is kept.
+    whole: Option<Vec<u8>>,
 }
 
 /// The item that is open.
@@ -48,9 +51,9 @@ enum Kind {
 
 impl Encoder {
     /// A stream that begins now, in seconds since 1970.
-    pub fn new(id: &str, created: u64) -> Self {
+    pub fn new(id: &str, created: u64, echo: Echo) -> Self {
         Self {
-            id: format!("resp_{id}"),
+            id: echo.id().map_or_else(|| format!("resp_{id}"), str::to_owned),
             model: String::new(),
             created,
             sequence: 0,
@@ -60,7 +63,14 @@ impl Encoder {
             refused: false,
             items: Vec::new(),
             open: None,
+            echo,
+            whole: None,
         }
+    }
+
+    /// The response, once it is complete, if it is kept.
+    pub fn take_whole(&mut self) -> Option<Vec<u8>> {
+        self.whole.take()
     }
 
     /// The number of the last event.
@@ -72,7 +82,7 @@ impl Encoder {
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
         match event {
             Event::Start { id, model } => {
-                if let Some(id) = id {
+                if let Some(id) = id.filter(|_| !self.echo.is_kept()) {
                     self.id = id.into_owned();
                 }
                 self.model = model.unwrap_or_default().into_owned();
@@ -96,7 +106,8 @@ impl Encoder {
             return;
         }
         for kind in ["response.created", "response.in_progress"] {
-            let head = Head { id: &self.id, model: &self.model, created: self.created };
+            let (id, model, created) = (&*self.id, &*self.model, self.created);
+            let head = Head { id, model, created, echo: &self.echo };
             write(&mut self.sequence, out, kind, |event| {
                 event.object("response", |object| response(&head, None, object, |_| {}));
             });
@@ -260,14 +271,16 @@ impl Encoder {
             finish => finish.and_then(super::incomplete_word).is_some(),
         };
         let kind = if incomplete { "response.incomplete" } else { "response.completed" };
-        let head = Head { id: &self.id, model: &self.model, created: self.created };
-        write(&mut self.sequence, out, kind, |event| {
-            event.object("response", |object| {
-                response(&head, Some(&end), object, |list| {
-                    self.items.iter().for_each(|item| list.raw(utf8(item)));
-                });
+        let (id, model, created) = (&*self.id, &*self.model, self.created);
+        let head = Head { id, model, created, echo: &self.echo };
+        let mut whole = Vec::with_capacity(1024 + self.items.iter().map(Vec::len).sum::<usize>());
+        write_object(&mut whole, |object| {
+            response(&head, Some(&end), object, |list| {
+                self.items.iter().for_each(|item| list.raw(utf8(item)));
             });
         });
+        write(&mut self.sequence, out, kind, |event| event.raw("response", utf8(&whole)));
+        self.whole = self.echo.is_kept().then_some(whole);
     }
 }
 

@@ -140,6 +140,14 @@ impl StreamTranslator {
         self.state.take()
     }
 
+    /// The whole answer, once it is complete, if it is kept.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        match &mut self.state.encoder {
+            Encoder::Responses(encoder) => encoder.take_whole().map(Bytes::from),
+            _ => None,
+        }
+    }
+
     /// What the client's format had no words for, since it was asked the last time.
     pub fn dropped(&mut self) -> Dropped {
         self.state.loss.take()
@@ -302,7 +310,8 @@ impl Encoder {
                 Encoder::Chat(openai::chat_codec::Encoder::new(id, unix_s, stream_usage))
             }
             Format::Responses => {
-                Encoder::Responses(openai::responses_codec::Encoder::new(id, unix_s))
+                let echo = openai::responses_codec::Echo::of(client.request, client.kept);
+                Encoder::Responses(openai::responses_codec::Encoder::new(id, unix_s, echo))
             }
             Format::Anthropic => Encoder::Anthropic(anthropic::codec::Encoder::new(id)),
             Format::Gemini => Encoder::Gemini(gemini::codec::Encoder::new(id, framing)),

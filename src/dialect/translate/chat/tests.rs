@@ -1,5 +1,6 @@
 //! The translator without a network: round trips, seals, streams in any cutting.
 
+mod fields;
 mod fixtures;
 mod properties;
 mod seals;
@@ -19,6 +20,7 @@ fn client(format: Format) -> Client<'static> {
         model: "m",
         unix_s: 1_700_000_000,
         stream_usage: true,
+        kept: None,
         request: b"",
         framing,
     }
