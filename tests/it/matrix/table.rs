@@ -10,7 +10,7 @@ use super::ask::{FORMATS, Scenario};
 #[derive(Default)]
 pub struct Table(BTreeMap<(String, String), Vec<Outcome>>);
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/translation.md");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/translation.md");
 const BEGIN: &str = "<!-- matrix: written by `UPDATE_GOLDEN=1 cargo nextest run matrix` -->\n";
 const END: &str = "<!-- end of matrix -->\n";
 
@@ -59,13 +59,13 @@ impl Table {
             }
         }
         text.push('\n');
-        let document = std::fs::read_to_string(FILE).expect("docs/translation.md");
+        let document = std::fs::read_to_string(FILE).expect("conf/translation.md");
         let (before, rest) = document.split_once(BEGIN).expect("the beginning of the matrix");
         let (shown, after) = rest.split_once(END).expect("the end of the matrix");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(FILE, format!("{before}{BEGIN}{text}{END}{after}")).expect("written");
             return;
         }
-        assert_eq!(shown, text, "docs/translation.md differs (UPDATE_GOLDEN=1 rewrites it)");
+        assert_eq!(shown, text, "conf/translation.md differs (UPDATE_GOLDEN=1 rewrites it)");
     }
 }

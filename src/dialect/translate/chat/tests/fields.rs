@@ -227,10 +227,10 @@ fn every_member_of_every_request_has_a_treatment_that_the_documentation_shows() 
         }
         text.push('\n');
     }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fields.md");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/fields.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(file, &text).expect("written");
     }
     let kept = std::fs::read_to_string(file).unwrap_or_default();
-    assert_eq!(kept, text, "docs/fields.md differs (UPDATE_GOLDEN=1 rewrites it)");
+    assert_eq!(kept, text, "conf/fields.md differs (UPDATE_GOLDEN=1 rewrites it)");
 }
