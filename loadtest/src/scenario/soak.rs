@@ -46,6 +46,11 @@ const UPSTREAM_IDLE: &str = "5s";
 /// descriptors are read.
 const SETTLE: Duration = Duration::from_secs(15);
 
+/// A process that has just become ready is at rest when it has opened nothing more for so long.
+const REST: Duration = Duration::from_secs(1);
+/// Longest wait for that.
+const REST_WAIT: Duration = Duration::from_secs(20);
+
 /// How long and how hard.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
@@ -116,7 +121,7 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
         .upstream_idle(UPSTREAM_IDLE);
     let weir = Weir::start(settings, &workspace, &config, false, None)?;
     let pid = weir.child.pid();
-    let fds_before = open_fds(pid).unwrap_or_default();
+    let fds_before = fds_at_rest(pid);
     let load = load(&weir, plan)?;
     let running = load.start();
     let samples = watch(&weir, plan, || running.stats());
@@ -205,6 +210,21 @@ fn watch(weir: &Weir, plan: &Plan, stats: impl Fn() -> Stats) -> Vec<Sample> {
         }
     }
     samples
+}
+
+/// Descriptors of a process that was just started, once its workers have opened theirs: on a busy
+/// machine they come up after it says that it is ready.
+fn fds_at_rest(pid: u32) -> usize {
+    let begun = Instant::now();
+    let (mut fds, mut since) = (open_fds(pid).unwrap_or_default(), begun);
+    while since.elapsed() < REST && begun.elapsed() < REST_WAIT {
+        std::thread::sleep(REST / 10);
+        let now = open_fds(pid).unwrap_or_default();
+        if now != fds {
+            (fds, since) = (now, Instant::now());
+        }
+    }
+    fds
 }
 
 /// Requests may fail only after their first byte, where the flaky upstream broke off.
