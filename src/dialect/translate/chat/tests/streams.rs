@@ -7,6 +7,16 @@ use crate::dialect::{StreamObserver, TextSink, Usage};
 use crate::wire::frame::Framer;
 use crate::wire::{eventstream, sse};
 
+/// A stream of each format that says what it is drawn from.
+pub(super) const CITED: [(Format, &str); 6] = [
+    (Format::Chat, "openai/chat_cited.sse"),
+    (Format::Responses, "openai/responses_cited.sse"),
+    (Format::Anthropic, "anthropic/cited.sse"),
+    (Format::Gemini, "gemini/cited.sse"),
+    (Format::Cohere, "cohere/cited.sse"),
+    (Format::Bedrock, "bedrock/cited.events"),
+];
+
 /// A recorded stream of each format that says, thinks or calls something.
 fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
     let files = [
@@ -31,7 +41,11 @@ fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
         (Format::Bedrock, "bedrock/text.events"),
         (Format::Bedrock, "bedrock/tool.events"),
     ];
-    files.into_iter().map(|(format, name)| (format, name, recorded(format, name))).collect()
+    files
+        .into_iter()
+        .chain(CITED)
+        .map(|(format, name)| (format, name, recorded(format, name)))
+        .collect()
 }
 
 /// A recorded stream as it is on the wire.
