@@ -464,6 +464,12 @@ impl Frame<'_> {
         self.facts.finished = true;
     }
 
+    /// The answer is not complete, though it was taken for it.
+    pub fn unfinished(&mut self) {
+        self.facts.finished = false;
+        self.facts.usage_complete = false;
+    }
+
     /// Nothing follows.
     pub fn terminal(&mut self) {
         self.spoken = Spoken::More;

@@ -8,12 +8,18 @@ use super::usage::usage;
 use crate::wire::json::{Kind, Value};
 
 /// Reads the chunks of one answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::dialect) struct Decoder {
-    /// One more than the highest index of a candidate.
-    candidates: u64,
-    /// Candidates that have ended.
-    ended: u64,
+    /// Candidates that have begun, a bit for each. The first one is always waited for.
+    begun: u128,
+    /// Candidates that have ended. Some servers repeat the reason why.
+    ended: u128,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { begun: 1, ended: 0 }
+    }
 }
 
 impl Decoder {
@@ -33,9 +39,13 @@ impl Decoder {
             b"error" => frame.error(StreamError::from_value(value)),
             _ => {}
         });
-        let all_ended = self.ended >= self.candidates;
-        if self.ended > 0 && all_ended {
-            frame.terminal();
+        if self.ended > 0 {
+            if self.begun & !self.ended == 0 {
+                frame.terminal();
+            } else {
+                // One may begin when those before it have ended.
+                frame.unfinished();
+            }
         }
         // Every chunk says what was used so far.
         if let Some(used) = used {
@@ -45,7 +55,8 @@ impl Decoder {
 
     fn candidate(&mut self, candidate: Value<'_>, frame: &mut Frame<'_>) {
         let index = candidate.get("index").and_then(|index| index.as_u64()).unwrap_or(0);
-        self.candidates = self.candidates.max(index.saturating_add(1));
+        let bit = 1 << index.min(u64::from(u128::BITS - 1));
+        self.begun |= bit;
         for member in candidate.members() {
             match member.key {
                 b"content" => {
@@ -55,7 +66,7 @@ impl Decoder {
                 }
                 b"finishReason" if !member.value.is_null() => {
                     frame.finish_reason(member.value);
-                    self.ended += 1;
+                    self.ended |= bit;
                 }
                 _ => {}
             }

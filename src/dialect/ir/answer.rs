@@ -1,7 +1,7 @@
 //! What an answer says.
 
 use super::super::Usage;
-use super::{Block, Extra, Text};
+use super::{Block, Citation, Cited, Extra, Loss, Said, Text};
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +20,13 @@ pub struct Answer<'a> {
     pub extra: Vec<Extra<'a>>,
 }
 
+impl Answer<'_> {
+    /// Notes what has no words in any other format.
+    pub fn lose(&mut self, name: &'static str) {
+        self.extra.push(Extra { name: name.into(), value: "", essential: false });
+    }
+}
+
 /// As what an answer is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct KeptAs<'a> {
@@ -34,10 +41,31 @@ pub struct KeptAs<'a> {
 pub struct Choice<'a> {
     /// What it says.
     pub blocks: Vec<Block<'a>>,
+    /// What it is drawn from.
+    pub citations: Vec<Citation<'a>>,
     /// Why it ended.
     pub finish: Option<Finish>,
     /// The text at which it ended.
     pub stop_sequence: Option<Text<'a>>,
+}
+
+impl Choice<'_> {
+    /// The text in which the places of citations are. Empty if there are none.
+    pub fn cited_text(&self) -> Said {
+        if self.citations.is_empty() {
+            return Said::default();
+        }
+        Said::of(self.blocks.iter().map(|block| &block.content))
+    }
+
+    /// The citations whose place is known. What has none is lost.
+    pub fn cited<'c>(&'c self, said: &'c Said, loss: &mut Loss) -> Vec<Cited<'c>> {
+        let found: Vec<_> = self.citations.iter().filter_map(|each| said.find(each)).collect();
+        if found.len() < self.citations.len() {
+            loss.drop("citations");
+        }
+        found
+    }
 }
 
 /// Why an answer ended.

@@ -5,7 +5,7 @@
 //! open; of each choice, one is open at a time. A stream that does not come to its `End` is cut.
 
 use super::super::{StreamError, Usage};
-use super::{Finish, Opaque, Seal, Text};
+use super::{Citation, Cited, Finish, Opaque, Seal, Text};
 
 /// A piece of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,22 @@ pub enum Event<'a> {
         block: u32,
         /// The seal.
         seal: Seal<'a>,
+    },
+    /// What is said is drawn from this. Its place is found when the block is complete.
+    Source {
+        /// The choice.
+        choice: u32,
+        /// What it is drawn from.
+        citation: Citation<'a>,
+    },
+    /// The same where it is written: at the end of its block, if it can be.
+    Cited {
+        /// The choice.
+        choice: u32,
+        /// Where, and from what.
+        cited: Cited<'a>,
+        /// The block is open.
+        open: bool,
     },
     /// A block is complete.
     Close {

@@ -11,6 +11,7 @@
 
 mod answer;
 mod audit;
+mod cite;
 mod embed;
 mod event;
 mod flow;
@@ -26,6 +27,7 @@ mod seal;
 pub use crate::wire::json::{ArrayWriter, ObjectWriter, write_object};
 pub use answer::{Answer, Choice, Finish, KeptAs};
 pub use audit::{Known, unknown_members};
+pub use cite::{At, CITATIONS_MAX, Citation, Cited, Origin, Said, Span, pieces};
 pub use embed::{EmbedAnswer, EmbedFormat, EmbedInput, EmbedRequest, Encoding, Purpose, Vector};
 pub use event::{Event, Opening, Sink};
 pub use flow::{Flow, Run};

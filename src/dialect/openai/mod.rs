@@ -1,6 +1,7 @@
 //! `OpenAI` and what is compatible with it: chat, completions, responses, embeddings, rerank,
 //! moderations, images, audio, files, batches, models, realtime.
 
+mod annotation;
 pub(super) mod body;
 pub(super) mod chat;
 pub(super) mod chat_codec;

@@ -1,9 +1,10 @@
 //! Whole answers.
 
 use super::super::usage;
-use super::{REDACTED, finish_of, stop_word, usage_members};
+use super::{REDACTED, cite, finish_of, stop_word, usage_members};
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Block, Choice, Content, Format, Loss, Seal, Thought, write_object,
+    self, Answer, ArrayWriter, Block, Choice, Cited, Content, Format, Loss, Seal, Thought,
+    write_object,
 };
 use crate::error::Error;
 use crate::wire::json::Value;
@@ -23,14 +24,11 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
                 choice.blocks = blocks
                     .map(|block| super::decode::block(block, "content"))
                     .collect::<Result<_, _>>()?;
-                if value.items().any(|block| {
-                    block.get("citations").is_some_and(|list| list.items().next().is_some())
-                }) {
-                    answer.extra.push(ir::Extra {
-                        name: "citations".into(),
-                        value: "[]",
-                        essential: false,
-                    });
+                for (at, block) in (0..).zip(value.items()) {
+                    for citation in block.get("citations").iter().flat_map(Value::items) {
+                        let mut lost = |name| answer.lose(name);
+                        choice.citations.push(cite::decode(citation, at, &mut lost));
+                    }
                 }
             }
             b"stop_reason" => choice.finish = value.as_str().map(|word| finish_of(&word)),
@@ -59,8 +57,18 @@ pub(in crate::dialect) fn encode(
         object.text("type", "message");
         object.text("role", "assistant");
         object.text("model", answer.model.as_deref().unwrap_or_default());
+        let text = choice.cited_text();
+        let cited = choice.cited(&text, loss);
         object.array("content", |list| {
-            choice.blocks.iter().for_each(|block| said(block, list, loss));
+            for (at, block) in (0..).zip(&choice.blocks) {
+                let mut here = cited.iter().filter(|each| each.block == at).copied().peekable();
+                match &block.content {
+                    Content::Text(text) if here.peek().is_some() => {
+                        cited_blocks(text, &here.collect::<Vec<_>>(), list);
+                    }
+                    _ => said(block, list, loss),
+                }
+            }
         });
         match choice.finish {
             Some(finish) => object.text("stop_reason", stop_word(finish)),
@@ -88,6 +96,23 @@ fn said(block: &Block<'_>, list: &mut ArrayWriter<'_>, loss: &mut Loss) {
         }
         Content::Media(_) => loss.drop("content (media)"),
         _ => super::encode::one_block(block, list, loss),
+    }
+}
+
+/// A text of which parts are cited: a block for each.
+fn cited_blocks(text: &str, cited: &[Cited<'_>], list: &mut ArrayWriter<'_>) {
+    for (text, cited) in ir::pieces(text, cited).into_iter().filter(|(text, _)| !text.is_empty()) {
+        list.object(|object| {
+            object.text("type", "text");
+            object.text("text", text);
+            if !cited.is_empty() {
+                object.array("citations", |list| {
+                    for each in &cited {
+                        list.object(|object| cite::write(each, object));
+                    }
+                });
+            }
+        });
     }
 }
 

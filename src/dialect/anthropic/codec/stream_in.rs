@@ -1,7 +1,7 @@
 //! The events of a stream.
 
 use super::super::usage::Counts;
-use super::{REDACTED, finish_of};
+use super::{REDACTED, cite, finish_of};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Event, Flow, Format, Opaque, Opening, Run, Seal, Sink, Text, raw};
 use crate::wire::json::{self, Value};
@@ -97,7 +97,11 @@ impl Decoder {
                     let seal = member.value.as_str().unwrap_or_default();
                     self.sealed(None, seal, sink);
                 }
-                b"citation" => sink.event(Event::Unsaid("citations")),
+                b"citation" => {
+                    let mut lost = |name| sink.event(Event::Unsaid(name));
+                    let citation = cite::decode(member.value, self.flow.block(0), &mut lost);
+                    sink.event(Event::Source { choice: 0, citation });
+                }
                 _ => {}
             }
         }

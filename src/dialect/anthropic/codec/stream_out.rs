@@ -1,10 +1,10 @@
 //! A stream of events, in the grammar that the client libraries parse: `message_start`, blocks one
 //! after the other, `message_delta` with reason and usage, `message_stop`.
 
-use super::{REDACTED, stop_word, usage_members};
+use super::{REDACTED, cite, stop_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    self, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, write_object,
+    self, Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, write_object,
 };
 
 /// Writes the events of one stream.
@@ -48,6 +48,7 @@ impl Encoder {
             Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
             Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
             Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal, out),
+            Event::Cited { choice: 0, cited, open } => self.cited(&cited, open, out, loss),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, stop_sequence } => {
                 self.finish = Some((finish, stop_sequence.map(Into::into)));
@@ -151,6 +152,24 @@ impl Encoder {
         }
         self.begin_thought(out);
         self.delta("signature_delta", "signature", &seal.text_in(Format::Anthropic), out);
+    }
+
+    fn cited(&self, cited: &Cited<'_>, open: bool, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !open {
+            return loss.drop("citations");
+        }
+        // A block cites as a whole.
+        if !cited.is_whole() {
+            loss.drop("citations[].span");
+        }
+        let index = self.blocks.saturating_sub(1);
+        write(out, "content_block_delta", |event| {
+            event.number("index", index);
+            event.object("delta", |delta| {
+                delta.text("type", "citations_delta");
+                delta.object("citation", |citation| cite::write(cited, citation));
+            });
+        });
     }
 
     fn delta(&self, kind: &str, member: &str, text: &str, out: &mut Vec<u8>) {

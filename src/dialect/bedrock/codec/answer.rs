@@ -1,9 +1,9 @@
 //! Whole answers. They have neither an id nor the name of a model.
 
 use super::super::usage;
-use super::{REDACTED, decode, finish_of, stop_word, usage_members};
+use super::{REDACTED, cite, decode, finish_of, stop_word, usage_members};
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Block, Choice, Content, Format, Loss, Seal, write_object,
+    self, Answer, ArrayWriter, Block, Choice, Cited, Content, Format, Loss, Seal, write_object,
 };
 use crate::error::Error;
 use crate::wire::json::Value;
@@ -20,6 +20,13 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"output" => {
                 if let Some(content) = value.find(&["message", "content"]) {
                     choice.blocks = decode::contents(content, "output.message.content")?;
+                    for (at, block) in (0..).zip(content.items()) {
+                        let list = block.find(&["citationsContent", "citations"]);
+                        for citation in list.iter().flat_map(Value::items) {
+                            let mut lost = |name| answer.lose(name);
+                            choice.citations.push(cite::decode(citation, at, &mut lost));
+                        }
+                    }
                 }
             }
             _ => {}
@@ -41,8 +48,19 @@ pub(in crate::dialect) fn encode(answer: &Answer<'_>, loss: &mut Loss) -> Vec<u8
         object.object("output", |output| {
             output.object("message", |message| {
                 message.text("role", "assistant");
+                let text = choice.cited_text();
+                let cited = choice.cited(&text, loss);
                 message.array("content", |list| {
-                    choice.blocks.iter().for_each(|block| said(block, list, loss));
+                    for (at, block) in (0..).zip(&choice.blocks) {
+                        let mut here =
+                            cited.iter().filter(|each| each.block == at).copied().peekable();
+                        match &block.content {
+                            Content::Text(text) if here.peek().is_some() => {
+                                cited_blocks(text, &here.collect::<Vec<_>>(), list);
+                            }
+                            _ => said(block, list, loss),
+                        }
+                    }
                 });
             });
         });
@@ -78,6 +96,26 @@ fn said(block: &Block<'_>, list: &mut ArrayWriter<'_>, loss: &mut Loss) {
         Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
         Content::Media(_) => loss.drop("content (media)"),
         Content::ToolResult(_) => loss.drop("content (tool result)"),
+    }
+}
+
+/// A text of which parts are cited: a block for each.
+fn cited_blocks(text: &str, cited: &[Cited<'_>], list: &mut ArrayWriter<'_>) {
+    for (text, cited) in ir::pieces(text, cited) {
+        if cited.is_empty() {
+            list.object(|object| object.text("text", text));
+            continue;
+        }
+        list.object(|object| {
+            object.object("citationsContent", |block| {
+                block.array("content", |parts| parts.object(|part| part.text("text", text)));
+                block.array("citations", |list| {
+                    for each in &cited {
+                        list.object(|object| cite::write(each, object));
+                    }
+                });
+            });
+        });
     }
 }
 

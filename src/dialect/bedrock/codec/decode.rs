@@ -228,6 +228,13 @@ fn content<'a>(block: Value<'a>, field: &str) -> Result<Content<'a>, Error> {
             },
             is_error: text("status").as_deref() == Some("error"),
         }),
+        // What it is drawn from is read with an answer.
+        b"citationsContent" => {
+            let parts = value.get("content");
+            let texts = parts.iter().flat_map(Value::items);
+            let texts = texts.filter_map(|part| part.get("text")?.as_str());
+            Content::Text(texts.collect::<String>().into())
+        }
         // In the result of a tool.
         b"json" => Content::Text(ir::raw(value).into()),
         b"reasoningContent" => Content::Thought(thought(value)),

@@ -1,6 +1,7 @@
 //! Converse, to and from the intermediate representation.
 
 mod answer;
+mod cite;
 mod decode;
 mod encode;
 mod stream_in;

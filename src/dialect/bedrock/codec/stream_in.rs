@@ -1,7 +1,7 @@
 //! The messages of an event stream.
 
 use super::super::usage;
-use super::{REDACTED, finish_of};
+use super::{REDACTED, cite, finish_of};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Event, Flow, Format, Opening, Run, Seal, Sink, Text};
 use crate::wire::eventstream::Message;
@@ -102,7 +102,11 @@ impl Decoder {
                     sink.event(Event::Sealed { choice: 0, block, seal });
                 }
             }
-            b"citation" => sink.event(Event::Unsaid("citations")),
+            b"citation" => {
+                let mut lost = |name| sink.event(Event::Unsaid(name));
+                let citation = cite::decode(value, self.flow.block(0), &mut lost);
+                sink.event(Event::Source { choice: 0, citation });
+            }
             _ => sink.event(Event::Unsaid("delta")),
         }
     }

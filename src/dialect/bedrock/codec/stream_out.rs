@@ -1,6 +1,6 @@
 //! A stream of messages of the event stream. Only calls announce their block.
 
-use super::{REDACTED, stop_word, usage_members};
+use super::{REDACTED, cite, stop_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
     self, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, write_object,
@@ -37,6 +37,15 @@ impl Encoder {
             Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
             Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
             Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal, out),
+            Event::Cited { choice: 0, cited, open: true } => {
+                if !cited.is_whole() {
+                    loss.drop("citations[].span");
+                }
+                self.delta(out, |delta| {
+                    delta.object("citation", |citation| cite::write(&cited, citation));
+                });
+            }
+            Event::Cited { .. } => loss.drop("citations"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = usage,

@@ -1,10 +1,8 @@
 //! Whole answers.
 
 use super::super::usage;
-use super::{decode, finish_of, finish_word, usage_members};
-use crate::dialect::ir::{
-    self, Answer, Choice, Content, Extra, Finish, Loss, ObjectWriter, write_object,
-};
+use super::{cite, decode, finish_of, finish_word, usage_members};
+use crate::dialect::ir::{self, Answer, Choice, Content, Finish, Loss, ObjectWriter, write_object};
 use crate::error::Error;
 use crate::wire::json::Value;
 
@@ -21,9 +19,15 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"finish_reason" => choice.finish = value.as_str().map(|word| finish_of(&word)),
             b"message" => {
                 choice.blocks = decode::said(value, "message")?;
-                if value.get("citations").is_some_and(|list| list.items().next().is_some()) {
-                    let name = "citations".into();
-                    answer.extra.push(Extra { name, value: "[]", essential: false });
+                // The plan stands in front of the content.
+                let plan = value.get("tool_plan").and_then(|plan| plan.contents());
+                let first = u32::from(plan.is_some_and(|plan| !plan.is_empty()));
+                let block = |part: u64| u32::try_from(part).ok()?.checked_add(first);
+                for citation in value.get("citations").iter().flat_map(Value::items) {
+                    let found = &mut |citation| choice.citations.push(citation);
+                    if !cite::decode(citation, &block, found) {
+                        answer.lose("citations");
+                    }
                 }
             }
             _ => {}
@@ -74,9 +78,15 @@ fn said(choice: &Choice<'_>, message: &mut ObjectWriter<'_>, loss: &mut Loss) {
             _ => None,
         })
     };
+    // Where in the content each block stands.
+    let (mut places, mut written) = (Vec::with_capacity(choice.blocks.len()), 0);
     if contents().count() > calls().count() {
         message.array("content", |parts| {
             for content in contents() {
+                places.push(written);
+                let said =
+                    matches!(content, Content::Text(_) | Content::Refusal(_) | Content::Thought(_));
+                written += u64::from(said);
                 match content {
                     Content::Text(text) | Content::Refusal(text) => parts.object(|part| {
                         part.text("type", "text");
@@ -96,6 +106,16 @@ fn said(choice: &Choice<'_>, message: &mut ObjectWriter<'_>, loss: &mut Loss) {
                     Content::ToolResult(_) => loss.drop("content (tool result)"),
                     Content::ToolCall(_) => {}
                 }
+            }
+        });
+    }
+    let text = choice.cited_text();
+    let cited = choice.cited(&text, loss);
+    if !cited.is_empty() {
+        message.array("citations", |list| {
+            for each in &cited {
+                let place = places.get(each.block as usize).copied().unwrap_or(0);
+                list.object(|object| cite::write(each, place, object));
             }
         });
     }

@@ -2,6 +2,7 @@
 //! those of Chat Completions, with a few parts of its own.
 
 mod answer;
+mod cite;
 mod decode;
 mod encode;
 mod stream_in;

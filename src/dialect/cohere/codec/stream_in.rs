@@ -1,7 +1,7 @@
 //! The events of a stream.
 
 use super::super::usage;
-use super::finish_of;
+use super::{cite, finish_of};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Event, Finish, Flow, Opening, Run, Sink};
 use crate::dialect::usage::count;
@@ -52,7 +52,14 @@ impl Decoder {
             }
             b"tool-call-delta" => self.arguments(number, message, sink),
             b"content-end" | b"tool-call-end" => self.flow.leave(0, sink),
-            b"citation-start" => sink.event(Event::Unsaid("citations")),
+            b"citation-start" => {
+                let block = self.flow.block(0);
+                let found = &mut |citation| sink.event(Event::Source { choice: 0, citation });
+                let citation = message.get("citations").unwrap_or(json::lazy(b""));
+                if !cite::decode(citation, &|_| Some(block), found) {
+                    sink.event(Event::Unsaid("citations"));
+                }
+            }
             b"message-end" => self.end(event.get("delta"), sink),
             b"error" => sink.event(Event::Error(StreamError::from_value(event))),
             b"" => {

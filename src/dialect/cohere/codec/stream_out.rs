@@ -1,7 +1,7 @@
 //! A stream of events. Parts of the content and calls of tools are numbered each for themselves.
 
 use super::answer::finish_lost;
-use super::{finish_word, usage_members};
+use super::{cite, finish_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{Event, Finish, Loss, ObjectWriter, Opaque, Opening, write_object};
 
@@ -13,6 +13,7 @@ pub(in crate::dialect) struct Encoder {
     finish: Option<Finish>,
     contents: u64,
     calls: u64,
+    citations: u64,
     open: Open,
 }
 
@@ -33,6 +34,7 @@ impl Encoder {
             finish: None,
             contents: 0,
             calls: 0,
+            citations: 0,
             open: Open::Nothing,
         }
     }
@@ -44,6 +46,15 @@ impl Encoder {
             Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
             Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
             Event::Sealed { .. } => loss.drop("thinking signature"),
+            Event::Cited { choice: 0, cited, open: true } => {
+                let (number, part) = (self.citations, self.contents.saturating_sub(1));
+                self.citations += 1;
+                message(out, "citation-start", number, |message| {
+                    message.object("citations", |it| cite::write(&cited, part, it));
+                });
+                write(out, "citation-end", |event| event.number("index", number));
+            }
+            Event::Cited { .. } => loss.drop("citations"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = Some(usage),

@@ -1,10 +1,10 @@
 //! Whole answers.
 
 use super::super::usage;
-use super::{decode, finish_of, finish_word, usage_members};
+use super::{cite, decode, finish_of, finish_word, usage_members};
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Block, Choice, Content, Extra, Finish, Flow, Format, Loss, Text,
-    ToolCall, write_object,
+    self, Answer, ArrayWriter, Block, Choice, Content, Finish, Flow, Format, Loss, Text, ToolCall,
+    write_object,
 };
 use crate::error::Error;
 use crate::wire::json::Value;
@@ -21,7 +21,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"candidates" => {
                 let id = answer.id.clone().unwrap_or_default();
                 for item in ir::items(value, "candidates")? {
-                    let choice = candidate(item, &id, &mut answer.extra)?;
+                    let choice = candidate(item, &id, &mut answer)?;
                     answer.choices.push(choice);
                 }
             }
@@ -37,17 +37,20 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
 
 fn candidate<'a>(
     candidate: Value<'a>,
-    answer: &str,
-    extra: &mut Vec<Extra<'a>>,
+    id: &str,
+    answer: &mut Answer<'a>,
 ) -> Result<Choice<'a>, Error> {
     let mut choice = Choice::default();
+    // The block of each part.
+    let mut blocks = Vec::new();
     let number = index(candidate);
     for member in candidate.members() {
         match member.key {
             b"content" => {
                 let parts = member.value.get("parts");
                 for part in parts.iter().flat_map(Value::items) {
-                    if let Some(call) = call(part, answer, number, choice.blocks.len()) {
+                    blocks.push(choice.blocks.len() as u32);
+                    if let Some(call) = call(part, id, number, choice.blocks.len()) {
                         choice.blocks.push(Block::new(Content::ToolCall(call)));
                     } else if let Some(content) = decode::plain(part, "parts")? {
                         decode::said(content, decode::seal(part), &mut choice.blocks);
@@ -55,15 +58,17 @@ fn candidate<'a>(
                 }
             }
             b"finishReason" => choice.finish = member.value.as_str().map(|word| finish_of(&word)),
-            b"groundingMetadata" | b"citationMetadata" | b"logprobsResult"
-                if member.value.members().next().is_some() =>
-            {
-                let (name, value) = (ir::utf8(member.key).into(), ir::raw(member.value));
-                extra.push(Extra { name, value, essential: false });
+            b"logprobsResult" if member.value.members().next().is_some() => {
+                answer.lose("logprobsResult");
             }
             _ => {}
         }
     }
+    let block = |part: u64| blocks.get(usize::try_from(part).ok()?).copied();
+    cite::decode(candidate, &block, &mut |found| match found {
+        cite::Found::Citation(citation) => choice.citations.push(citation),
+        cite::Found::Lost(name) => answer.lose(name),
+    });
     Ok(choice)
 }
 
@@ -110,6 +115,10 @@ pub(in crate::dialect) fn encode(
                     if let Some(finish) = choice.finish {
                         candidate.text("finishReason", finish_word(finish));
                     }
+                    let text = choice.cited_text();
+                    let cited = choice.cited(&text, loss);
+                    let all = cited.iter().map(|cited| cite::Grounded::of(cited, loss));
+                    cite::write(&all.collect::<Vec<_>>(), candidate);
                     candidate.number("index", at as u64);
                 });
             }

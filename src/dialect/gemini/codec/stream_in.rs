@@ -1,7 +1,7 @@
 //! The chunks of a stream, each a whole document.
 
 use super::super::usage;
-use super::{answer, decode, finish_of};
+use super::{answer, cite, decode, finish_of};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Content, Event, Finish, Flow, Opaque, Opening, Run, Seal, Sink, Text};
 use crate::wire::json::{self, Value};
@@ -56,11 +56,13 @@ impl Decoder {
         self.candidates = self.candidates.max(number + 1);
         let parts = candidate.get("content").and_then(|content| content.get("parts"));
         parts.iter().flat_map(Value::items).for_each(|part| self.part(number, part, sink));
-        for key in ["groundingMetadata", "citationMetadata"] {
-            if candidate.get(key).is_some_and(|value| value.members().next().is_some()) {
-                sink.event(Event::Unsaid(key));
-            }
-        }
+        // Its parts have been in other chunks: places are counted in all that it has said.
+        cite::decode(candidate, &|_| None, &mut |found| {
+            sink.event(match found {
+                cite::Found::Citation(citation) => Event::Source { choice: number, citation },
+                cite::Found::Lost(name) => Event::Unsaid(name),
+            });
+        });
         let reason = candidate.get("finishReason").and_then(|reason| reason.as_str());
         if let Some(reason) = reason {
             self.finish(number, finish_of(&reason), sink);

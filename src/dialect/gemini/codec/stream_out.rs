@@ -1,6 +1,6 @@
 //! A stream of chunks, as server-sent events or as the elements of an array.
 
-use super::{finish_word, usage_members};
+use super::{cite, finish_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
     ArrayWriter, Event, Finish, Format, Loss, Opaque, Opening, Seal, object_of, write_object,
@@ -22,6 +22,7 @@ pub(in crate::dialect) struct Encoder {
 struct Choice {
     open: Option<Open>,
     finish: Option<Finish>,
+    sources: Vec<cite::Grounded>,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,11 @@ impl Encoder {
             Event::Finish { choice, finish, .. } => self.choice(choice).finish = Some(finish),
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Unsaid(what) => loss.drop(what),
+            Event::Cited { choice, cited, .. } => {
+                let source = cite::Grounded::of(&cited, loss);
+                self.choice(choice).sources.push(source);
+            }
+            Event::Source { .. } => loss.drop("citations"),
             Event::End => self.end(out),
             Event::Error(_) => {}
         }
@@ -177,6 +183,9 @@ impl Encoder {
                     });
                     if let Some(finish) = finish {
                         candidate.text("finishReason", finish_word(finish));
+                    }
+                    if finish.is_some() {
+                        cite::write(&self.choices[choice as usize].sources, candidate);
                     }
                     candidate.number("index", u64::from(choice));
                 });

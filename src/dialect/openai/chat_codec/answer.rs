@@ -1,6 +1,6 @@
 //! Whole answers.
 
-use super::super::usage;
+use super::super::{annotation, usage};
 use super::{finish_of, finish_word, messages, usage_members};
 use crate::dialect::ir::{
     self, Answer, Choice, Content, Finish, Flow, Format, Loss, ObjectWriter, ToolCall, joined,
@@ -20,8 +20,10 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"created" => answer.created = value.as_u64(),
             b"usage" => answer.usage = usage(value),
             b"choices" => {
-                answer.choices =
-                    ir::items(value, "choices")?.map(choice).collect::<Result<_, _>>()?;
+                for item in ir::items(value, "choices")? {
+                    let choice = choice(item, &mut answer)?;
+                    answer.choices.push(choice);
+                }
             }
             _ => {}
         }
@@ -29,10 +31,16 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
     Ok(answer)
 }
 
-fn choice(value: Value<'_>) -> Result<Choice<'_>, Error> {
+fn choice<'a>(value: Value<'a>, answer: &mut Answer<'a>) -> Result<Choice<'a>, Error> {
     let mut choice = Choice::default();
     if let Some(message) = value.get("message") {
         messages::said(message, "message", &mut choice.blocks)?;
+        for note in message.get("annotations").iter().flat_map(Value::items) {
+            match annotation::decode(note, None) {
+                Some(citation) => choice.citations.push(citation),
+                None => answer.lose("annotations"),
+            }
+        }
     }
     let word = value.get("finish_reason").and_then(|word| word.as_str());
     choice.finish = word.map(|word| finish_of(&word));
@@ -105,6 +113,7 @@ fn said(choice: &Choice<'_>, message: &mut ObjectWriter<'_>, loss: &mut Loss) {
         message.text("refusal", &refusal);
     }
     thoughts(choice, message);
+    annotations(choice, message, loss);
     let mut calls = contents().filter_map(|content| match content {
         Content::ToolCall(call) => Some(call),
         _ => None,
@@ -122,6 +131,28 @@ fn said(choice: &Choice<'_>, message: &mut ObjectWriter<'_>, loss: &mut Loss) {
             _ => {}
         }
     }
+}
+
+fn annotations(choice: &Choice<'_>, message: &mut ObjectWriter<'_>, loss: &mut Loss) {
+    let text = choice.cited_text();
+    let mut cited = choice.cited(&text, loss);
+    cited.retain(|cited| {
+        let page = cited.citation.origin.url().is_some();
+        if !page {
+            loss.drop("citations");
+        }
+        page
+    });
+    if cited.is_empty() {
+        return;
+    }
+    message.array("annotations", |list| {
+        for cited in &cited {
+            annotation::lose(cited, loss);
+            let url = cited.citation.origin.id();
+            list.object(|note| annotation::write_in_chat(cited, url, note));
+        }
+    });
 }
 
 /// The text as most servers that are compatible have it, and in detail what has to come back.

@@ -1,6 +1,6 @@
 //! The chunks of a stream.
 
-use super::super::usage;
+use super::super::{annotation, usage};
 use super::answer::index;
 use super::finish_of;
 use crate::dialect::StreamError;
@@ -99,9 +99,12 @@ impl Decoder {
                     sink.event(Event::Unsaid("delta.function_call"));
                 }
                 b"audio" if !value.is_null() => sink.event(Event::Unsaid("delta.audio")),
-                b"annotations" if value.items().next().is_some() => {
-                    sink.event(Event::Unsaid("delta.annotations"));
-                }
+                b"annotations" => value.items().for_each(|note| {
+                    sink.event(match annotation::decode(note, None) {
+                        Some(citation) => Event::Source { choice, citation },
+                        None => Event::Unsaid("delta.annotations"),
+                    });
+                }),
                 _ => {}
             }
         }

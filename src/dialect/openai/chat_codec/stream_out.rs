@@ -1,10 +1,11 @@
 //! A stream of chunks.
 
+use super::super::annotation;
 use super::answer::extra_content;
 use super::{finish_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Text, write_object,
+    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Text, write_object,
 };
 
 /// Writes the chunks of one stream.
@@ -65,6 +66,8 @@ impl Encoder {
             Event::Piece { choice, text, .. } => self.piece(choice, &text, out),
             Event::Sealed { choice, seal, .. } => self.sealed(choice, &seal, out),
             Event::Close { choice, .. } => self.choice(choice).open = None,
+            Event::Cited { choice, cited, .. } => self.cited(choice, &cited, out, loss),
+            Event::Source { .. } => loss.drop("citations"),
             Event::Finish { choice, finish, .. } => self.finish(choice, finish, out),
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Unsaid(what) => loss.drop(what),
@@ -160,6 +163,16 @@ impl Encoder {
                         extra_content(&seal.text_in(Format::Gemini), call);
                     }
                 });
+            });
+        });
+    }
+
+    fn cited(&mut self, choice: u32, cited: &Cited<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        let Some(url) = cited.citation.origin.url() else { return loss.drop("citations") };
+        annotation::lose(cited, loss);
+        self.delta(choice, None, out, |delta| {
+            delta.array("annotations", |list| {
+                list.object(|note| annotation::write_in_chat(cited, url, note));
             });
         });
     }

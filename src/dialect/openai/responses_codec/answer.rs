@@ -1,10 +1,10 @@
 //! Whole answers.
 
-use super::super::usage;
+use super::super::{annotation, usage};
 use super::{finish_of, incomplete_word, items, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Choice, Content, Extra, Finish, Format, KeptAs, Loss, ObjectWriter,
+    self, Answer, ArrayWriter, Choice, Content, Finish, Format, KeptAs, Loss, ObjectWriter,
     write_object,
 };
 use crate::error::{Error, Kind};
@@ -23,16 +23,15 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"usage" => answer.usage = usage(value),
             b"output" => {
                 for item in ir::items(value, "output")? {
-                    let cited = item.get("content").is_some_and(|parts| {
-                        let list = |part: Value<'_>| {
-                            let notes = part.get("annotations");
-                            notes.is_some_and(|notes| notes.items().next().is_some())
-                        };
-                        parts.items().any(list)
-                    });
-                    if cited {
-                        let name = "annotations".into();
-                        answer.extra.push(Extra { name, value: "[]", essential: false });
+                    let parts = item.get("content");
+                    let first = choice.blocks.len() as u32;
+                    for (at, part) in (first..).zip(parts.iter().flat_map(Value::items)) {
+                        for note in part.get("annotations").iter().flat_map(Value::items) {
+                            match annotation::decode(note, Some(at)) {
+                                Some(citation) => choice.citations.push(citation),
+                                None => answer.lose("annotations"),
+                            }
+                        }
                     }
                     choice.blocks.extend(items::decode(item, "output")?.1);
                 }
@@ -86,11 +85,17 @@ pub(in crate::dialect) fn encode(
     };
     let refused = choice.blocks.iter().any(|b| matches!(b.content, Content::Refusal(_)));
     let end = End { finish: choice.finish, refused, usage: answer.usage };
+    let text = choice.cited_text();
+    let cited = choice.cited(&text, loss);
     let mut out = Vec::with_capacity(1024);
     write_object(&mut out, |object| {
         response(&head, Some(&end), object, |list| {
             for (at, block) in choice.blocks.iter().enumerate() {
-                said(&head, at, &block.content, list, loss);
+                let mut notes = Vec::new();
+                for cited in cited.iter().filter(|each| each.block as usize == at) {
+                    annotation::add(cited, &mut notes, loss);
+                }
+                said(&head, at, &block.content, ir::utf8(&notes), list, loss);
             }
         });
     });
@@ -203,16 +208,18 @@ fn said(
     head: &Head<'_>,
     at: usize,
     content: &Content<'_>,
+    annotations: &str,
     list: &mut ArrayWriter<'_>,
     loss: &mut Loss,
 ) {
     let id = |kind| item_id(kind, head.id, at);
     match content {
         Content::Text(text) => list.object(|item| {
-            items::write_message(&id("msg"), "completed", Some(("output_text", text)), item);
+            let part = items::Part::Text { text, annotations };
+            items::write_message(&id("msg"), "completed", Some(part), item);
         }),
         Content::Refusal(text) => list.object(|item| {
-            items::write_message(&id("msg"), "completed", Some(("refusal", text)), item);
+            items::write_message(&id("msg"), "completed", Some(items::Part::Refusal(text)), item);
         }),
         Content::ToolCall(call) => {
             if let Some(seal) = &call.seal {

@@ -140,11 +140,22 @@ pub(super) fn seal<'a>(id: Option<Text<'a>>, value: Text<'a>) -> Seal<'a> {
     seal
 }
 
+/// What an item says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part<'a> {
+    Text {
+        text: &'a str,
+        /// The elements of a list.
+        annotations: &'a str,
+    },
+    Refusal(&'a str),
+}
+
 /// The members of an item that says something.
 pub(super) fn write_message(
     id: &str,
     status: &str,
-    said: Option<(&str, &str)>,
+    said: Option<Part<'_>>,
     out: &mut ObjectWriter<'_>,
 ) {
     out.text("type", "message");
@@ -152,21 +163,29 @@ pub(super) fn write_message(
     out.text("status", status);
     out.text("role", "assistant");
     out.array("content", |parts| {
-        if let Some((kind, text)) = said {
-            parts.object(|part| write_part(kind, text, part));
+        if let Some(said) = said {
+            parts.object(|part| write_part(said, part));
         }
     });
 }
 
 /// The members of a part that says something.
-pub(super) fn write_part(kind: &str, text: &str, out: &mut ObjectWriter<'_>) {
-    out.text("type", kind);
-    if kind == "refusal" {
-        out.text("refusal", text);
-    } else {
-        out.text("text", text);
-        out.array("annotations", |_| {});
-        out.array("logprobs", |_| {});
+pub(super) fn write_part(part: Part<'_>, out: &mut ObjectWriter<'_>) {
+    match part {
+        Part::Refusal(text) => {
+            out.text("type", "refusal");
+            out.text("refusal", text);
+        }
+        Part::Text { text, annotations } => {
+            out.text("type", "output_text");
+            out.text("text", text);
+            out.array("annotations", |list| {
+                if !annotations.is_empty() {
+                    list.raw(annotations);
+                }
+            });
+            out.array("logprobs", |_| {});
+        }
     }
 }
 

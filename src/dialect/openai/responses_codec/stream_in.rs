@@ -1,6 +1,6 @@
 //! The events of a stream.
 
-use super::super::usage;
+use super::super::{annotation, usage};
 use super::{answer, items};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Event, Finish, Flow, Format, Opaque, Opening, Run, Sink, Text, raw};
@@ -49,7 +49,14 @@ impl Decoder {
                     self.flow.push(0, delta, sink);
                 }
             }
-            b"response.output_text.annotation.added" => sink.event(Event::Unsaid("annotations")),
+            b"response.output_text.annotation.added" => {
+                let block = Some(self.flow.block(0));
+                let note = event.get("annotation");
+                sink.event(match note.and_then(|note| annotation::decode(note, block)) {
+                    Some(citation) => Event::Source { choice: 0, citation },
+                    None => Event::Unsaid("annotations"),
+                });
+            }
             b"response.completed" | b"response.incomplete" => self.end(event, sink),
             b"response.failed" | b"response.cancelled" => {
                 let error = event.find(&["response", "error"]).filter(|error| !error.is_null());

@@ -1,11 +1,12 @@
 //! A stream of events: numbered, each block an item that is added, grows and is done, and at the end
 //! the whole response once more.
 
+use super::super::annotation;
 use super::answer::{Echo, End, Head, item_id, response};
 use super::items;
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, utf8, write_object,
+    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, utf8, write_object,
 };
 
 /// Writes the events of one stream.
@@ -37,8 +38,13 @@ struct Open {
 
 #[derive(Debug)]
 enum Kind {
-    /// Text, or (`refusal`) the model's own words for not giving one.
-    Said(&'static str),
+    Text {
+        /// The elements of the list of annotations, and how many there are.
+        annotations: Vec<u8>,
+        count: u64,
+    },
+    /// The model's own words for not answering.
+    Refusal,
     Thought {
         begun: bool,
         seal: Option<String>,
@@ -91,6 +97,7 @@ impl Encoder {
             Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
             Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
             Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal),
+            Event::Cited { choice: 0, cited, open } => self.cited(&cited, open, out, loss),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = Some(usage),
@@ -122,8 +129,8 @@ impl Encoder {
             text: String::new(),
         };
         let open = match opening {
-            Opening::Text => item(Kind::Said("output_text"), "msg"),
-            Opening::Refusal => item(Kind::Said("refusal"), "msg"),
+            Opening::Text => item(Kind::Text { annotations: Vec::new(), count: 0 }, "msg"),
+            Opening::Refusal => item(Kind::Refusal, "msg"),
             Opening::Thought => item(Kind::Thought { begun: false, seal: None }, "rs"),
             Opening::ToolCall { id, name, seal } => {
                 if let Some(seal) = seal {
@@ -151,10 +158,10 @@ impl Encoder {
             event.number("output_index", at);
             event.object("item", |item| open.write("in_progress", false, item));
         });
-        if let Kind::Said(kind) = open.kind {
+        if let Some(said) = open.part("") {
             write(&mut self.sequence, out, "response.content_part.added", |event| {
                 place(at, &open.id, event);
-                event.object("part", |part| items::write_part(kind, "", part));
+                event.object("part", |part| items::write_part(said, part));
             });
         }
         self.open = Some(open);
@@ -166,19 +173,18 @@ impl Encoder {
         open.text.push_str(text);
         let Open { kind, id, .. } = open;
         match kind {
-            Kind::Said(part) => {
-                self.refused |= *part == "refusal";
-                let kind = if *part == "refusal" {
-                    "response.refusal.delta"
-                } else {
-                    "response.output_text.delta"
-                };
-                write(&mut self.sequence, out, kind, |event| {
+            Kind::Text { .. } => {
+                write(&mut self.sequence, out, "response.output_text.delta", |event| {
                     place(at, id, event);
                     event.text("delta", text);
-                    if kind == "response.output_text.delta" {
-                        event.array("logprobs", |_| {});
-                    }
+                    event.array("logprobs", |_| {});
+                });
+            }
+            Kind::Refusal => {
+                self.refused = true;
+                write(&mut self.sequence, out, "response.refusal.delta", |event| {
+                    place(at, id, event);
+                    event.text("delta", text);
                 });
             }
             Kind::Thought { begun, .. } => {
@@ -203,6 +209,29 @@ impl Encoder {
         }
     }
 
+    fn cited(&mut self, cited: &Cited<'_>, open: bool, out: &mut Vec<u8>, loss: &mut Loss) {
+        let at = self.items.len() as u64;
+        let Some(Open { kind: Kind::Text { annotations, count }, id, .. }) =
+            self.open.as_mut().filter(|_| open)
+        else {
+            return loss.drop("citations");
+        };
+        let mut note = Vec::new();
+        if !annotation::add(cited, &mut note, loss) {
+            return;
+        }
+        write(&mut self.sequence, out, "response.output_text.annotation.added", |event| {
+            place(at, id, event);
+            event.number("annotation_index", *count);
+            event.raw("annotation", utf8(&note));
+        });
+        if *count > 0 {
+            annotations.push(b',');
+        }
+        *count += 1;
+        annotations.append(&mut note);
+    }
+
     fn sealed(&mut self, theirs: &Seal<'_>) {
         if let Some(Open { kind: Kind::Thought { seal, .. }, id, .. }) = &mut self.open {
             *seal = Some(theirs.text_in(Format::Responses).into_owned());
@@ -218,24 +247,15 @@ impl Encoder {
         let (id, text) = (&*open.id, &*open.text);
         let sequence = &mut self.sequence;
         match &open.kind {
-            Kind::Said(part) => {
-                let (kind, key) = if *part == "refusal" {
-                    ("response.refusal.done", "refusal")
-                } else {
-                    ("response.output_text.done", "text")
-                };
-                write(sequence, out, kind, |event| {
-                    place(at, id, event);
-                    event.text(key, text);
-                    if key == "text" {
-                        event.array("logprobs", |_| {});
-                    }
-                });
-                write(sequence, out, "response.content_part.done", |event| {
-                    place(at, id, event);
-                    event.object("part", |object| items::write_part(part, text, object));
-                });
-            }
+            Kind::Text { .. } => write(sequence, out, "response.output_text.done", |event| {
+                place(at, id, event);
+                event.text("text", text);
+                event.array("logprobs", |_| {});
+            }),
+            Kind::Refusal => write(sequence, out, "response.refusal.done", |event| {
+                place(at, id, event);
+                event.text("refusal", text);
+            }),
             Kind::Thought { begun: true, .. } => {
                 write(sequence, out, "response.reasoning_summary_text.done", |event| {
                     summary(at, id, None, event);
@@ -253,6 +273,12 @@ impl Encoder {
                     event.text("arguments", open.arguments());
                 });
             }
+        }
+        if let Some(said) = open.part(text) {
+            write(sequence, out, "response.content_part.done", |event| {
+                place(at, id, event);
+                event.object("part", |object| items::write_part(said, object));
+            });
         }
         let mut item = Vec::with_capacity(text.len() + 256);
         write_object(&mut item, |object| open.write("completed", true, object));
@@ -289,11 +315,22 @@ impl Open {
         if self.text.trim().is_empty() { "{}" } else { &self.text }
     }
 
+    /// What it says, with this text, if it says something.
+    fn part<'a>(&'a self, text: &'a str) -> Option<items::Part<'a>> {
+        match &self.kind {
+            Kind::Text { annotations, .. } => {
+                Some(items::Part::Text { text, annotations: utf8(annotations) })
+            }
+            Kind::Refusal => Some(items::Part::Refusal(text)),
+            Kind::Thought { .. } | Kind::Call { .. } => None,
+        }
+    }
+
     /// The members of the item, with all that it says if it is done.
     fn write(&self, status: &str, done: bool, out: &mut ObjectWriter<'_>) {
         match &self.kind {
-            Kind::Said(kind) => {
-                let said = done.then_some((*kind, &*self.text));
+            Kind::Text { .. } | Kind::Refusal => {
+                let said = self.part(&self.text).filter(|_| done);
                 items::write_message(&self.id, status, said, out);
             }
             Kind::Thought { seal, .. } => {

@@ -65,7 +65,8 @@ const COHERE: [Known; 3] = [
     (&["tools", "[]", "function"], "name description parameters"),
 ];
 
-const BEDROCK: [Known; 3] = [
+const BEDROCK: [Known; 4] = [
+    (&["messages", "[]", "content", "[]", "citationsContent"], "content"),
     (&["messages", "[]"], "role content"),
     (&["toolConfig", "tools", "[]", "toolSpec"], "name description inputSchema strict"),
     (&["messages", "[]", "content", "[]", "toolResult"], "toolUseId content status"),

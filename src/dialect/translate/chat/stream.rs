@@ -7,7 +7,9 @@
 use bytes::Bytes;
 
 use super::{ChatPair, Client};
-use crate::dialect::ir::{Dropped, Event, Finish, Format, Loss, LossPolicy, Opening, Sink};
+use crate::dialect::ir::{
+    CITATIONS_MAX, Citation, Dropped, Event, Finish, Format, Loss, LossPolicy, Opening, Said, Sink,
+};
 use crate::dialect::{anthropic, bedrock, cohere, failure, gemini, openai};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
@@ -68,9 +70,14 @@ struct State {
 }
 
 /// What is known of one of several answers.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Choice {
     begun: bool,
+    /// The block of text that is open.
+    open: Option<u32>,
+    said: Said,
+    /// What its text is drawn from, until its place is known.
+    waiting: Vec<Citation<'static>>,
     /// A tool was called.
     calls: bool,
     finished: bool,
@@ -231,30 +238,35 @@ impl Sink for State {
                 let finish = if calls { Finish::ToolCalls } else { finish };
                 Event::Finish { choice, finish, stop_sequence }
             }
+            Event::Source { choice, citation } => return self.waits(choice, citation),
             Event::Open { choice, block, opening } => {
                 let state = self.choice(choice);
                 state.begun = true;
+                if opening == Opening::Text {
+                    state.open = Some(block);
+                    state.said.open(block);
+                }
                 state.calls |= matches!(opening, Opening::ToolCall { .. });
                 Event::Open { choice, block, opening }
             }
             event => event,
         };
-        if let Event::Piece { text, .. } = &event {
+        match &event {
+            Event::Close { choice, .. } | Event::Finish { choice, .. } => self.cite(*choice),
+            _ => {}
+        }
+        if let Event::Piece { choice, text, .. } = &event {
             self.text_bytes += text.len();
+            let state = self.choice(*choice);
+            if state.open.is_some() {
+                state.said.push(text);
+            }
             if self.text_bytes > TEXT_BYTES_MAX {
                 return self.fail(&Error::new(Kind::UpstreamProtocol, "The answer is too long."));
             }
         }
         self.over = matches!(event, Event::End);
-        let Self { encoder, out, loss, .. } = self;
-        match encoder {
-            Encoder::Chat(encoder) => encoder.event(event, out, loss),
-            Encoder::Responses(encoder) => encoder.event(event, out, loss),
-            Encoder::Anthropic(encoder) => encoder.event(event, out, loss),
-            Encoder::Gemini(encoder) => encoder.event(event, out, loss),
-            Encoder::Cohere(encoder) => encoder.event(event, out, loss),
-            Encoder::Bedrock(encoder) => encoder.event(event, out, loss),
-        }
+        self.encoder.event(event, &mut self.out, &mut self.loss);
     }
 }
 
@@ -265,6 +277,37 @@ impl State {
             self.choices.resize_with(at + 1, Choice::default);
         }
         &mut self.choices[at]
+    }
+
+    /// Keeps a citation until its place is known.
+    fn waits(&mut self, choice: u32, citation: Citation<'_>) {
+        let waiting = &mut self.choice(choice).waiting;
+        if waiting.len() >= CITATIONS_MAX {
+            return self.loss.drop("citations");
+        }
+        let citation = citation.into_owned();
+        // Some formats repeat them in every chunk.
+        if !waiting.contains(&citation) {
+            waiting.push(citation);
+        }
+    }
+
+    /// Writes the citations of a choice whose block or which itself ends.
+    fn cite(&mut self, choice: u32) {
+        let Self { choices, encoder, out, loss, .. } = self;
+        let Some(Choice { open, said, waiting, .. }) = choices.get_mut(choice as usize) else {
+            return;
+        };
+        let now = open.take();
+        for citation in waiting.drain(..) {
+            match said.find(&citation) {
+                Some(cited) => {
+                    let open = now == Some(cited.block);
+                    encoder.event(Event::Cited { choice, cited, open }, out, loss);
+                }
+                None => loss.drop("citations"),
+            }
+        }
     }
 
     /// Whether every answer that has begun has come to its end, the first one in any case.
@@ -317,6 +360,18 @@ impl Encoder {
             Format::Gemini => Encoder::Gemini(gemini::codec::Encoder::new(id, framing)),
             Format::Cohere => Encoder::Cohere(cohere::codec::Encoder::new(id)),
             Format::Bedrock => Encoder::Bedrock(bedrock::codec::Encoder::default()),
+        }
+    }
+
+    /// Writes what an event says.
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        match self {
+            Encoder::Chat(encoder) => encoder.event(event, out, loss),
+            Encoder::Responses(encoder) => encoder.event(event, out, loss),
+            Encoder::Anthropic(encoder) => encoder.event(event, out, loss),
+            Encoder::Gemini(encoder) => encoder.event(event, out, loss),
+            Encoder::Cohere(encoder) => encoder.event(event, out, loss),
+            Encoder::Bedrock(encoder) => encoder.event(event, out, loss),
         }
     }
 

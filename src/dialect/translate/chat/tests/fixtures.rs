@@ -15,6 +15,10 @@ fn answer_fixture(format: Format) -> Vec<u8> {
     std::fs::read(format!("{ROOT}/answer_{format}.json")).expect("a fixture")
 }
 
+fn cited_fixture(format: Format) -> Vec<u8> {
+    std::fs::read(format!("{ROOT}/cited_{format}.json")).expect("a fixture")
+}
+
 fn assert_golden(name: &str, text: &str) {
     insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => ROOT }, {
         insta::assert_snapshot!(name, text);
@@ -53,20 +57,30 @@ fn a_representative_request_in_every_other_format() {
 #[test]
 fn a_representative_answer_in_every_other_format() {
     for from in Format::ALL {
-        let body = answer_fixture(from);
-        let mut text = String::new();
-        for to in Format::ALL.into_iter().filter(|to| *to != from) {
-            let (ours, dropped) =
-                pair(to, from).answer(&body, client(to)).expect("an answer of its format");
-            let _ = write!(
-                text,
-                "=== {from} to {to}\ndropped: {}\n{}\n\n",
-                dropped.header_value(),
-                lines(&ours)
-            );
-        }
-        assert_golden(&format!("answer_{from}"), &text);
+        assert_golden(&format!("answer_{from}"), &in_every_other(from, &answer_fixture(from)));
     }
+}
+
+#[test]
+fn an_answer_with_sources_in_every_other_format() {
+    for from in Format::ALL {
+        assert_golden(&format!("cited_{from}"), &in_every_other(from, &cited_fixture(from)));
+    }
+}
+
+fn in_every_other(from: Format, answer: &[u8]) -> String {
+    let mut text = String::new();
+    for to in Format::ALL.into_iter().filter(|to| *to != from) {
+        let (ours, dropped) =
+            pair(to, from).answer(answer, client(to)).expect("an answer of its format");
+        let _ = write!(
+            text,
+            "=== {from} to {to}\ndropped: {}\n{}\n\n",
+            dropped.header_value(),
+            lines(&ours)
+        );
+    }
+    text
 }
 
 /// The richest recorded stream of a format.
@@ -98,14 +112,25 @@ fn shown(format: Format, stream: &[u8]) -> String {
 #[test]
 fn a_representative_stream_in_every_other_format() {
     for from in Format::ALL {
-        let bytes = streams::recorded(from, recording(from));
-        let mut text = String::new();
-        for to in Format::ALL.into_iter().filter(|to| *to != from) {
-            let out = streams::translated(pair(to, from), std::iter::once(&bytes[..]));
-            let _ = write!(text, "=== {from} to {to}\n{}\n", shown(to, &out));
-        }
-        assert_golden(&format!("stream_{from}"), &text);
+        assert_golden(&format!("stream_{from}"), &streamed_to_others(from, recording(from)));
     }
+}
+
+#[test]
+fn a_stream_with_sources_in_every_other_format() {
+    for (from, name) in streams::CITED {
+        assert_golden(&format!("stream_cited_{from}"), &streamed_to_others(from, name));
+    }
+}
+
+fn streamed_to_others(from: Format, name: &str) -> String {
+    let bytes = streams::recorded(from, name);
+    let mut text = String::new();
+    for to in Format::ALL.into_iter().filter(|to| *to != from) {
+        let out = streams::translated(pair(to, from), std::iter::once(&bytes[..]));
+        let _ = write!(text, "=== {from} to {to}\n{}\n", shown(to, &out));
+    }
+    text
 }
 
 /// What an answer says is the same after it was written in its own format and read again.

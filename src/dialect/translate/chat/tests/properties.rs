@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::ir::{
-    Block, Choice, Content, Media, MediaKind, Message, Output, Role, Schema, Seal, Source, Thought,
-    Tool, ToolCall, ToolChoice, ToolResult,
+    At, Block, Choice, Citation, Content, Media, MediaKind, Message, Origin, Output, Role, Schema,
+    Seal, Source, Span, Thought, Tool, ToolCall, ToolChoice, ToolResult,
 };
 use crate::dialect::{Dropped, Usage};
 
@@ -140,14 +140,33 @@ fn request_and_format() -> impl Strategy<Value = (Format, Request<'static>)> {
 fn any_answer(format: Format) -> impl Strategy<Value = Answer<'static>> {
     let finish = prop_oneof![Just(Finish::Stop), Just(Finish::Length)];
     let usage = (1_u64..1000, 0_u64..100, 1_u64..1000, 0_u64..100);
-    (turn(format), finish, usage).prop_map(|(turn, finish, (fresh, cached, said, thought))| {
+    let cited = proptest::collection::vec((0_u64..6, 0_u64..8, text(), any::<bool>()), 0..3);
+    (turn(format), finish, usage, cited).prop_map(|(turn, finish, used, cited)| {
+        let (fresh, cached, said, thought) = used;
         let blocks = turn[1].blocks.clone();
+        let block = blocks.iter().position(|block| matches!(block.content, Content::Text(_)));
+        let block = block.map(|at| at as u32);
+        let citations = cited.into_iter().map(|(start, chars, title, page)| Citation {
+            at: At { block, span: Some(Span::Chars(start..start + chars)) },
+            origin: if page {
+                Origin::Web(format!("https://example.com/{start}").into())
+            } else {
+                Origin::Named(format!("doc:{start}").into())
+            },
+            title: Some(title.into()),
+            quote: None,
+        });
         let calls = blocks.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
         let finish = if calls { Finish::ToolCalls } else { finish };
         Answer {
             id: Some("id-1".into()),
             model: Some("m".into()),
-            choices: vec![Choice { blocks, finish: Some(finish), stop_sequence: None }],
+            choices: vec![Choice {
+                blocks,
+                citations: citations.collect(),
+                finish: Some(finish),
+                stop_sequence: None,
+            }],
             usage: Some(Usage {
                 input: fresh + cached,
                 output: said + thought,
@@ -180,6 +199,17 @@ fn gist(answer: &Answer<'_>) -> (String, Vec<(String, String)>, Option<Finish>) 
         }
     }
     (text, calls, choice.finish)
+}
+
+/// The pages that an answer is drawn from, and what of its text from each.
+fn pages(answer: &Answer<'_>) -> Vec<(String, String)> {
+    let choice = &answer.choices[0];
+    let said = choice.cited_text();
+    let cited = choice.citations.iter().filter_map(|citation| said.find(citation));
+    let pages = cited.filter_map(|cited| {
+        Some((cited.citation.origin.url()?.to_owned(), cited.text().to_owned()))
+    });
+    pages.collect()
 }
 
 /// What a request says, in words that all formats have: who said what, in which order, with which
@@ -314,6 +344,18 @@ proptest! {
         let mut read = decode_answer(pair.client, &ours).map_err(|error| TestCaseError::fail(error.to_string()))?;
         settle_finish(&mut read).expect("no failure");
         prop_assert_eq!(gist(&read), gist(&answer), "{}", pair);
+        // Of two formats that say of which part of the text a source is, both say the same.
+        let whole = |format| matches!(format, Format::Anthropic | Format::Bedrock);
+        if !whole(pair.client) && !whole(pair.upstream) {
+            prop_assert_eq!(pages(&read), pages(&answer), "{}", pair);
+        }
+        let urls = |answer: &Answer<'_>| {
+            let mut urls: Vec<String> = pages(answer).into_iter().map(|(url, _)| url).collect();
+            urls.sort();
+            urls.dedup();
+            urls
+        };
+        prop_assert_eq!(urls(&read), urls(&answer), "{}", pair);
         let (told, used) = (read.usage.unwrap_or_default(), answer.usage.unwrap_or_default());
         prop_assert_eq!((told.input, told.output, told.cached_input), (used.input, used.output, used.cached_input));
     }

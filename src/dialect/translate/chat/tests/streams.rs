@@ -7,6 +7,16 @@ use crate::dialect::{StreamObserver, TextSink, Usage};
 use crate::wire::frame::Framer;
 use crate::wire::{eventstream, sse};
 
+/// A stream of each format that says what it is drawn from.
+pub(super) const CITED: [(Format, &str); 6] = [
+    (Format::Chat, "openai/chat_cited.sse"),
+    (Format::Responses, "openai/responses_cited.sse"),
+    (Format::Anthropic, "anthropic/cited.sse"),
+    (Format::Gemini, "gemini/cited.sse"),
+    (Format::Cohere, "cohere/cited.sse"),
+    (Format::Bedrock, "bedrock/cited.events"),
+];
+
 /// A recorded stream of each format that says, thinks or calls something.
 fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
     let files = [
@@ -31,7 +41,11 @@ fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
         (Format::Bedrock, "bedrock/text.events"),
         (Format::Bedrock, "bedrock/tool.events"),
     ];
-    files.into_iter().map(|(format, name)| (format, name, recorded(format, name))).collect()
+    files
+        .into_iter()
+        .chain(CITED)
+        .map(|(format, name)| (format, name, recorded(format, name)))
+        .collect()
 }
 
 /// A recorded stream as it is on the wire.
@@ -189,6 +203,48 @@ fn a_stream_that_is_cut_anywhere_does_not_end_well() {
             }
         }
     }
+}
+
+/// What is settled and what the client gets: a stream that is complete for the observer is for the
+/// translator, wherever it is cut.
+#[test]
+fn an_answer_that_is_settled_as_complete_is_complete_for_the_client() {
+    let candidates = "gemini/candidates.sse";
+    let two = (Format::Gemini, candidates, recorded(Format::Gemini, candidates));
+    for (upstream, name, bytes) in recordings().into_iter().chain([two]) {
+        for end in 0..=bytes.len() {
+            let mut framer = Framer::new(framing(upstream), 1 << 20);
+            let frames = framer.push(bytes[..end].to_vec().into()).expect("frames");
+            if end < bytes.len()
+                && framer.push(bytes[end..=end].to_vec().into()).is_ok_and(|next| next.is_none())
+            {
+                // In the middle of a frame.
+                continue;
+            }
+            let frames = frames.unwrap_or_default();
+            let dialect = upstream.dialect();
+            let mut observer =
+                StreamObserver::new(upstream.endpoint(true), dialect, framing(upstream), false);
+            observer.observe(&frames, &mut Said::default());
+            for format in Format::ALL.into_iter().filter(|format| *format != upstream) {
+                let out = translated(pair(format, upstream), std::iter::once(&frames[..]));
+                let whole = ends_well(format, &out) && !failed(format, &out);
+                assert!(whole || !observer.finished(), "{name} to {format} cut at {end}");
+            }
+        }
+    }
+}
+
+/// Whether a client is told of an error.
+fn failed(format: Format, out: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(out);
+    let word = match format {
+        Format::Chat | Format::Gemini => "\"error\":{",
+        Format::Responses | Format::Anthropic => "event: error",
+        Format::Cohere => "\"ERROR\"",
+        Format::Bedrock => "exception",
+    };
+    text.contains(word)
 }
 
 /// Whether a stream has said why it ends.
