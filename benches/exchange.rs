@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use weir::clock::Duration;
 use weir::dialect::{self, Dialect, Endpoint, NoText, Usage};
 use weir::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
-use weir::limit::{Actual, Estimate, Limits};
+use weir::limit::{Actual, Estimate, Limits, Subject};
 use weir::meter;
 use weir::telemetry::Metrics;
 use weir::tenant::{Access, Directory, KeySettings, Settings, hash_form};
@@ -53,10 +53,16 @@ fn directory() -> Directory {
         hash: Some(hash_form(secret)),
         labels: [("team".to_owned(), "research".to_owned())].into(),
         models: Vec::new(),
+        limits: Vec::new(),
     };
-    let other = |n| (format!("tenant-{n}"), Settings { keys: vec![key(&format!("{KEY}-{n}"))] });
+    let other = |n| {
+        (
+            format!("tenant-{n}"),
+            Settings { keys: vec![key(&format!("{KEY}-{n}"))], ..Settings::default() },
+        )
+    };
     let mut tenants: std::collections::BTreeMap<_, _> = (1..TENANTS).map(other).collect();
-    tenants.insert("acme".into(), Settings { keys: vec![key(KEY)] });
+    tenants.insert("acme".into(), Settings { keys: vec![key(KEY)], ..Settings::default() });
     Directory::compile(Access::Keys, &tenants).expect("keys that can be used")
 }
 
@@ -92,7 +98,9 @@ fn reserve(bencher: Bencher<'_, '_>) {
     let body = vec![b'a'; 615];
     bencher.bench(|| {
         let tokens = meter::estimate_tokens(black_box(&body)) + 1024;
-        let hold = limits.reserve(Estimate { tokens, cost_nano_usd: 0 }).expect("admitted");
+        let hold = limits
+            .reserve(None, &Subject::default(), Estimate { tokens, cost_nano_usd: 0 })
+            .unwrap_or_else(|refusal| panic!("{}", refusal.error));
         hold.settle(Actual { tokens: 200, cost_nano_usd: 1 });
     });
 }

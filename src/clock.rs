@@ -19,6 +19,11 @@ pub fn unix_s() -> u64 {
     unix_ms() / 1000
 }
 
+/// Nanoseconds since the first call, on the clock that never jumps.
+pub fn running_ns() -> u64 {
+    u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The present. Follows tokio's clock, so that a test which pauses that clock pauses this one too.
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()

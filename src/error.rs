@@ -29,6 +29,8 @@ pub enum Kind {
     HeadTooLarge,
     /// The caller's own limit.
     RateLimited,
+    /// The caller's budget is used up.
+    BudgetSpent,
     /// Every concurrency slot is taken and the queue is full or the wait was too long.
     Overloaded,
     /// The pool has no target left that may be used now.
@@ -73,7 +75,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in declaration order.
-    pub const ALL: [Kind; 29] = [
+    pub const ALL: [Kind; 30] = [
         Kind::BadRequest,
         Kind::Unauthorized,
         Kind::Forbidden,
@@ -83,6 +85,7 @@ impl Kind {
         Kind::BodyTooLarge,
         Kind::HeadTooLarge,
         Kind::RateLimited,
+        Kind::BudgetSpent,
         Kind::Overloaded,
         Kind::NoTarget,
         Kind::Draining,
@@ -117,6 +120,7 @@ impl Kind {
             Kind::BodyTooLarge => "body_too_large",
             Kind::HeadTooLarge => "head_too_large",
             Kind::RateLimited => "rate_limited",
+            Kind::BudgetSpent => "budget_spent",
             Kind::Overloaded => "overloaded",
             Kind::NoTarget => "no_target",
             Kind::Draining => "draining",
@@ -151,7 +155,7 @@ impl Kind {
             Kind::MethodNotAllowed => 405,
             Kind::RequestTimeout => 408,
             Kind::BodyTooLarge => 413,
-            Kind::RateLimited | Kind::UpstreamRateLimited => 429,
+            Kind::RateLimited | Kind::BudgetSpent | Kind::UpstreamRateLimited => 429,
             Kind::HeadTooLarge => 431,
             Kind::ClientGone => 499,
             Kind::Internal => 500,

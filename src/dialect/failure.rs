@@ -16,10 +16,13 @@ pub const ERROR_CONTENT_TYPE: &str = "application/json";
 
 /// The status of an error answer.
 ///
-/// That of the kind, but that AWS answers 403 to a credential it does not know.
+/// That of the kind, but that AWS answers 403 to a credential it does not know, and that Anthropic
+/// and Cohere answer 402, AWS 400, where no money is left.
 pub fn error_status(dialect: Dialect, error: &Error) -> u16 {
     match (dialect, error.kind) {
         (Dialect::Bedrock, Kind::Unauthorized) => 403,
+        (Dialect::Anthropic | Dialect::Cohere, Kind::BudgetSpent) => 402,
+        (Dialect::Bedrock, Kind::BudgetSpent) => 400,
         _ => error.kind.status(),
     }
 }

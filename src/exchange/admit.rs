@@ -11,7 +11,7 @@ use super::settle::Settlement;
 use crate::clock::Instant;
 use crate::dialect::{self, Endpoint, LossPolicy, Peeked};
 use crate::error::{Error, Kind};
-use crate::limit::{Estimate, Limits};
+use crate::limit::{Applicable, Estimate, Limits, Subject};
 use crate::meter;
 use crate::plan::Plan;
 use crate::pool::{HashOn, Pool};
@@ -72,7 +72,10 @@ pub(super) async fn admit(
         None => choose(plan, head, &caller, &peeked, model.as_deref(), &body)?,
     };
     settlement.chosen(&chosen.route, &chosen.pools[0].name);
-    settlement.hold(limits.reserve(estimate(&peeked, &body))?);
+    let subject = Subject { model: model.as_deref(), user: peeked.user.as_deref() };
+    let guess = Guess::of(head.read_as, &peeked, &body);
+    let cost = || guess.dearest(plan, &chosen, model.as_deref());
+    reserve(limits, &caller, &subject, guess, cost, settlement)?;
     let deadline = settlement.started() + chosen.pools[0].timeouts.total.0;
     Ok(Admitted {
         plan: Arc::clone(plan),
@@ -182,21 +185,69 @@ impl Admitted {
     ) -> Option<u64> {
         let model = model.or(self.alias.as_deref()).or(self.model.as_deref())?;
         let price = self.plan.prices.price(provider, model)?;
-        let usage = dialect::Usage {
-            input: meter::estimate_tokens(&self.body),
-            output: self.peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED),
-            ..Default::default()
-        };
-        Some(price.cost(&usage).0)
+        let output = self.peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+        Some(price.cost_of(meter::estimate_tokens(&self.body), output).0)
     }
 }
 
-/// What to hold: the prompt by its bytes and the most that the answer may have. Settling corrects it.
-fn estimate(peeked: &Peeked, body: &Bytes) -> Estimate {
-    let output = peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
-    let choices = u64::from(peeked.choices.max(1));
-    let tokens = meter::estimate_tokens(body).saturating_add(output.saturating_mul(choices));
-    Estimate { tokens, cost_nano_usd: 0 }
+/// A request's tokens before it is sent.
+#[derive(Clone, Copy)]
+struct Guess {
+    prompt: u64,
+    answer: u64,
+}
+
+impl Guess {
+    /// The prompt by its bytes and the most that the answer may have. Settling corrects it.
+    fn of(endpoint: Endpoint, peeked: &Peeked, body: &Bytes) -> Self {
+        if !endpoint.metered() {
+            return Self { prompt: 0, answer: 0 };
+        }
+        let answer = if matches!(endpoint.operation(), "embeddings" | "rerank" | "moderation") {
+            0
+        } else {
+            let each = peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+            each.saturating_mul(peeked.choices.max(1).into())
+        };
+        Self { prompt: meter::estimate_tokens(body), answer }
+    }
+
+    /// What it costs at the dearest target that may answer.
+    fn dearest(self, plan: &Plan, chosen: &Chosen, model: Option<&str>) -> u64 {
+        let targets = chosen.pools.iter().flat_map(|pool| pool.targets.iter());
+        let prices = targets.filter_map(|target| {
+            let model = target.model.as_deref().or(chosen.alias.as_deref()).or(model)?;
+            plan.prices.price(&target.provider.name, model)
+        });
+        // A prompt that is written to the provider's cache may cost more than one that is not.
+        let cost = |price: &meter::Price| price.dearest(self.prompt, self.answer).0;
+        prices.map(|price| cost(&price)).max().unwrap_or_default()
+    }
+}
+
+/// Holds what the request may use, or says why it may not.
+fn reserve(
+    limits: &Limits,
+    caller: &Caller,
+    subject: &Subject<'_>,
+    guess: Guess,
+    cost: impl FnOnce() -> u64,
+    settlement: &mut Settlement,
+) -> Result<(), Error> {
+    let caller_limits = caller.limits.as_ref();
+    let priced = caller_limits.is_some_and(Applicable::counts_cost);
+    let estimate = Estimate {
+        tokens: guess.prompt.saturating_add(guess.answer),
+        cost_nano_usd: if priced { cost() } else { 0 },
+    };
+    match limits.reserve(caller_limits, subject, estimate) {
+        Ok(hold) => settlement.hold(hold),
+        Err(refusal) => {
+            settlement.stands(refusal.standing);
+            return Err(refusal.error);
+        }
+    }
+    Ok(())
 }
 
 /// What consistent hashing keeps the request together by.

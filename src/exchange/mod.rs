@@ -5,7 +5,7 @@
 //! [`head`] (endpoint, dialect, caller) → [`body`] (bounded) → [`admit`] (peek, reserve, route) →
 //! [`race`] (candidates, failover, hedge) over [`attempt`] (send, probe until the first good event)
 //! → [`relay`] (frames to meter and client) → [`settle`] (usage, cost, metrics, record).
-//! [`respond`] writes what weir itself has to say, [`realtime`] carries upgraded connections.
+//! [`respond`] writes what weir itself has to say, [`allowance`] what is left of limits, [`realtime`] carries upgraded connections.
 //!
 //! # Which seam of Pingora carries it
 //!
@@ -25,6 +25,7 @@
 
 mod adapt;
 mod admit;
+mod allowance;
 mod attempt;
 mod body;
 mod gaps;

@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::End;
+use super::allowance;
 use super::attempt::Stream;
 use super::head::{Head, Refusal, RequestId};
 use super::local::{Local, TOKEN_COUNT};
@@ -29,6 +30,7 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-weir-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-weir-cache");
 const DROPPED: HeaderName = HeaderName::from_static("x-weir-dropped");
 const ERROR: HeaderName = HeaderName::from_static("x-weir-error");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Headers of an answer that weir gives by itself, with those that Pingora adds.
@@ -124,6 +126,9 @@ fn ours(headers: &mut HeaderMap, settlement: &Settlement) {
     }
     if let Some(dropped) = settlement.dropped_names() {
         headers.insert(DROPPED, dropped);
+    }
+    if let Some(standing) = settlement.standing() {
+        allowance::say(headers, standing);
     }
 }
 
@@ -253,6 +258,10 @@ async fn write_error(
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     retry_after(&mut headers, error.retry_after);
+    if error.kind == Kind::BudgetSpent {
+        // OpenAI's and Anthropic's libraries would try a 429 again at once.
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
     headers.insert(REQUEST_ID, request_id.header());
     ours(&mut headers, settlement);
     session.as_downstream_mut().set_total_drain_timeout(Some(DRAIN));

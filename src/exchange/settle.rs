@@ -19,7 +19,7 @@ use crate::dialect::{
 };
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
-use crate::limit::{Actual, Hold};
+use crate::limit::{Actual, Hold, Standing};
 use crate::meter::{self, Counters, Tally, UsageSource, Vocabulary};
 use crate::plan::Plan;
 use crate::pool::{Lease, Pool, Target};
@@ -34,6 +34,8 @@ pub(super) struct Settlement {
     record: Record,
     attempts: SmallVec<[(Arc<str>, Instant); 1]>,
     hold: Option<Hold>,
+    /// How the limits stood that refused the request.
+    refused_at: Option<Box<Standing>>,
     gaps: Gaps,
     counters: Option<Counters>,
     usage: Option<Usage>,
@@ -78,6 +80,7 @@ impl Settlement {
             record: Record { time_unix_ms: clock::unix_ms(), ..Record::default() },
             attempts: SmallVec::new(),
             hold: None,
+            refused_at: None,
             gaps: Gaps::default(),
             counters: None,
             usage: None,
@@ -142,6 +145,16 @@ impl Settlement {
 
     pub(super) fn hold(&mut self, hold: Hold) {
         self.hold = Some(hold);
+    }
+
+    /// The request was refused by limits that stand like this.
+    pub(super) fn stands(&mut self, standing: Standing) {
+        self.refused_at = Some(Box::new(standing));
+    }
+
+    /// How the caller's limits stand; `None` where it has none.
+    pub(super) fn standing(&self) -> Option<&Standing> {
+        self.hold.as_ref().and_then(Hold::standing).or(self.refused_at.as_deref())
     }
 
     pub(super) fn attempt_started(&mut self, pool: &Pool, lease: &Lease, hedge: bool) -> AttemptId {
@@ -362,17 +375,26 @@ impl Settlement {
         self.record.inter_token_p50 = self.gaps.quantile(0.5);
         self.record.inter_token_p99 = self.gaps.quantile(0.99);
         self.record.cost_nano_usd = self.cost();
-        let record = &self.record;
-        if let Some(hold) = self.hold.take() {
+        // What came to nothing gives all of its hold back, the request itself included.
+        if let Some(hold) = self.hold.take().filter(|_| !self.came_to_nothing()) {
+            let record = &self.record;
             hold.settle(Actual {
                 tokens: record.usage.input.saturating_add(record.usage.output),
                 cost_nano_usd: record.cost_nano_usd.unwrap_or_default(),
             });
         }
+        let record = &self.record;
         for (attempt, (pool, _)) in record.attempts.iter().zip(&self.attempts) {
             self.ledger.attempt(pool, attempt);
         }
         self.ledger.settle(record);
+    }
+
+    /// Whether no answer reached the client and nothing is known to have been used.
+    fn came_to_nothing(&self) -> bool {
+        let record = &self.record;
+        let answered = matches!(record.error, None | Some(Kind::UpstreamRejected));
+        !answered && record.usage.input == 0 && record.usage.output == 0
     }
 
     fn cost(&self) -> Option<u64> {

@@ -5,13 +5,57 @@
 //! estimate out of what is left, as a [`Hold`], and settling replaces the estimate by what was used.
 //! A hold that is dropped unsettled (an error, a client that left, a panic, a shutdown) is released.
 //!
-//! Limits and budgets per caller will be checked in [`Limits::reserve`]; today it admits everything
-//! and keeps account of what is in flight.
+//! A caller is under the sets of limits of its tenant and its own ([`Applicable`]). Each set counts in
+//! one scope, or in one for each user or model that requests name. All scopes that apply are checked
+//! and entered together ([`scope`]); rates count in sliding [`window`]s, budgets by the [`calendar`].
+//! Counters belong to the scope's name, not to the configuration, so they go on after a reload.
+//!
+//! What a request uses beyond its estimate is charged when it is known, and later requests wait for
+//! it; an estimate that is a bound (a prompt counted or over-estimated, an answer bounded by the
+//! request) makes a limit exact.
+//!
+//! # Memory
+//!
+//! A scope takes about 500 bytes with its name, and 16 bytes for each slot of a window in which
+//! something was used, at most 129 a window. Beyond [`SCOPES_MAX`] scopes of users and models that
+//! cannot be forgotten yet, new ones of a set share one scope.
+
+mod book;
+mod calendar;
+mod moment;
+mod registry;
+mod rules;
+mod scope;
+mod settings;
+mod standing;
+mod window;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::telemetry::Metrics;
+use book::{Ask, Book};
+use moment::Moment;
+use registry::{Found, Registry};
+use scope::{Claims, Reservation, Scope};
+
+pub use book::Level;
+pub use calendar::Period;
+pub use jiff::tz::TimeZone;
+pub use rules::{Applicable, Owner, Sets, Subject};
+pub use settings::{BudgetSettings, Dimension, Rates, Settings, WhenSpent};
+pub use standing::{Refusal, Standing};
+
+use crate::telemetry::{Metrics, prefix};
+
+/// Scopes of users and models that are remembered at a time.
+pub const SCOPES_MAX: usize = 1 << 20;
+/// The part of a user's or model's name that tells it from others.
+const NAME_BYTES_MAX: usize = 256;
+/// The most that one request can hold. Far above any request, and far below what would overflow a
+/// counter.
+const ASK_MAX: u64 = 1 << 53;
 
 /// What a request asks to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,20 +78,102 @@ pub struct Actual {
 /// Everything that admission is decided by.
 pub struct Limits {
     metrics: Arc<Metrics>,
+    registry: Registry,
 }
 
 impl Limits {
-    /// No limits yet.
+    /// Nothing used yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+        Self { metrics, registry: Registry::new(SCOPES_MAX) }
     }
 
-    /// Admits a request, or says why not ([`crate::error::Kind::RateLimited`]).
-    pub fn reserve(&self, estimate: Estimate) -> Result<Hold, Error> {
-        let hold = Hold { metrics: Arc::clone(&self.metrics), held: estimate };
-        self.metrics.held(1, signed(estimate.tokens));
-        Ok(hold)
+    /// Admits a request, or says why not. Without limits it is always admitted.
+    pub fn reserve(
+        &self,
+        limits: Option<&Applicable>,
+        subject: &Subject<'_>,
+        estimate: Estimate,
+    ) -> Result<Hold, Box<Refusal>> {
+        let limited = match limits {
+            None => None,
+            Some(limits) => Some(self.enter(limits, subject, estimate, Moment::now())?),
+        };
+        let held = Estimate {
+            tokens: estimate.tokens.min(ASK_MAX),
+            cost_nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
+        };
+        self.metrics.held(1, held.tokens.cast_signed(), held.cost_nano_usd.cast_signed());
+        Ok(Hold { metrics: Arc::clone(&self.metrics), held, limited })
     }
+
+    fn enter(
+        &self,
+        limits: &Applicable,
+        subject: &Subject<'_>,
+        estimate: Estimate,
+        now: Moment,
+    ) -> Result<Box<Limited>, Box<Refusal>> {
+        let ask = Ask {
+            requests: 1,
+            tokens: estimate.tokens.min(ASK_MAX),
+            nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
+        };
+        let subject = Subject {
+            model: subject.model.map(|name| prefix(name, NAME_BYTES_MAX)),
+            user: subject.user.map(|name| prefix(name, NAME_BYTES_MAX)),
+        };
+        let mut standing = Standing::default();
+        let look = |book: &Book, rules: &rules::Rules| standing.look(book, rules);
+        match Reservation::new(self.claims(limits, &subject, now), ask, now, look) {
+            Ok(reservation) => {
+                for warning in &standing.warnings {
+                    self.metrics.budget_warning(&warning.tenant, warning.limit);
+                }
+                Ok(Box::new(Limited { reservation, standing }))
+            }
+            Err(refused) => {
+                let limit = refused.full.kind.map_or("concurrent", rules::Kind::label);
+                self.metrics.limit_refusal(&refused.rules.tenant, limit);
+                Err(Box::new(Refusal { error: standing::error(&refused), standing }))
+            }
+        }
+    }
+
+    /// The scopes that a request belongs to.
+    fn claims(&self, limits: &Applicable, subject: &Subject<'_>, now: Moment) -> Claims {
+        let applying = limits.sets.iter().filter(|set| set.applies(subject));
+        applying.map(|set| (self.scope(set, subject, now), Arc::clone(&set.rules))).collect()
+    }
+
+    fn scope(&self, set: &rules::Set, subject: &Subject<'_>, now: Moment) -> Arc<Scope> {
+        if set.is_one()
+            && let Some(own) = set.own.get()
+        {
+            return Arc::clone(own);
+        }
+        let found = match self.registry.scope(&set.scope_id(subject), now) {
+            Found::Known(scope) => scope,
+            Found::New { scope, forgotten } => {
+                self.metrics.limit_scopes(1 - i64::try_from(forgotten).unwrap_or(i64::MAX));
+                scope
+            }
+            Found::NoRoom => {
+                self.metrics.limit_scope_shared();
+                return Arc::clone(set.own.get_or_init(Arc::default));
+            }
+        };
+        if set.is_one() {
+            // Found without a look-up from now on, and never forgotten while the plan is in use.
+            return Arc::clone(set.own.get_or_init(|| found));
+        }
+        found
+    }
+}
+
+/// What a request under limits holds.
+struct Limited {
+    reservation: Reservation,
+    standing: Standing,
 }
 
 /// Tokens, money and one concurrency slot of an admitted request. Dropping it releases all.
@@ -55,107 +181,36 @@ impl Limits {
 pub struct Hold {
     metrics: Arc<Metrics>,
     held: Estimate,
+    limited: Option<Box<Limited>>,
 }
 
 impl Hold {
-    /// What is held now.
+    /// What is held.
     pub fn held(&self) -> Estimate {
         self.held
     }
 
-    /// Raises the hold to what a running request is known to have used, where the estimate was
-    /// lower. It never sinks before it is settled.
-    pub fn raise(&mut self, used: Estimate) {
-        let tokens = used.tokens.max(self.held.tokens);
-        self.metrics.held(0, signed(tokens) - signed(self.held.tokens));
-        self.held =
-            Estimate { tokens, cost_nano_usd: used.cost_nano_usd.max(self.held.cost_nano_usd) };
+    /// How much of the limits is left, with this request in it. `None` without limits.
+    pub fn standing(&self) -> Option<&Standing> {
+        self.limited.as_ref().map(|limited| &limited.standing)
     }
 
     /// Replaces the estimate by what was used and gives the rest back.
-    pub fn settle(self, actual: Actual) {
-        // Budgets will be charged here; what is in flight is released by the drop.
-        let _ = actual;
+    pub fn settle(mut self, actual: Actual) {
+        if let Some(limited) = self.limited.take() {
+            let used = Ask {
+                requests: 1,
+                tokens: actual.tokens.min(ASK_MAX),
+                nano_usd: actual.cost_nano_usd.min(ASK_MAX),
+            };
+            limited.reservation.settle(used, Moment::now());
+        }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.metrics.held(-1, -signed(self.held.tokens));
-    }
-}
-
-/// Token counts as gauges add them; a count beyond 2^63 is a client's nonsense and saturates.
-fn signed(tokens: u64) -> i64 {
-    i64::try_from(tokens).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Clone, Debug)]
-    enum End {
-        Settle(u64),
-        Drop,
-        Panic,
-    }
-
-    fn end() -> impl Strategy<Value = End> {
-        prop_oneof![any::<u64>().prop_map(End::Settle), Just(End::Drop), Just(End::Panic)]
-    }
-
-    fn run(limits: &Limits, tokens: u64, raises: &[u64], end: &End) {
-        let estimate = Estimate { tokens, cost_nano_usd: tokens };
-        let mut hold = limits.reserve(estimate).expect("nothing is refused");
-        for tokens in raises {
-            hold.raise(Estimate { tokens: *tokens, cost_nano_usd: 0 });
-            assert!(hold.held().tokens >= *tokens);
-        }
-        match end {
-            End::Settle(tokens) => hold.settle(Actual { tokens: *tokens, cost_nano_usd: 1 }),
-            End::Drop => drop(hold),
-            // Without the panic hook's message, which would flood the test's output.
-            End::Panic => std::panic::resume_unwind(Box::new("a defect")),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn gauges_always_return_to_zero(
-            requests in prop::collection::vec(
-                (any::<u64>(), prop::collection::vec(any::<u64>(), 0..4), end()),
-                0..20,
-            ),
-        ) {
-            let metrics = Metrics::new();
-            let limits = Limits::new(Arc::clone(&metrics));
-            for (tokens, raises, end) in &requests {
-                let _ = catch_unwind(AssertUnwindSafe(|| run(&limits, *tokens, raises, end)));
-            }
-            prop_assert_eq!(metrics.tokens_in_flight(), 0);
-            prop_assert_eq!(metrics.admitted_in_flight(), 0);
-        }
-    }
-
-    #[test]
-    fn a_hold_is_visible_while_it_lasts() {
-        let metrics = Metrics::new();
-        let limits = Limits::new(Arc::clone(&metrics));
-        let mut first =
-            limits.reserve(Estimate { tokens: 100, cost_nano_usd: 0 }).expect("admitted");
-        let second = limits.reserve(Estimate { tokens: 10, cost_nano_usd: 0 }).expect("admitted");
-        assert_eq!((metrics.admitted_in_flight(), metrics.tokens_in_flight()), (2, 110));
-        first.raise(Estimate { tokens: 150, cost_nano_usd: 0 });
-        assert_eq!(metrics.tokens_in_flight(), 160);
-        first.raise(Estimate { tokens: 5, cost_nano_usd: 0 });
-        assert_eq!(metrics.tokens_in_flight(), 160);
-        first.settle(Actual { tokens: 120, cost_nano_usd: 0 });
-        drop(second);
-        assert_eq!((metrics.admitted_in_flight(), metrics.tokens_in_flight()), (0, 0));
+        let Estimate { tokens, cost_nano_usd } = self.held;
+        self.metrics.held(-1, -tokens.cast_signed(), -cost_nano_usd.cast_signed());
     }
 }

@@ -175,6 +175,25 @@ impl Price {
     pub fn cost_of(&self, input_tokens: u64, output_tokens: u64) -> NanoUsd {
         self.cost(&Usage { input: input_tokens, output: output_tokens, ..Usage::default() })
     }
+
+    /// The most that a prompt of at most so many tokens and an answer of at most so many may cost,
+    /// whatever kinds of tokens they turn out to be.
+    pub fn dearest(&self, input_tokens: u64, output_tokens: u64) -> NanoUsd {
+        let long = self.long_prompt.as_ref().filter(|(above, _)| input_tokens > *above);
+        let of = |rates: &Rates| {
+            let mut sum = Sum::default();
+            sum.take(&mut { input_tokens }, u64::MAX, dearest_input(rates));
+            sum.take(&mut { output_tokens }, u64::MAX, rates.output.max(rates.audio_output));
+            sum.rounded()
+        };
+        of(&self.base).max(long.map_or(NanoUsd(0), |(_, rates)| of(rates)))
+    }
+}
+
+/// The most that tokens of a prompt may cost: written to a cache, or as audio.
+fn dearest_input(rates: &Rates) -> u64 {
+    let written = rates.cache_creation_5m.max(rates.cache_creation_1h);
+    rates.input.max(rates.cached_input).max(written).max(rates.audio_input)
 }
 
 /// A cost before it is rounded, in nano-dollars times a million.

@@ -108,6 +108,11 @@ pub struct Metrics {
     pub(super) body_out_bytes: Counter,
     pub(super) admitted_in_flight: Gauge,
     pub(super) tokens_in_flight: Gauge,
+    pub(super) cost_in_flight: Gauge,
+    pub(super) limit_refusals: Family<Counter, 2>,
+    pub(super) budget_warnings: Family<Counter, 2>,
+    pub(super) limit_scopes: Gauge,
+    pub(super) limit_scopes_shared: Counter,
     pub(super) connections: Counter,
     pub(super) connections_open: Gauge,
     pub(super) upstream_connections: Family<Counter, 2>,
@@ -158,6 +163,11 @@ impl Metrics {
             body_out_bytes: Counter::default(),
             admitted_in_flight: Gauge::default(),
             tokens_in_flight: Gauge::default(),
+            cost_in_flight: Gauge::default(),
+            limit_refusals: Family::new(["tenant", "limit"], Counter::default),
+            budget_warnings: Family::new(["tenant", "limit"], Counter::default),
+            limit_scopes: Gauge::default(),
+            limit_scopes_shared: Counter::default(),
             connections: Counter::default(),
             connections_open: Gauge::default(),
             upstream_connections: Family::new(["provider", "reused"], Counter::default),
@@ -240,10 +250,33 @@ impl Metrics {
         self.log_dropped.with([log], |dropped| dropped.add(lines));
     }
 
-    /// A request was admitted, or has gone (`requests` negative), holding `tokens`.
-    pub fn held(&self, requests: i64, tokens: i64) {
+    /// A request was admitted, or has gone (`requests` negative), holding `tokens` and money.
+    pub fn held(&self, requests: i64, tokens: i64, cost_nano_usd: i64) {
         self.admitted_in_flight.add(requests);
         self.tokens_in_flight.add(tokens);
+        if cost_nano_usd != 0 {
+            self.cost_in_flight.add(cost_nano_usd);
+        }
+    }
+
+    /// A request was refused by a limit of a tenant or of one of its keys.
+    pub fn limit_refusal(&self, tenant: &str, limit: &'static str) {
+        self.limit_refusals.with([tenant, limit], Counter::inc);
+    }
+
+    /// A request was admitted although a soft budget is used up.
+    pub fn budget_warning(&self, tenant: &str, limit: &'static str) {
+        self.budget_warnings.with([tenant, limit], Counter::inc);
+    }
+
+    /// So many more scopes of limits are remembered, or fewer.
+    pub fn limit_scopes(&self, more: i64) {
+        self.limit_scopes.add(more);
+    }
+
+    /// A request counted in the scope that those share for which there is no room.
+    pub fn limit_scope_shared(&self) {
+        self.limit_scopes_shared.inc();
     }
 
     /// A sampler of how late the event loop of worker number `worker` runs.
@@ -270,6 +303,11 @@ impl Metrics {
     /// Admitted requests that are not settled.
     pub fn admitted_in_flight(&self) -> i64 {
         self.admitted_in_flight.get()
+    }
+
+    /// Money held by admitted requests under a limit on it, in billionths of a dollar.
+    pub fn cost_in_flight(&self) -> i64 {
+        self.cost_in_flight.get()
     }
 
     /// Tokens held by admitted requests: with the event loop's lag the signal for an autoscaler.

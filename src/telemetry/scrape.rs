@@ -292,6 +292,12 @@ impl Scrape {
             "Tokens held by admitted requests",
             metrics.tokens_in_flight.get(),
         )?;
+        page.gauge(
+            "weir_cost_in_flight_nano_usd",
+            "Money held by admitted requests under a limit on it, in billionths of a dollar",
+            metrics.cost_in_flight.get(),
+        )?;
+        self.limits(page)?;
         page.counters(
             "weir_stream_errors",
             "Streams that broke after their first byte had reached the client",
@@ -309,6 +315,30 @@ impl Scrape {
             "weir_connections_open",
             "Client connections that are open",
             metrics.connections_open.get(),
+        )
+    }
+
+    fn limits(&self, page: &mut Page<'_>) -> fmt::Result {
+        let metrics = &self.metrics;
+        page.counters(
+            "weir_limit_refusals",
+            "Requests refused by a limit of a tenant or of one of its keys",
+            &metrics.limit_refusals,
+        )?;
+        page.counters(
+            "weir_budget_warnings",
+            "Requests admitted although a soft budget is used up",
+            &metrics.budget_warnings,
+        )?;
+        page.gauge(
+            "weir_limit_scopes",
+            "Keys, tenants, users and models whose use is remembered for limits",
+            metrics.limit_scopes.get(),
+        )?;
+        page.counter(
+            "weir_limit_scopes_shared",
+            "Requests of users or models for which there was no room, counted together",
+            metrics.limit_scopes_shared.get(),
         )
     }
 

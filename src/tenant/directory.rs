@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use super::settings::{Access, KeySettings, Settings};
 use crate::config::NamePattern;
 use crate::error::{Error, Kind};
+use crate::limit::{self, Applicable, Sets, TimeZone};
 
 /// Shortest key that is accepted as a secret. A shorter one could be guessed from its hash.
 const KEY_BYTES_MIN: usize = 8;
@@ -30,6 +31,8 @@ pub struct Caller {
     pub id: Arc<str>,
     /// Labels that routes can match.
     pub labels: BTreeMap<String, String>,
+    /// The limits that it is under, if any.
+    pub limits: Option<Applicable>,
     models: Vec<NamePattern>,
 }
 
@@ -62,6 +65,10 @@ impl Directory {
         let mut errors = Vec::new();
         let mut by_hash = HashMap::new();
         for (tenant, settings) in tenants {
+            let limits = tenant_limits(tenant, settings).unwrap_or_else(|found| {
+                errors.extend(found);
+                TenantLimits { zone: TimeZone::UTC, sets: Sets::default() }
+            });
             for (at, key) in settings.keys.iter().enumerate() {
                 let path = format!("tenants.{tenant}.keys[{at}]");
                 if settings.keys[..at].iter().any(|other| other.name == key.name) {
@@ -71,7 +78,15 @@ impl Directory {
                     ));
                 }
                 match compile_key(tenant, key) {
-                    Ok(Some((hash, caller))) => {
+                    Ok(Some((hash, mut caller))) => {
+                        match key_limits(&caller, &limits, key) {
+                            Ok(limits) => caller.limits = limits,
+                            Err(found) => errors.extend(
+                                found
+                                    .into_iter()
+                                    .map(|(field, why)| (format!("{path}{field}"), why)),
+                            ),
+                        }
                         if by_hash.insert(hash, Arc::new(caller)).is_some() {
                             errors.push((
                                 path,
@@ -138,6 +153,7 @@ fn anonymous() -> Caller {
         name: "anonymous".into(),
         id: "anonymous".into(),
         labels: BTreeMap::new(),
+        limits: None,
         models: Vec::new(),
     }
 }
@@ -186,9 +202,45 @@ fn compile_key(tenant: &str, key: &KeySettings) -> Result<Option<([u8; 32], Call
         name: key.name.as_str().into(),
         id: format!("{tenant}/{}", key.name).into(),
         labels: key.labels.clone(),
+        limits: None,
         models,
     };
     Ok(Some((hash, caller)))
+}
+
+/// What all keys of a tenant are under.
+struct TenantLimits {
+    zone: TimeZone,
+    sets: Sets,
+}
+
+fn tenant_limits(tenant: &str, settings: &Settings) -> Result<TenantLimits, Vec<FieldError>> {
+    let path = format!("tenants.{tenant}");
+    let mut errors = Vec::new();
+    let zone = settings.zone.as_deref().map_or(Ok(TimeZone::UTC), TimeZone::get);
+    let zone = zone.unwrap_or_else(|_| {
+        let message =
+            "it is not a time zone: write a name of the IANA database, such as Europe/Berlin";
+        errors.push((format!("{path}.zone"), message.to_owned()));
+        TimeZone::UTC
+    });
+    let owner = limit::Owner { kind: "tenant", id: tenant, tenant };
+    let sets = Sets::compile(owner, &zone, &settings.limits).unwrap_or_else(|found| {
+        errors.extend(found.into_iter().map(|(field, why)| (format!("{path}{field}"), why)));
+        Sets::default()
+    });
+    if errors.is_empty() { Ok(TenantLimits { zone, sets }) } else { Err(errors) }
+}
+
+/// What a key is under: its tenant's limits and its own.
+fn key_limits(
+    caller: &Caller,
+    tenant: &TenantLimits,
+    key: &KeySettings,
+) -> Result<Option<Applicable>, Vec<FieldError>> {
+    let owner = limit::Owner { kind: "key", id: &caller.id, tenant: &caller.tenant };
+    let own = Sets::compile(owner, &tenant.zone, &key.limits)?;
+    Ok(tenant.sets.with(&own))
 }
 
 fn parse_hash(text: &str) -> Option<[u8; 32]> {
@@ -214,6 +266,7 @@ mod tests {
             hash: Some(hash_form(secret)),
             labels: BTreeMap::from([("team".into(), "research".into())]),
             models: vec!["gpt-*".into()],
+            limits: Vec::new(),
         }
     }
 
@@ -221,7 +274,10 @@ mod tests {
         access: Access,
         keys: Vec<KeySettings>,
     ) -> Result<Directory, Vec<(String, String)>> {
-        Directory::compile(access, &BTreeMap::from([("acme".to_owned(), Settings { keys })]))
+        Directory::compile(
+            access,
+            &BTreeMap::from([("acme".to_owned(), Settings { keys, ..Settings::default() })]),
+        )
     }
 
     #[test]

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::SecretSource;
+use crate::limit;
 
 /// Whether a caller needs a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,17 +19,23 @@ pub enum Access {
     Open,
 }
 
-/// A tenant: a name for a group of keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A tenant: a name for a group of keys, and what they may use together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Its keys.
     #[serde(default)]
     pub keys: Vec<KeySettings>,
+    /// The time zone in which budgets' periods begin, such as `Europe/Berlin`. Default UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Limits on what all its keys use together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<limit::Settings>,
 }
 
 /// One static API key. Exactly one of `secret` and `hash`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeySettings {
     /// Name for logs and metrics; unique within the tenant.
@@ -45,4 +52,7 @@ pub struct KeySettings {
     /// Models it may use, by exact name, glob or regex. By default all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Limits on what is used with this key, beside those of the tenant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<limit::Settings>,
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod corpus;
+mod limits;
 mod matrix;
 mod metrics;
 #[path = "../fuzz/src/lib.rs"]

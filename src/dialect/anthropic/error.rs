@@ -30,6 +30,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::NotFound => "not_found_error",
         Kind::BodyTooLarge => "request_too_large",
         Kind::RateLimited | Kind::UpstreamRateLimited => "rate_limit_error",
+        Kind::BudgetSpent => "billing_error",
         Kind::Overloaded | Kind::NoTarget | Kind::Draining => "overloaded_error",
         Kind::RequestTimeout
         | Kind::UpstreamConnectTimeout

@@ -25,6 +25,7 @@ pub(in crate::dialect) fn exception(kind: Kind) -> &'static str {
         Kind::Forbidden => "AccessDeniedException",
         Kind::NotFound => "ResourceNotFoundException",
         Kind::RateLimited | Kind::UpstreamRateLimited => "ThrottlingException",
+        Kind::BudgetSpent => "ServiceQuotaExceededException",
         Kind::Overloaded | Kind::NoTarget | Kind::Draining => "ServiceUnavailableException",
         Kind::UpstreamConnectTimeout
         | Kind::FirstTokenTimeout

@@ -58,6 +58,26 @@ fn bodies() {
 }
 
 #[test]
+fn a_spent_budget_is_what_each_provider_says_of_one() {
+    let kind = Kind::BudgetSpent;
+    let openai = body(Dialect::OpenAi, Endpoint::ChatCompletions, kind);
+    assert_eq!(openai["error"]["code"], "insufficient_quota");
+    let anthropic = body(Dialect::Anthropic, Endpoint::Messages, kind);
+    assert_eq!(anthropic["error"]["type"], "billing_error");
+    let gemini = body(Dialect::Gemini, Endpoint::GenerateContent, kind);
+    assert_eq!(gemini["error"]["status"], "RESOURCE_EXHAUSTED");
+    let name = "ServiceQuotaExceededException";
+    assert_eq!(error_header(Dialect::Bedrock, &error(kind)), Some(("x-amzn-errortype", name)));
+    let statuses = Dialect::ALL.map(|dialect| error_status(dialect, &error(kind)));
+    let expected = Dialect::ALL.map(|dialect| match dialect {
+        Dialect::OpenAi | Dialect::Gemini => 429,
+        Dialect::Anthropic | Dialect::Cohere => 402,
+        Dialect::Bedrock => 400,
+    });
+    assert_eq!(statuses, expected);
+}
+
+#[test]
 fn no_cause_ever_leaves() {
     for dialect in Dialect::ALL {
         for kind in Kind::ALL {

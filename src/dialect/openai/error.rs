@@ -56,6 +56,7 @@ fn words(endpoint: Endpoint, error: &Error) -> (&'static str, Option<&'static st
         Kind::BodyTooLarge => (REQUEST, Some("request_too_large")),
         Kind::HeadTooLarge => (REQUEST, Some("headers_too_large")),
         Kind::RateLimited | Kind::UpstreamRateLimited => ("requests", Some("rate_limit_exceeded")),
+        Kind::BudgetSpent => ("insufficient_quota", Some("insufficient_quota")),
         other => ("server_error", Some(other.as_str())),
     }
 }

@@ -1,0 +1,266 @@
+//! From settings to rules.
+
+use std::sync::{Arc, OnceLock};
+
+use jiff::tz::TimeZone;
+use smallvec::SmallVec;
+
+use super::calendar::Period;
+use super::scope::{Scope, ScopeId};
+use super::settings::{BudgetSettings, Dimension, Rates, Settings, WhenSpent};
+use crate::config::NamePattern;
+
+/// The largest budget in dollars: its billionths still fit a counter.
+const DOLLARS_MAX: f64 = 1e9;
+const NANOS_PER_DOLLAR: f64 = 1e9;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Requests,
+    Tokens,
+    NanoUsd,
+}
+
+/// Over which time it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    /// The last so many nanoseconds, and what they are called.
+    Last(u64, &'static str),
+    /// A period of the calendar.
+    Calendar(Period),
+}
+
+/// What a counter counts: a scope has at most one of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) unit: Unit,
+    pub(super) span: Span,
+}
+
+/// The most of a kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    pub(super) kind: Kind,
+    pub(super) most: u64,
+    pub(super) when_spent: WhenSpent,
+}
+
+/// The rules of one set of limits.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// What they are about, for messages: `key acme/ci`.
+    pub(super) owner: Arc<str>,
+    /// The tenant, for metrics.
+    pub(super) tenant: Arc<str>,
+    pub(super) zone: TimeZone,
+    pub(super) concurrent: Option<u32>,
+    /// Those of one kind stand together.
+    pub(super) each: SmallVec<[Rule; 4]>,
+}
+
+/// A set of limits, and to which requests it applies.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) rules: Arc<Rules>,
+    /// What tells the set from others, also after a reload.
+    pub(super) id: Arc<str>,
+    per_user: bool,
+    per_model: bool,
+    models: Vec<NamePattern>,
+    /// Its scope, where it has only one; else the one of those beyond the bound on scopes.
+    pub(super) own: OnceLock<Arc<Scope>>,
+}
+
+/// What of a request decides which scopes it belongs to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject<'a> {
+    /// The model that the client named.
+    pub model: Option<&'a str>,
+    /// The end user that it named.
+    pub user: Option<&'a str>,
+}
+
+/// All sets of limits that a caller is under: its tenant's and its own.
+#[derive(Clone, Debug)]
+pub struct Applicable {
+    pub(super) sets: Arc<[Arc<Set>]>,
+    counts_cost: bool,
+}
+
+/// Whose limits are compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// `tenant` or `key`.
+    pub kind: &'static str,
+    /// `acme` or `acme/ci`.
+    pub id: &'a str,
+    /// The tenant's name.
+    pub tenant: &'a str,
+}
+
+/// The sets of one owner. Each error comes with the path of the setting that caused it, from the
+/// owner's own on.
+#[derive(Clone, Debug, Default)]
+pub struct Sets(Vec<Arc<Set>>);
+
+impl Sets {
+    /// Compiles what an owner has.
+    pub fn compile(
+        owner: Owner<'_>,
+        zone: &TimeZone,
+        settings: &[Settings],
+    ) -> Result<Self, Vec<(String, String)>> {
+        let mut sets: Vec<Arc<Set>> = Vec::new();
+        let mut errors = Vec::new();
+        for (at, settings) in settings.iter().enumerate() {
+            match Set::compile(owner, zone, settings) {
+                Ok(set) if sets.iter().any(|other| other.id == set.id) => errors.push((
+                    format!(".limits[{at}]"),
+                    "an earlier item has the same `per` and `models`: write both as one".into(),
+                )),
+                Ok(set) => sets.push(Arc::new(set)),
+                Err((path, error)) => errors.push((format!(".limits[{at}]{path}"), error)),
+            }
+        }
+        if errors.is_empty() { Ok(Self(sets)) } else { Err(errors) }
+    }
+
+    /// Both together; `None` where there is no limit at all.
+    pub fn with(&self, other: &Self) -> Option<Applicable> {
+        let sets: Arc<[Arc<Set>]> = self.0.iter().chain(&other.0).cloned().collect();
+        let costs = |rule: &Rule| rule.kind.unit == Unit::NanoUsd;
+        let counts_cost = sets.iter().any(|set| set.rules.each.iter().any(costs));
+        (!sets.is_empty()).then_some(Applicable { sets, counts_cost })
+    }
+}
+
+impl Applicable {
+    /// Whether any of the limits is on money, so that an estimate has to have a price.
+    pub fn counts_cost(&self) -> bool {
+        self.counts_cost
+    }
+}
+
+type FieldError = (String, String);
+
+impl Set {
+    fn compile(owner: Owner<'_>, zone: &TimeZone, settings: &Settings) -> Result<Self, FieldError> {
+        let mut each = SmallVec::new();
+        rates(Unit::Requests, &settings.requests, &mut each);
+        rates(Unit::Tokens, &settings.tokens, &mut each);
+        for (at, settings) in settings.budgets.iter().enumerate() {
+            let rule = budget(settings).map_err(|error| (format!(".budgets[{at}]"), error))?;
+            let kind = |other: &Rule| other.kind == rule.kind;
+            let end = each.iter().rposition(kind).map_or(each.len(), |at| at + 1);
+            each.insert(end, rule);
+        }
+        if each.is_empty() && settings.concurrent.is_none() {
+            return Err((
+                String::new(),
+                "it limits nothing: give `requests`, `tokens`, `concurrent` or `budgets`".into(),
+            ));
+        }
+        let pattern = |(at, pattern): (usize, &String)| {
+            NamePattern::compile(pattern).map_err(|error| (format!(".models[{at}]"), error))
+        };
+        let models = settings.models.iter().enumerate().map(pattern).collect::<Result<_, _>>()?;
+        let mut per = settings.per.clone();
+        per.sort_unstable();
+        per.dedup();
+        let rules = Rules {
+            owner: format!("{} {}", owner.kind, owner.id).into(),
+            tenant: owner.tenant.into(),
+            zone: zone.clone(),
+            concurrent: settings.concurrent,
+            each,
+        };
+        Ok(Self {
+            id: format!("{} {per:?} {:?}", rules.owner, settings.models).into(),
+            rules: Arc::new(rules),
+            per_user: per.contains(&Dimension::User),
+            per_model: per.contains(&Dimension::Model),
+            models,
+            own: OnceLock::new(),
+        })
+    }
+
+    /// Whether the request is under these limits.
+    pub(super) fn applies(&self, subject: &Subject<'_>) -> bool {
+        let matches = |model| self.models.iter().any(|pattern| pattern.matches(model));
+        self.models.is_empty() || subject.model.is_some_and(matches)
+    }
+
+    /// Whether one scope stands for all requests.
+    pub(super) fn is_one(&self) -> bool {
+        !self.per_user && !self.per_model
+    }
+
+    /// The scope that the request belongs to.
+    pub(super) fn scope_id<'a>(&'a self, subject: &Subject<'a>) -> ScopeId<'a> {
+        ScopeId {
+            set: &self.id,
+            user: subject.user.filter(|_| self.per_user).unwrap_or_default(),
+            model: subject.model.filter(|_| self.per_model).unwrap_or_default(),
+        }
+    }
+}
+
+fn rates(unit: Unit, rates: &Rates, into: &mut SmallVec<[Rule; 4]>) {
+    const S: u64 = 1_000_000_000;
+    let each = [
+        (S, "second", rates.second),
+        (60 * S, "minute", rates.minute),
+        (3600 * S, "hour", rates.hour),
+        (86_400 * S, "24 hours", rates.day),
+    ];
+    for (length_ns, name, most) in each {
+        let Some(most) = most else { continue };
+        let kind = Kind { unit, span: Span::Last(length_ns, name) };
+        into.push(Rule { kind, most, when_spent: WhenSpent::Refuse });
+    }
+}
+
+fn budget(settings: &BudgetSettings) -> Result<Rule, String> {
+    let (unit, most) = match (settings.usd, settings.tokens) {
+        (Some(usd), None) if (0.0..=DOLLARS_MAX).contains(&usd) => {
+            (Unit::NanoUsd, (usd * NANOS_PER_DOLLAR).round() as u64)
+        }
+        (Some(usd), None) => {
+            return Err(format!("`usd: {usd}` is not a budget: write from 0 to {DOLLARS_MAX}"));
+        }
+        (None, Some(tokens)) => (Unit::Tokens, tokens),
+        _ => return Err("a budget has exactly one of `usd` and `tokens`".into()),
+    };
+    let kind = Kind { unit, span: Span::Calendar(settings.period) };
+    Ok(Rule { kind, most, when_spent: settings.when_spent })
+}
+
+impl Kind {
+    /// The label in metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match (self.unit, self.span) {
+            (Unit::Requests, Span::Last(..)) => "requests",
+            (Unit::Tokens, Span::Last(..)) => "tokens",
+            (Unit::Tokens, Span::Calendar(_)) => "token_budget",
+            (_, Span::Calendar(_)) => "budget",
+            (Unit::NanoUsd, Span::Last(..)) => "cost",
+        }
+    }
+
+    /// The words in messages: `tokens in a minute`, `dollars for the month`.
+    pub(super) fn words(self) -> String {
+        let unit = match self.unit {
+            Unit::Requests => "requests",
+            Unit::Tokens => "tokens",
+            Unit::NanoUsd => "dollars",
+        };
+        match self.span {
+            Span::Last(_, name @ "24 hours") => format!("{unit} in {name}"),
+            Span::Last(_, name @ "hour") => format!("{unit} in an {name}"),
+            Span::Last(_, name) => format!("{unit} in a {name}"),
+            Span::Calendar(Period::Total) => format!("{unit} in total"),
+            Span::Calendar(period) => format!("{unit} for the {}", period.as_str()),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the operator writes about limits.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::calendar::Period;
+
+/// Limits on what is used together. Where several apply to a request, all of them must allow it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Counted separately for each user or model that requests name. By default all together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub per: Vec<Dimension>,
+    /// Only requests for these models, by exact name, glob or regex. By default all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// Most requests in any stretch of time of that length.
+    #[serde(skip_serializing_if = "Rates::is_empty")]
+    pub requests: Rates,
+    /// Most tokens, of prompts and answers, in any stretch of time of that length.
+    #[serde(skip_serializing_if = "Rates::is_empty")]
+    pub tokens: Rates,
+    /// Most requests at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrent: Option<u32>,
+    /// Money and tokens for a day, a week, a month or for ever.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetSettings>,
+}
+
+/// What a limit is counted by.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    /// The end user that the request names (`user`, `metadata.user_id`). Those that name none are
+    /// one user.
+    User,
+    /// The model that the request names.
+    Model,
+}
+
+/// Amounts by the length of the stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rates {
+    /// In any second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub second: Option<u64>,
+    /// In any minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub minute: Option<u64>,
+    /// In any hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub hour: Option<u64>,
+    /// In any 24 hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub day: Option<u64>,
+}
+
+impl Rates {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What may be spent in a period. Exactly one of `usd` and `tokens`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetSettings {
+    /// Periods follow the calendar in the tenant's `zone`; weeks begin on Monday.
+    pub period: Period,
+    /// Dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub usd: Option<f64>,
+    /// Tokens of prompts and answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub tokens: Option<u64>,
+    /// What happens when it is used up. Default `refuse`.
+    #[serde(default)]
+    pub when_spent: WhenSpent,
+}
+
+/// What happens when a budget is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenSpent {
+    /// What does not fit any more is refused.
+    #[default]
+    Refuse,
+    /// Requests go on; answers carry `x-weir-budget-warning`.
+    Warn,
+}

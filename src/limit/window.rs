@@ -1,0 +1,151 @@
+//! What was used in the last second, minute, hour or day, to within a fraction of that time.
+//!
+//! A window that begins anew every minute lets twice the limit through around its border, and a
+//! bucket that refills lets its whole content through beside what it gains. Here every amount counts
+//! from the moment it was admitted until a whole window later, so that no stretch of that length ever
+//! holds more than the limit. Amounts are kept by slots, [`SLOTS`] to a window, and leave with the end
+//! of their slot's last moment: up to one slot late, never early. A steady stream gets
+//! `SLOTS / (SLOTS + 1)` of its limit, 99.2 %.
+
+use std::collections::VecDeque;
+
+/// Slots in a window.
+const SLOTS: u64 = 128;
+
+/// Amounts of the last while.
+#[derive(Debug)]
+pub(super) struct Window {
+    slot_ns: u64,
+    sum: u64,
+    /// By slot, ascending; at most `SLOTS + 1` of them.
+    steps: VecDeque<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    slot: u64,
+    amount: u64,
+}
+
+impl Window {
+    pub(super) fn new(length_ns: u64) -> Self {
+        Self { slot_ns: length_ns / SLOTS, sum: 0, steps: VecDeque::new() }
+    }
+
+    /// Forgets what is older than the window. To be called before anything is read or added.
+    pub(super) fn roll(&mut self, now_ns: u64) {
+        let now = now_ns / self.slot_ns;
+        while let Some(step) = self.steps.front().filter(|step| step.slot + SLOTS < now) {
+            self.sum = self.sum.saturating_sub(step.amount);
+            self.steps.pop_front();
+        }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.sum
+    }
+
+    /// Time never runs backwards between two calls.
+    pub(super) fn add(&mut self, now_ns: u64, amount: u64) {
+        let slot = now_ns / self.slot_ns;
+        self.sum = self.sum.saturating_add(amount);
+        match self.steps.back_mut().filter(|step| step.slot == slot) {
+            Some(step) => step.amount = step.amount.saturating_add(amount),
+            None => self.steps.push_back(Step { slot, amount }),
+        }
+    }
+
+    /// Takes back a part of what was added at `at_ns`, unless that has left by itself.
+    pub(super) fn take_back(&mut self, at_ns: u64, amount: u64) {
+        let slot = at_ns / self.slot_ns;
+        let Ok(found) = self.steps.binary_search_by_key(&slot, |step| step.slot) else { return };
+        let step = &mut self.steps[found];
+        let taken = amount.min(step.amount);
+        step.amount -= taken;
+        self.sum = self.sum.saturating_sub(taken);
+        while self.steps.back().is_some_and(|step| step.amount == 0) {
+            self.steps.pop_back();
+        }
+    }
+
+    /// How long until so much has left, if nothing is taken back before.
+    pub(super) fn freed_in_ns(&self, now_ns: u64, amount: u64) -> u64 {
+        let mut left = amount;
+        for step in &self.steps {
+            if step.amount >= left {
+                return self.leaves_in_ns(step, now_ns);
+            }
+            left -= step.amount;
+        }
+        self.empty_in_ns(now_ns)
+    }
+
+    /// How long until the window is as if nothing had ever been used.
+    pub(super) fn empty_in_ns(&self, now_ns: u64) -> u64 {
+        self.steps.back().map_or(0, |step| self.leaves_in_ns(step, now_ns))
+    }
+
+    fn leaves_in_ns(&self, step: &Step, now_ns: u64) -> u64 {
+        ((step.slot + SLOTS + 1) * self.slot_ns).saturating_sub(now_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LENGTH_NS: u64 = 60_000_000_000;
+
+    #[test]
+    fn an_amount_stays_for_a_window_and_leaves_within_a_slot_more() {
+        let mut window = Window::new(LENGTH_NS);
+        window.add(1_000, 7);
+        window.roll(LENGTH_NS);
+        assert_eq!(window.used(), 7);
+        let wait = window.freed_in_ns(LENGTH_NS, 1);
+        assert!(wait > 0 && wait <= LENGTH_NS / SLOTS);
+        window.roll(LENGTH_NS + wait - 1);
+        assert_eq!(window.used(), 7);
+        window.roll(LENGTH_NS + wait);
+        assert_eq!((window.used(), window.empty_in_ns(LENGTH_NS + wait)), (0, 0));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_taken_from_its_own_moment() {
+        let mut window = Window::new(LENGTH_NS);
+        window.add(0, 10);
+        window.add(LENGTH_NS / 2, 5);
+        window.take_back(0, 4);
+        assert_eq!(window.used(), 11);
+        let gone = LENGTH_NS + LENGTH_NS / SLOTS;
+        assert_eq!(window.freed_in_ns(LENGTH_NS / 2, 6), gone - LENGTH_NS / 2);
+        window.roll(gone);
+        assert_eq!(window.used(), 5);
+        window.take_back(0, 3);
+        assert_eq!(window.used(), 5, "what has left is not taken twice");
+    }
+
+    proptest! {
+        /// Whatever was added, no stretch of a window's length holds more than the window said.
+        #[test]
+        fn never_less_than_the_exact_sum(
+            steps in prop::collection::vec((0u64..5_000_000_000, 1u64..100), 1..200),
+        ) {
+            let mut window = Window::new(LENGTH_NS);
+            let (mut now, mut log) = (0u64, Vec::new());
+            for (gap, amount) in steps {
+                now += gap;
+                window.roll(now);
+                let exact = |length: u64| -> u64 {
+                    log.iter().filter(|(at, _)| at + length > now).map(|(_, amount)| *amount).sum()
+                };
+                prop_assert!(window.used() >= exact(LENGTH_NS));
+                prop_assert!(window.used() <= exact(LENGTH_NS + LENGTH_NS / SLOTS));
+                window.add(now, amount);
+                log.push((now, amount));
+            }
+        }
+    }
+}
