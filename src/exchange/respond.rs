@@ -36,8 +36,9 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Headers of an answer that weir gives by itself, with those that Pingora adds.
 const OWN_HEADERS_MAX: usize = 12;
 
-/// How long an answered request's unread body is drained, so that the client gets to read the answer.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long the unread body of an answered request is drained, so that a client which is still sending
+/// gets to read the answer. As long as nginx lingers.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// Headers between two neighbours only (RFC 9110, section 7.6.1).
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {

@@ -30,8 +30,11 @@ use crate::wire::http1::{Body, Part, Request, append};
 const GATHERED_BYTES_MAX: usize = 8 * 1024;
 /// Room for a usual answer's head.
 const HEAD_BYTES: usize = 1024;
-/// What is read and thrown away of a body that nobody wanted, so that the connection can be kept.
+/// The most that may be left of a body that nobody wanted for the connection to be kept. A longer one is
+/// thrown away too, but only so that the client, which may still be sending, comes to read its answer.
 const DRAINED_BYTES_MAX: u64 = 64 * 1024;
+/// Longest wait for the next part of a body that is thrown away.
+const DRAIN_IDLE: Duration = Duration::from_secs(2);
 /// Bytes of requests sent ahead that are kept while one is answered.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest wait for a client that does not read, unless told otherwise.
@@ -284,14 +287,12 @@ impl Session {
             self.keep &= self.body.is_done();
             return;
         };
-        let (until, mut drained) = (Instant::now() + limit, 0);
-        while !self.body.is_done() && drained <= DRAINED_BYTES_MAX {
-            let left = until.saturating_duration_since(Instant::now());
+        let until = Instant::now() + limit;
+        while !self.body.is_done() {
+            let left = until.saturating_duration_since(Instant::now()).min(DRAIN_IDLE);
             let part = within(left, std::pin::pin!(self.next_part())).await;
-            match part {
-                Some(Ok(Some(part))) => drained += part.len() as u64,
-                Some(Ok(None)) => return,
-                Some(Err(_)) | None => break,
+            if !matches!(part, Some(Ok(Some(_)))) {
+                break;
             }
         }
         self.keep &= self.body.is_done();

@@ -173,6 +173,23 @@ async fn a_body_that_nobody_wanted_is_drained_where_it_is_small() {
     assert_eq!(large, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n/a");
 }
 
+/// Seen with a body of 70 MB against a bound of 64 MiB: closing while the client still sends resets the
+/// connection, and the answer that says what is wrong is lost.
+#[tokio::test]
+async fn a_client_that_sends_all_of_a_large_body_first_reads_its_answer() {
+    let (mut client, serving, _stop) = connected();
+    let bytes = 4 * 1024 * 1024;
+    let head = format!("POST /a HTTP/1.1\r\ncontent-length: {bytes}\r\n\r\n");
+    client.write_all(head.as_bytes()).await.expect("taken");
+    for _ in 0..bytes / 65_536 {
+        client.write_all(&[b'x'; 65_536]).await.expect("taken, though nobody wants it");
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("an end");
+    assert!(answer.ends_with("connection: close\r\n\r\n/a"), "{answer}");
+    serving.await.expect("no panic");
+}
+
 #[tokio::test]
 async fn an_answer_that_is_cut_ends_its_connection() {
     let cut = exchange(&[b"GET /short HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n"]).await;
