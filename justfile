@@ -92,7 +92,9 @@ pgo:
     LLVM_PROFILE_FILE="$here/raw/%p.profraw" target/dist/weir-loadtest compare --quick --weir "$here/instrumented/dist/weir" \
         --with weir --with weir-epoll --part requests --part streams --part latency
     "$profdata" merge --output "$here/weir.profdata" "$here"/raw/*.profraw
-    RUSTFLAGS="-Cprofile-use=$here/weir.profdata" cargo build --profile dist --bin weir --target-dir "$here"
+    # Code that is hot, warm and never run lies apart.
+    RUSTFLAGS="-Cprofile-use=$here/weir.profdata -Clink-arg=-Wl,-z,keep-text-section-prefix" \
+        cargo build --profile dist --bin weir --target-dir "$here"
 
 # The transport's tests under AddressSanitizer: what the kernel writes to, and what is lent, outlives its use
 sanitize:

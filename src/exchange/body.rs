@@ -6,6 +6,7 @@ use std::pin::pin;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
+use pingora_core::ErrorType;
 use pingora_proxy::Session;
 
 use crate::clock::within;
@@ -38,6 +39,7 @@ pub(super) async fn read(
             .await
             .map_err(|error| gone(&error))?;
     }
+    session.as_downstream_mut().set_read_timeout(Some(bounds.read.0));
     match within(bounds.body_time.0, pin!(collect(session, announced, bounds))).await {
         Some(result) => result,
         None => Err(Error::new(
@@ -85,14 +87,18 @@ async fn collect(
 }
 
 async fn next(session: &mut Session, bounds: &Bounds) -> Result<Option<Bytes>, Error> {
-    let read = pin!(session.as_downstream_mut().read_request_body());
-    match within(bounds.read.0, read).await {
+    let downstream = session.as_downstream_mut();
+    // A session of HTTP/1 bounds each read by itself, also where one part is a whole body.
+    let limit = if downstream.is_http2() { bounds.read.0 } else { bounds.body_time.0 };
+    let stalled = || {
+        let text = format!("No part of the request body arrived for {}.", bounds.read);
+        Error::new(Kind::RequestTimeout, text)
+    };
+    match within(limit, pin!(downstream.read_request_body())).await {
         Some(Ok(part)) => Ok(part),
+        Some(Err(error)) if *error.etype() == ErrorType::ReadTimedout => Err(stalled()),
         Some(Err(error)) => Err(gone(&error)),
-        None => Err(Error::new(
-            Kind::RequestTimeout,
-            format!("No part of the request body arrived for {}.", bounds.read),
-        )),
+        None => Err(stalled()),
     }
 }
 
@@ -120,7 +126,7 @@ fn too_large(bounds: &Bounds) -> Error {
 /// else means that nobody is there.
 fn gone(error: &pingora_core::Error) -> Error {
     match error.etype() {
-        pingora_core::ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd") => {
+        ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd") => {
             Error::new(Kind::BadRequest, "The request body's chunked encoding is malformed.")
                 .cause(error)
         }

@@ -209,6 +209,7 @@ async fn control(server: &Server) -> Result<Ending, String> {
     let admin = live::serve_admin(&server.live, admin)?;
     server.live.start_checks();
     let mut changes = watch::Changes::new(&server.live);
+    transport::pages::release_code();
     loop {
         tokio::select! {
             signal = signals.next() => match signal {

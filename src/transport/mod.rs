@@ -9,6 +9,7 @@ mod block;
 mod epoll;
 pub mod handover;
 pub mod listen;
+pub mod pages;
 #[cfg(target_os = "linux")]
 mod ring;
 mod runtime;

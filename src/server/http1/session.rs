@@ -4,12 +4,13 @@
 //! copying, answers what cannot be read as an API should, bounds how long a head may take, and keeps
 //! two buffers less for each open stream.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
 use parking_lot::Mutex;
@@ -19,7 +20,7 @@ use pingora_core::protocols::http::custom::{CustomMessageWrite, server};
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::{Connection, Io};
 use super::head;
@@ -35,6 +36,13 @@ const HEAD_BYTES: usize = 1024;
 const DRAINED_BYTES_MAX: u64 = 64 * 1024;
 /// Longest wait for the next part of a body that is thrown away.
 const DRAIN_IDLE: Duration = Duration::from_secs(2);
+/// Bodies of such a length are handed on as one piece, which they are read into without another copy.
+const WHOLE_BYTES: RangeInclusive<u64> = 128 * 1024..=1 << 30;
+/// Memory reserved for such a body before more of it has come: an announcement alone must not cost
+/// more.
+const RESERVE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of it that are read before the worker's other requests get a turn.
+const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of requests sent ahead that are kept while one is answered.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest wait for a client that does not read, unless told otherwise.
@@ -50,6 +58,8 @@ pub(super) struct Session {
     read: Bytes,
     request: RequestHeader,
     body: Body,
+    /// What has come of a body that is handed on as one piece.
+    whole: BytesMut,
     answer: Answer,
     /// The connection can carry another request, as far as is known.
     keep: bool,
@@ -93,6 +103,7 @@ impl Session {
             read,
             request: parts.into(),
             body: request.body,
+            whole: BytesMut::new(),
             answer: Answer::Unknown,
             keep: request.keeps,
             begun: false,
@@ -161,6 +172,53 @@ impl Session {
                 return closed();
             }
         }
+    }
+
+    /// All of a body whose length is known, read straight into memory of its own. Cancel safe.
+    async fn whole_body(&mut self) -> Result<Option<Bytes>> {
+        self.begun = true;
+        let mut turn_bytes = 0;
+        while let Body::Length(left) = self.body {
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            if self.whole.len() == self.whole.capacity() {
+                let first = self.whole.is_empty();
+                self.whole.reserve(if first { left.min(RESERVE_BYTES_MAX) } else { left });
+            }
+            let count = if self.read.is_empty() {
+                self.fill_whole(left.min(TURN_BYTES_MAX)).await?
+            } else {
+                let count = self.read.len().min(left);
+                self.whole.extend_from_slice(&self.read.split_to(count));
+                count
+            };
+            if count == 0 {
+                return closed();
+            }
+            self.body.skip(count);
+            turn_bytes += count;
+            if turn_bytes >= TURN_BYTES_MAX {
+                turn_bytes = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.body_bytes_read += self.whole.len();
+        Ok(Some(std::mem::take(&mut self.whole).freeze()))
+    }
+
+    /// Reads at most so many bytes into what is reserved; none at the end.
+    async fn fill_whole(&mut self, bytes_max: usize) -> Result<usize> {
+        let Some(io) = &mut self.io else { return closed() };
+        let room = (self.whole.capacity() - self.whole.len()).min(bytes_max);
+        let mut into = (&mut self.whole).limit(room);
+        let reading = std::pin::pin!(io.read_buf(&mut into));
+        let read = match self.read_timeout {
+            None => reading.await,
+            Some(limit) => match within(limit, reading).await {
+                Some(read) => read,
+                None => return Error::e_explain(ErrorType::ReadTimedout, "the client"),
+            },
+        };
+        read.or_err(ErrorType::ReadError, "while reading from the client")
     }
 
     async fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
@@ -333,7 +391,12 @@ impl server::Session for Session {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        self.next_part().await
+        let large = matches!(self.body, Body::Length(left) if WHOLE_BYTES.contains(&left));
+        if large || !self.whole.is_empty() {
+            self.whole_body().await
+        } else {
+            self.next_part().await
+        }
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {

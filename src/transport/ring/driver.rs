@@ -33,7 +33,7 @@ const COMPLETIONS: u32 = 8 * 1024;
 /// reader takes the rest from the socket itself, until that is empty. So a reader that does not come
 /// holds the peer back, and one that reads a large body has it copied once. One wake-up of the kernel
 /// may bring some more.
-const UNREAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const UNREAD_BYTES_MAX: usize = 64 * 1024;
 /// Send buffers that wait for their next use, and the largest of them.
 const BUFFERS_MAX: usize = 128;
 const BUFFER_BYTES_MAX: usize = 32 * 1024;

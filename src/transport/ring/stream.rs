@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
 use super::blocks::{Received, retried};
-use super::driver::{Driver, Incoming};
+use super::driver::{Driver, Incoming, UNREAD_BYTES_MAX};
 
 /// A connection that the thread's ring serves. Used on another thread it fails.
 #[derive(Debug)]
@@ -93,6 +93,9 @@ impl Stream {
                         if first.len() == 0 {
                             received.pop_front();
                         }
+                    }
+                    if buf.remaining() >= UNREAD_BYTES_MAX {
+                        driver.leave_to_reader(index);
                     }
                 }
                 Incoming::Socket(tcp) => {

@@ -99,6 +99,16 @@ impl Body {
         }
     }
 
+    /// So many bytes of a body of known length were read past it.
+    pub fn skip(&mut self, count: usize) {
+        if let Body::Length(left) = self {
+            *left = left.saturating_sub(count as u64);
+            if *left == 0 {
+                *self = Body::Done;
+            }
+        }
+    }
+
     /// The connection has ended. True when that completes the body.
     pub fn end(&mut self) -> bool {
         if *self == Body::UntilEnd {

@@ -85,6 +85,13 @@ impl Driver {
         }
     }
 
+    /// The reader has room for as much as the ring keeps: what comes next, it takes from the socket itself.
+    pub(in crate::transport::ring) fn leave_to_reader(&mut self, index: usize) {
+        if self.sockets[index].receiving == Shot::Armed {
+            self.stop_receiving(index);
+        }
+    }
+
     pub(super) fn stop_receiving(&mut self, index: usize) {
         self.sockets[index].receiving = Shot::Stopping;
         self.cancel(Operation::Receive, index);
