@@ -4,6 +4,7 @@
 //! copying, answers what cannot be read as an API should, bounds how long a head may take, and keeps
 //! two buffers less for each open stream.
 
+use std::cell::Cell;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,6 +49,12 @@ const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest wait for a client that does not read, unless told otherwise.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+thread_local! {
+    /// What is written next is put together here: an open stream needs no buffer of its own between
+    /// two frames.
+    static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Where a session leaves its connection when it can carry another request.
 pub(super) type Returned = Arc<Mutex<Option<Connection>>>;
 
@@ -67,7 +74,6 @@ pub(super) struct Session {
     begun: bool,
     response: Option<Box<ResponseHeader>>,
     digest: Digest,
-    scratch: Vec<u8>,
     body_bytes_read: usize,
     body_bytes_sent: usize,
     read_timeout: Option<Duration>,
@@ -108,7 +114,6 @@ impl Session {
             keep: request.keeps,
             begun: false,
             response: None,
-            scratch: Vec::new(),
             body_bytes_read: 0,
             body_bytes_sent: 0,
             read_timeout: None,
@@ -235,12 +240,11 @@ impl Session {
         }
     }
 
-    /// Writes what was put together.
-    async fn write_scratch(&mut self) -> Result<()> {
-        let scratch = std::mem::take(&mut self.scratch);
-        let written = self.write(&[&scratch]).await;
-        self.scratch = scratch;
-        self.scratch.clear();
+    /// Writes what was put together in the thread's buffer, and gives that back.
+    async fn write_gathered(&mut self, mut gathered: Vec<u8>) -> Result<()> {
+        let written = self.write(&[&gathered]).await;
+        gathered.clear();
+        GATHERED.set(gathered);
         written
     }
 
@@ -253,14 +257,14 @@ impl Session {
             self.keep &= self.can_be_kept();
             connection = self.connection(status);
         }
-        self.scratch.clear();
-        self.scratch.reserve(HEAD_BYTES);
+        let mut gathered = GATHERED.take();
+        gathered.reserve(HEAD_BYTES);
         let chunked = self.answer == Answer::Chunked && !informational;
-        head::write(&mut self.scratch, response, connection, chunked);
+        head::write(&mut gathered, response, connection, chunked);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = Body::UntilEnd;
         }
-        self.write_scratch().await
+        self.write_gathered(gathered).await
     }
 
     /// Whether another request can follow on the connection: if this answer has an end of its own, and
@@ -319,23 +323,24 @@ impl Session {
     /// Writes a chunk, and the last one behind it where it is the end (RFC 9112, section 7.1).
     async fn write_chunk(&mut self, data: &[u8], end: bool) -> Result<()> {
         const LAST: &[u8] = b"0\r\n\r\n";
-        self.scratch.clear();
+        let mut gathered = GATHERED.take();
         if !data.is_empty() {
-            head::chunk_size(&mut self.scratch, data.len());
+            head::chunk_size(&mut gathered, data.len());
         }
         if data.len() > GATHERED_BYTES_MAX {
-            self.write_scratch().await?;
+            self.write_gathered(gathered).await?;
             self.write(&[data]).await?;
+            gathered = GATHERED.take();
         } else {
-            self.scratch.extend_from_slice(data);
+            gathered.extend_from_slice(data);
         }
         if !data.is_empty() {
-            self.scratch.extend_from_slice(b"\r\n");
+            gathered.extend_from_slice(b"\r\n");
         }
         if end {
-            self.scratch.extend_from_slice(LAST);
+            gathered.extend_from_slice(LAST);
         }
-        self.write_scratch().await
+        self.write_gathered(gathered).await
     }
 
     /// Throws away what is left of a body that nobody wanted. Closing instead would make the system
@@ -404,8 +409,16 @@ impl server::Session for Session {
         Ok(())
     }
 
-    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
+    async fn write_response_header(
+        &mut self,
+        mut resp: Box<ResponseHeader>,
+        end: bool,
+    ) -> Result<()> {
         self.write_head(&resp).await?;
+        // Once it is written, nobody asks for more than its status, and a stream may be open for long.
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        parts.status = resp.status;
+        *resp = parts.into();
         self.response = Some(resp);
         if end { self.write_data(Bytes::new(), true).await } else { Ok(()) }
     }
