@@ -23,6 +23,7 @@ mod read;
 mod request;
 mod schema;
 mod seal;
+mod stencil;
 
 pub use crate::wire::json::{ArrayWriter, ObjectWriter, write_object};
 pub use answer::{Answer, Choice, Finish, KeptAs};
@@ -45,3 +46,4 @@ pub use request::{
 };
 pub use schema::json_schema;
 pub use seal::Seal;
+pub use stencil::Stencil;

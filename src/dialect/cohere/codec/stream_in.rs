@@ -109,6 +109,6 @@ impl Decoder {
             return sink.event(Event::Error(StreamError::new(message, None, None)));
         }
         sink.event(Event::Finish { choice: 0, finish, stop_sequence: None });
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 }

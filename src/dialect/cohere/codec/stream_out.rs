@@ -3,7 +3,9 @@
 use super::answer::finish_lost;
 use super::{cite, finish_word, usage_members};
 use crate::dialect::Usage;
-use crate::dialect::ir::{Event, Finish, Loss, ObjectWriter, Opaque, Opening, write_object};
+use crate::dialect::ir::{
+    Event, Finish, Loss, ObjectWriter, Opaque, Opening, Stencil, write_object,
+};
 
 /// Writes the events of one stream.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub(in crate::dialect) struct Encoder {
     calls: u64,
     citations: u64,
     open: Open,
+    delta: Stencil,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +39,15 @@ impl Encoder {
             calls: 0,
             citations: 0,
             open: Open::Nothing,
+            delta: Stencil::default(),
         }
     }
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.delta.forget();
+        }
         match event {
             Event::Start { id, .. } => self.start(id.as_deref(), out),
             Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
@@ -130,16 +137,22 @@ impl Encoder {
             Open::Text => "text",
             Open::Thought => "thinking",
             Open::Call => {
-                return message(out, "tool-call-delta", self.calls - 1, |message| {
-                    message.object("tool_calls", |call| {
-                        call.object("function", |function| function.text("arguments", text));
+                let index = self.calls - 1;
+                return self.delta.write(text, out, |text, out| {
+                    message(out, "tool-call-delta", index, |message| {
+                        message.object("tool_calls", |call| {
+                            call.object("function", |function| function.text("arguments", text));
+                        });
                     });
                 });
             }
             Open::Nothing => return,
         };
-        message(out, "content-delta", self.contents - 1, |message| {
-            message.object("content", |content| content.text(member, text));
+        let index = self.contents - 1;
+        self.delta.write(text, out, |text, out| {
+            message(out, "content-delta", index, |message| {
+                message.object("content", |content| content.text(member, text));
+            });
         });
     }
 

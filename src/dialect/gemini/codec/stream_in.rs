@@ -47,8 +47,7 @@ impl Decoder {
 
     /// The upstream has sent everything.
     pub fn end(&mut self, sink: &mut dyn Sink) {
-        self.flow.leave_all(sink);
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 
     fn candidate(&mut self, candidate: Value<'_>, sink: &mut dyn Sink) {

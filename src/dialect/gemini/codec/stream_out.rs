@@ -3,7 +3,8 @@
 use super::{cite, finish_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    ArrayWriter, Event, Finish, Format, Loss, Opaque, Opening, Seal, object_of, write_object,
+    ArrayWriter, Event, Finish, Format, Loss, Opaque, Opening, Seal, Stencil, object_of,
+    write_object,
 };
 use crate::wire::frame::Framing;
 
@@ -16,6 +17,8 @@ pub(in crate::dialect) struct Encoder {
     chunks: u64,
     usage: Option<Usage>,
     choices: Vec<Choice>,
+    /// The next piece of a choice.
+    piece: (u32, Stencil),
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +51,15 @@ impl Encoder {
             chunks: 0,
             usage: None,
             choices: Vec::new(),
+            piece: (0, Stencil::default()),
         }
     }
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.piece.1.forget();
+        }
         match event {
             Event::Start { id, model } => {
                 if let Some(id) = id {
@@ -109,14 +116,22 @@ impl Encoder {
             Some(Open::Thought) => true,
             None => return,
         };
-        self.chunk(choice, None, false, out, |parts| {
-            parts.object(|part| {
-                part.text("text", text);
-                if thought {
-                    part.flag("thought", true);
-                }
+        let (of, mut piece) = std::mem::take(&mut self.piece);
+        if of != choice {
+            piece.forget();
+        }
+        self.separate(out);
+        piece.write(text, out, |text, out| {
+            self.write(choice, None, false, out, |parts| {
+                parts.object(|part| {
+                    part.text("text", text);
+                    if thought {
+                        part.flag("thought", true);
+                    }
+                });
             });
         });
+        self.piece = (choice, piece);
     }
 
     fn sealed(&mut self, choice: u32, seal: &Seal<'_>, out: &mut Vec<u8>) {
@@ -168,12 +183,28 @@ impl Encoder {
         out: &mut Vec<u8>,
         parts: impl FnOnce(&mut ArrayWriter<'_>),
     ) {
+        self.separate(out);
+        self.write(choice, finish, last, out, parts);
+    }
+
+    /// What stands in front of a chunk.
+    fn separate(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(match (self.framing, self.chunks) {
             (Framing::JsonArray, 0) => b"[".as_slice(),
             (Framing::JsonArray, _) => b",\r\n",
             _ => b"data: ",
         });
         self.chunks += 1;
+    }
+
+    fn write(
+        &self,
+        choice: u32,
+        finish: Option<Finish>,
+        last: bool,
+        out: &mut Vec<u8>,
+        parts: impl FnOnce(&mut ArrayWriter<'_>),
+    ) {
         write_object(out, |chunk| {
             chunk.array("candidates", |list| {
                 list.object(|candidate| {

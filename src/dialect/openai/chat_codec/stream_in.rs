@@ -56,8 +56,7 @@ impl Decoder {
 
     /// The upstream has sent everything.
     pub fn end(&mut self, sink: &mut dyn Sink) {
-        self.flow.leave_all(sink);
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 
     fn choice(&mut self, choice: Value<'_>, sink: &mut dyn Sink) {

@@ -5,7 +5,7 @@ use super::answer::extra_content;
 use super::{finish_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Text, write_object,
+    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Stencil, write_object,
 };
 
 /// Writes the chunks of one stream.
@@ -18,10 +18,11 @@ pub(in crate::dialect) struct Encoder {
     wants_usage: bool,
     usage: Option<Usage>,
     choices: Vec<Choice>,
-    started: bool,
+    /// The next piece of a choice.
+    piece: (u32, Stencil),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Choice {
     begun: bool,
     open: Option<Open>,
@@ -49,12 +50,15 @@ impl Encoder {
             wants_usage,
             usage: None,
             choices: Vec::new(),
-            started: false,
+            piece: (0, Stencil::default()),
         }
     }
 
     /// Writes what an event says. `true` once the stream is complete.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.piece.1.forget();
+        }
         match event {
             Event::Start { id, model } => {
                 if let Some(id) = id {
@@ -116,26 +120,27 @@ impl Encoder {
         }
     }
 
-    fn piece(&mut self, choice: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        let calls = self.choice(choice).calls;
-        match self.choice(choice).open {
-            Some(Open::Text) => self.delta(choice, None, out, |delta| delta.text("content", text)),
-            Some(Open::Refusal) => {
-                self.delta(choice, None, out, |delta| delta.text("refusal", text));
-            }
-            Some(Open::Thought) => {
-                self.delta(choice, None, out, |delta| delta.text("reasoning_content", text));
-            }
-            Some(Open::Call) => self.delta(choice, None, out, |delta| {
-                delta.array("tool_calls", |list| {
+    fn piece(&mut self, choice: u32, text: &str, out: &mut Vec<u8>) {
+        let Choice { open, calls, .. } = *self.choice(choice);
+        let Some(open) = open.filter(|open| *open != Open::Nothing) else { return };
+        let (of, mut piece) = std::mem::take(&mut self.piece);
+        if of != choice {
+            piece.forget();
+        }
+        piece.write(text, out, |text, out| {
+            self.delta(choice, None, out, |delta| match open {
+                Open::Refusal => delta.text("refusal", text),
+                Open::Thought => delta.text("reasoning_content", text),
+                Open::Call => delta.array("tool_calls", |list| {
                     list.object(|call| {
                         call.number("index", calls.saturating_sub(1));
                         call.object("function", |function| function.text("arguments", text));
                     });
-                });
-            }),
-            Some(Open::Nothing) | None => {}
-        }
+                }),
+                Open::Text | Open::Nothing => delta.text("content", text),
+            });
+        });
+        self.piece = (choice, piece);
     }
 
     fn call(
@@ -210,7 +215,7 @@ impl Encoder {
     }
 
     fn delta(
-        &mut self,
+        &self,
         choice: u32,
         finish: Option<&str>,
         out: &mut Vec<u8>,
@@ -231,8 +236,7 @@ impl Encoder {
         });
     }
 
-    fn chunk(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.started = true;
+    fn chunk(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut ObjectWriter<'_>)) {
         out.extend_from_slice(b"data: ");
         write_object(out, |chunk| {
             chunk.text("id", &self.id);

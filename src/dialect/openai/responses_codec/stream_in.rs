@@ -148,6 +148,6 @@ impl Decoder {
             finish => finish,
         };
         sink.event(Event::Finish { choice: 0, finish, stop_sequence: None });
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 }

@@ -6,7 +6,8 @@ use super::answer::{Echo, End, Head, item_id, response};
 use super::items;
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, utf8, write_object,
+    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Stencil, utf8,
+    write_object,
 };
 
 /// Writes the events of one stream.
@@ -26,6 +27,15 @@ pub(in crate::dialect) struct Encoder {
     echo: Echo,
     /// The response, once it is complete, if it is kept.
     whole: Option<Vec<u8>>,
+    delta: Delta,
+}
+
+/// The next piece of the item that is open.
+#[derive(Debug, Default)]
+struct Delta {
+    /// Up to the number of the event. Empty until it is written the first time.
+    before: Vec<u8>,
+    behind: Stencil,
 }
 
 /// The item that is open.
@@ -71,6 +81,7 @@ impl Encoder {
             open: None,
             echo,
             whole: None,
+            delta: Delta::default(),
         }
     }
 
@@ -86,6 +97,9 @@ impl Encoder {
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.delta.forget();
+        }
         match event {
             Event::Start { id, model } => {
                 if let Some(id) = id.filter(|_| !self.echo.is_kept()) {
@@ -173,40 +187,38 @@ impl Encoder {
         open.text.push_str(text);
         let Open { kind, id, .. } = open;
         match kind {
-            Kind::Text { .. } => {
-                write(&mut self.sequence, out, "response.output_text.delta", |event| {
-                    place(at, id, event);
-                    event.text("delta", text);
-                    event.array("logprobs", |_| {});
-                });
+            Kind::Thought { begun, .. } if !*begun => {
+                *begun = true;
+                let kind = "response.reasoning_summary_part.added";
+                write(&mut self.sequence, out, kind, |event| summary(at, id, Some(""), event));
             }
-            Kind::Refusal => {
-                self.refused = true;
-                write(&mut self.sequence, out, "response.refusal.delta", |event| {
-                    place(at, id, event);
-                    event.text("delta", text);
-                });
-            }
-            Kind::Thought { begun, .. } => {
-                if !std::mem::replace(begun, true) {
-                    let kind = "response.reasoning_summary_part.added";
-                    write(&mut self.sequence, out, kind, |event| summary(at, id, Some(""), event));
-                }
-                let kind = "response.reasoning_summary_text.delta";
-                write(&mut self.sequence, out, kind, |event| {
+            Kind::Refusal => self.refused = true,
+            _ => {}
+        }
+        self.delta.write(&mut self.sequence, text, out, |sequence, text, out| match kind {
+            Kind::Text { .. } => write(sequence, out, "response.output_text.delta", |event| {
+                place(at, id, event);
+                event.text("delta", text);
+                event.array("logprobs", |_| {});
+            }),
+            Kind::Refusal => write(sequence, out, "response.refusal.delta", |event| {
+                place(at, id, event);
+                event.text("delta", text);
+            }),
+            Kind::Thought { .. } => {
+                write(sequence, out, "response.reasoning_summary_text.delta", |event| {
                     summary(at, id, None, event);
                     event.text("delta", text);
                 });
             }
             Kind::Call { .. } => {
-                let kind = "response.function_call_arguments.delta";
-                write(&mut self.sequence, out, kind, |event| {
+                write(sequence, out, "response.function_call_arguments.delta", |event| {
                     event.text("item_id", id);
                     event.number("output_index", at);
                     event.text("delta", text);
                 });
             }
-        }
+        });
     }
 
     fn cited(&mut self, cited: &Cited<'_>, open: bool, out: &mut Vec<u8>, loss: &mut Loss) {
@@ -307,6 +319,40 @@ impl Encoder {
         });
         write(&mut self.sequence, out, kind, |event| event.raw("response", utf8(&whole)));
         self.whole = self.echo.is_kept().then_some(whole);
+    }
+}
+
+impl Delta {
+    fn forget(&mut self) {
+        self.before.clear();
+        self.behind.forget();
+    }
+
+    /// Writes an event whose number and text alone are new.
+    fn write(
+        &mut self,
+        sequence: &mut u64,
+        text: &str,
+        out: &mut Vec<u8>,
+        event: impl Fn(&mut u64, &str, &mut Vec<u8>),
+    ) {
+        let Self { before, behind } = self;
+        if before.is_empty() {
+            let mut other = Vec::new();
+            event(&mut 0, "", before);
+            event(&mut 1, "", &mut other);
+            let number = before.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            before.truncate(number);
+        }
+        out.extend_from_slice(before);
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(*sequence).as_bytes());
+        *sequence += 1;
+        behind.write(text, out, |text, out| {
+            let mut all = Vec::new();
+            event(&mut 0, text, &mut all);
+            out.extend_from_slice(&all[before.len() + 1..]);
+        });
     }
 }
 
