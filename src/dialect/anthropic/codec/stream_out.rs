@@ -55,6 +55,7 @@ impl Encoder {
             Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
             Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal, out),
             Event::Cited { choice: 0, cited, open } => self.cited(&cited, open, out, loss),
+            Event::Logprobs { .. } => loss.drop("logprobs"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, stop_sequence } => {
                 self.finish = Some((finish, stop_sequence.map(Into::into)));
@@ -105,6 +106,10 @@ impl Encoder {
                     block.object("input", |_| {});
                 });
                 Open::Call
+            }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
             }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));

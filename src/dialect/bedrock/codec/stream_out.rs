@@ -50,6 +50,7 @@ impl Encoder {
                 });
             }
             Event::Cited { .. } => loss.drop("citations"),
+            Event::Logprobs { .. } => loss.drop("logprobs"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = usage,
@@ -84,6 +85,10 @@ impl Encoder {
                     });
                 });
                 Open::Call
+            }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
             }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));

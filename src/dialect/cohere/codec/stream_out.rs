@@ -1,7 +1,7 @@
 //! A stream of events. Parts of the content and calls of tools are numbered each for themselves.
 
 use super::answer::finish_lost;
-use super::{cite, finish_word, usage_members};
+use super::{cite, finish_word, logprob, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
     Event, Finish, Loss, ObjectWriter, Opaque, Opening, Stencil, write_object,
@@ -62,6 +62,20 @@ impl Encoder {
                 write(out, "citation-end", |event| event.number("index", number));
             }
             Event::Cited { .. } => loss.drop("citations"),
+            Event::Logprobs { choice: 0, tokens } if self.open == Open::Text => {
+                for one in &tokens {
+                    write(out, "content-delta", |event| {
+                        event.number("index", self.contents - 1);
+                        event.object("delta", |delta| {
+                            delta.object("message", |message| {
+                                message.object("content", |content| content.text("text", ""));
+                            });
+                        });
+                        event.object("logprobs", |chunk| logprob::write(one, chunk));
+                    });
+                }
+            }
+            Event::Logprobs { .. } => loss.drop("logprobs"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = Some(usage),
@@ -114,6 +128,10 @@ impl Encoder {
                     });
                 });
                 Open::Call
+            }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
             }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));

@@ -1,12 +1,14 @@
 //! A stream of chunks.
 
-use super::super::annotation;
+use super::super::{annotation, logprob};
 use super::answer::extra_content;
 use super::{finish_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Stencil, write_object,
+    Cited, Event, Finish, Format, Logprob, Loss, ObjectWriter, Opaque, Opening, Seal, Stencil,
+    write_object,
 };
+use crate::dialect::shared::parts::image_part;
 
 /// Writes the chunks of one stream.
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Encoder {
             Event::Sealed { choice, seal, .. } => self.sealed(choice, &seal, out),
             Event::Close { choice, .. } => self.choice(choice).open = None,
             Event::Cited { choice, cited, .. } => self.cited(choice, &cited, out, loss),
+            Event::Logprobs { choice, tokens } => self.one(choice, None, &tokens, out, |_| {}),
             Event::Source { .. } => loss.drop("citations"),
             Event::Finish { choice, finish, .. } => self.finish(choice, finish, out),
             Event::Usage(usage) => self.usage = Some(usage),
@@ -101,6 +104,16 @@ impl Encoder {
             Opening::ToolCall { id, name, seal } => {
                 self.call(choice, &id, &name, seal.as_ref(), out);
                 Open::Call
+            }
+            Opening::Media(media) if media.is_picture() => {
+                self.delta(choice, None, out, |delta| {
+                    delta.array("images", |list| image_part(&media, list));
+                });
+                Open::Nothing
+            }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
             }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));
@@ -221,12 +234,23 @@ impl Encoder {
         out: &mut Vec<u8>,
         write: impl FnOnce(&mut ObjectWriter<'_>),
     ) {
+        self.one(choice, finish, &[], out, write);
+    }
+
+    fn one(
+        &self,
+        choice: u32,
+        finish: Option<&str>,
+        logprobs: &[Logprob<'_>],
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut ObjectWriter<'_>),
+    ) {
         self.chunk(out, |chunk| {
             chunk.array("choices", |list| {
                 list.object(|object| {
                     object.number("index", u64::from(choice));
                     object.object("delta", write);
-                    object.null("logprobs");
+                    logprob::in_chat(logprobs, object);
                     match finish {
                         Some(word) => object.text("finish_reason", word),
                         None => object.null("finish_reason"),

@@ -205,6 +205,13 @@ impl StreamTranslator {
     }
 }
 
+/// A reader of a format's streams.
+#[cfg(test)]
+pub(super) fn decoder(format: Format) -> impl FnMut(Option<&[u8]>, &[u8], &mut dyn Sink) {
+    let mut decoder = Decoder::new(format);
+    move |name, data, sink| decoder.event(name, data, sink)
+}
+
 impl Decoder {
     fn new(format: Format) -> Self {
         match format {
@@ -311,9 +318,14 @@ impl Sink for State {
                 Event::Finish { choice, finish, stop_sequence }
             }
             Event::Source { choice, citation } => return self.waits(choice, citation),
-            Event::Open { .. } if self.blocks >= BLOCKS_MAX => return self.too_long(),
+            Event::Open { .. } if self.blocks >= BLOCKS_MAX || self.text_bytes > TEXT_BYTES_MAX => {
+                return self.too_long();
+            }
             Event::Open { choice, block, opening } => {
                 self.blocks += 1;
+                if let Opening::Media(media) = &opening {
+                    self.text_bytes += media.bytes();
+                }
                 let state = self.choice(choice);
                 state.begun = true;
                 if opening == Opening::Text {
@@ -326,7 +338,9 @@ impl Sink for State {
             event => event,
         };
         match &event {
-            Event::Close { choice, .. } | Event::Finish { choice, .. } => self.cite(*choice),
+            Event::Close { choice, .. } => self.cite(*choice, false),
+            Event::Finish { choice, .. } => self.cite(*choice, true),
+            Event::End => (0..self.choices.len() as u32).for_each(|choice| self.cite(choice, true)),
             _ => {}
         }
         self.over = matches!(event, Event::End);
@@ -373,22 +387,26 @@ impl State {
         }
     }
 
-    /// Writes the citations of a choice whose block or which itself ends.
-    fn cite(&mut self, choice: u32) {
+    /// Writes the citations of a choice whose block or (`last`) which itself ends.
+    fn cite(&mut self, choice: u32, last: bool) {
         let Self { choices, encoder, out, loss, .. } = self;
         let Some(Choice { open, said, waiting, .. }) = choices.get_mut(choice as usize) else {
             return;
         };
         let now = open.take();
-        for citation in waiting.drain(..) {
-            match said.find(&citation) {
-                Some(cited) => {
-                    let open = now == Some(cited.block);
-                    encoder.event(Event::Cited { choice, cited, open }, out, loss);
-                }
-                None => loss.drop("citations"),
+        waiting.retain(|citation| match said.find(citation) {
+            Some(cited) => {
+                let open = now == Some(cited.block);
+                encoder.event(Event::Cited { choice, cited, open }, out, loss);
+                false
             }
-        }
+            None if last => {
+                loss.drop("citations");
+                false
+            }
+            // It may be of text that comes.
+            None => true,
+        });
     }
 
     /// Whether every answer that has begun has come to its end, the first one in any case.
