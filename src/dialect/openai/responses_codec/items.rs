@@ -37,7 +37,7 @@ pub(super) fn decode<'a>(item: Value<'a>, field: &str) -> Result<(Role, Vec<Bloc
         }
         Some("reasoning") => one(Content::Thought(thought(item))),
         Some("item_reference") => {
-            Err(ir::refused_shape(field, "an item of its own: weir does not keep earlier ones"))
+            Err(ir::refused_shape(field, "an item, or the id of one that is kept here"))
         }
         Some(kind) => one(Content::Opaque(Opaque {
             origin: Format::Responses,

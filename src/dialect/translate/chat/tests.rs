@@ -6,6 +6,7 @@ mod fixtures;
 mod properties;
 mod seals;
 mod streams;
+mod used;
 
 use super::*;
 use crate::wire::frame::Framing;

@@ -69,7 +69,7 @@ fn encoded(lines: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn framing(format: Format) -> Framing {
+pub(super) fn framing(format: Format) -> Framing {
     if format == Format::Bedrock { Framing::AwsEventStream } else { Framing::Sse }
 }
 
