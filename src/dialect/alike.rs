@@ -5,9 +5,9 @@
 //! same bytes before and behind, and nothing in between that could end a string, the text is all
 //! that is new. Comparing costs a twentieth of reading.
 //!
-//! A frame serves as a pattern if a text was all that it said: nothing that an observer remembers
+//! A frame serves as a pattern if a text was all that it said: nothing that a reader remembers
 //! depends on it, so one more of its kind changes nothing either. Whatever says more makes the
-//! pattern void.
+//! pattern void. Those who observe a stream have a pattern, and those who translate it.
 
 use std::ops::Range;
 
@@ -17,20 +17,20 @@ use crate::wire::json;
 /// frame with something random.
 const MISSES_MAX: u8 = 8;
 
-/// The pattern.
+/// The pattern, and what its text is a part of.
 #[derive(Debug, Default)]
-pub(super) struct Alike {
+pub(super) struct Alike<T> {
     /// From the frame's first byte to the text. Empty while there is no pattern.
     before: Vec<u8>,
     /// From the quote behind the text to the frame's last byte.
     behind: Vec<u8>,
-    channel: u32,
+    channel: T,
     misses: u8,
 }
 
-impl Alike {
+impl<T: Copy> Alike<T> {
     /// The channel and the text of the first of some frames, and where it ends, if it is alike.
-    pub fn read<'f>(&mut self, frames: &'f [u8]) -> Option<(u32, &'f str, usize)> {
+    pub fn read<'f>(&mut self, frames: &'f [u8]) -> Option<(T, &'f str, usize)> {
         if self.before.is_empty() {
             return None;
         }
@@ -46,7 +46,7 @@ impl Alike {
 
     /// Takes a frame as the pattern, in which all that is said is the text at `text`; but not one
     /// whose text has escapes, which says no more than the frames before it.
-    pub fn learn(&mut self, frame: &[u8], text: Range<usize>, channel: u32) {
+    pub fn learn(&mut self, frame: &[u8], text: Range<usize>, channel: T) {
         if json::plain_bytes(&frame[text.start..]) != text.len() {
             return;
         }

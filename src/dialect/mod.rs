@@ -16,6 +16,7 @@ mod cohere;
 mod credential;
 mod endpoint;
 mod failure;
+mod foreign;
 mod gemini;
 mod ir;
 mod models;
@@ -49,7 +50,8 @@ pub use ir::{Dropped, Format, KeptAs, LossPolicy};
 pub use models::models_list;
 pub use observe::{Forward, Observed, StreamObserver};
 pub use openai::kept::{
-    KeptTurn, Page, continued, deleted, input_items, input_list, may_be_kept, previous_response,
+    KeptTurn, Page, Reference, continued, deleted, input_items, input_list, may_be_kept,
+    previous_response, references, resolved,
 };
 pub use peek::{Peeked, UsageOption, peek};
 pub use place::{Paths, Template};

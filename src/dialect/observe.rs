@@ -61,7 +61,7 @@ pub struct StreamObserver {
     decoder: Decoder,
     facts: Facts,
     texts: Texts,
-    alike: Alike,
+    alike: Alike<u32>,
 }
 
 /// The dialects' own readers, with what some of them remember from one frame to the next.
@@ -164,7 +164,7 @@ impl StreamObserver {
     }
 
     /// The events of a run of SSE frames. What is alike is not read again.
-    fn events(decoder: &mut Decoder, alike: &mut Alike, frames: &[u8], run: &mut Run<'_>) {
+    fn events(decoder: &mut Decoder, alike: &mut Alike<u32>, frames: &[u8], run: &mut Run<'_>) {
         let mut at = 0;
         while at < frames.len() {
             if let Some((channel, text, bytes)) = alike.read(&frames[at..]) {

@@ -6,6 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::adapt::Adapted;
 use super::call::{BodyKind, Call};
+use super::foreign;
+use super::ir::Format;
 use super::peek::{Peeked, UsageOption};
 use super::place::Paths;
 use super::{Dialect, Endpoint};
@@ -29,7 +31,8 @@ pub struct Rewritten {
 }
 
 /// The body for an upstream: `model` in place of the client's, if there is another, the usage
-/// option of a stream, and what the upstream itself wants otherwise.
+/// option of a stream, what the upstream itself wants otherwise, and nothing that weir has put into
+/// the conversation for another provider.
 pub fn rewrite(
     call: &Call<'_>,
     peeked: &Peeked,
@@ -55,6 +58,9 @@ pub fn rewrite(
         false
     };
     edits.extend(adapted.edits);
+    if let Some(format) = Format::of(call.endpoint) {
+        edits.extend(foreign::cuts(format, body));
+    }
     let body =
         if edits.is_empty() { Segments::from(body.clone()) } else { splice(body, &mut edits) };
     Rewritten { body, usage_injected }

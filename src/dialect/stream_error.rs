@@ -50,6 +50,11 @@ impl StreamError {
         }
     }
 
+    /// An error of a kind that is known.
+    pub fn of(kind: Kind, message: &str) -> Self {
+        Self { kind, retryable: kind.retryable(), ..Self::new(message, None, None) }
+    }
+
     /// The value of an `error` member: an object with `message`, `type` or `status`, and `code`, or
     /// a plain string.
     pub fn from_value(error: Value<'_>) -> Self {

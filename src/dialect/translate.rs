@@ -207,21 +207,27 @@ impl Pair {
         }
     }
 
-    /// An upstream's own error answer, in the client's format, under the upstream's status.
-    pub fn error(&self, status: u16, error: &Error, body: &[u8], request_id: &str) -> Bytes {
+    /// What an upstream's own error answer, with its status, says to the client.
+    pub fn error(&self, status: u16, error: &Error, body: &[u8]) -> Error {
         let found = StreamError::from_body(body);
         let message = found.map_or_else(|| error.public.clone(), |found| found.message.into());
         let kind = match status {
             404 => Kind::NotFound,
             413 => Kind::BodyTooLarge,
             429 => Kind::UpstreamRateLimited,
+            500 => Kind::Internal,
             503 | 529 => Kind::Overloaded,
+            504 => Kind::TotalTimeout,
             500.. => Kind::UpstreamStatus,
             _ => Kind::UpstreamRejected,
         };
-        let theirs = Error::new(kind, message).retry_after(error.retry_after);
+        Error::new(kind, message).retry_after(error.retry_after)
+    }
+
+    /// The body of an error answer, in the client's format.
+    pub fn error_body(&self, error: &Error, request_id: &str) -> Bytes {
         let (dialect, endpoint) = self.asked();
-        failure::error_body(dialect, endpoint, &theirs, request_id)
+        failure::error_body(dialect, endpoint, error, request_id)
     }
 }
 

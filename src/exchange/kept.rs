@@ -15,7 +15,7 @@ use rand::Rng;
 use super::admit::Admitted;
 use super::head::Head;
 use super::local::Local;
-use crate::dialect::{self, Endpoint, KeptAs, KeptTurn, Page};
+use crate::dialect::{self, Endpoint, KeptAs, KeptTurn, Page, Reference};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
 use crate::store::{Kept, Store, StoreError, Turn};
@@ -84,6 +84,7 @@ pub(super) async fn continued(
     if !head.call().is_json() {
         return Ok((body, None));
     }
+    let body = with_references(store, plan, caller, body).await?;
     let Some(previous) = dialect::previous_response(&body).filter(|_| store.is_used()) else {
         return Ok((body, None));
     };
@@ -92,6 +93,37 @@ pub(super) async fn continued(
     let whole = dialect::continued(&body, &kept_turns(&turns));
     let previous = previous.into_owned().into();
     Ok((whole, Some(Continued { previous, body })))
+}
+
+/// The request with the items that it refers to by their ids, if they are kept here.
+async fn with_references(
+    store: &Store,
+    plan: &Plan,
+    caller: &Caller,
+    body: Bytes,
+) -> Result<Bytes, Error> {
+    if !store.is_used() {
+        return Ok(body);
+    }
+    let mut found: Vec<(Reference, Bytes)> = Vec::new();
+    let mut bytes = body.len() as u64;
+    for reference in dialect::references(&body) {
+        let known = found.iter().find(|(other, _)| other.response == reference.response);
+        let response = match known {
+            Some((_, response)) => Some(response.clone()),
+            None => {
+                let kept = store.response(&caller.id, &reference.response).await;
+                let response = kept.map_err(failed)?.map(|turn| turn.response);
+                bytes += response.as_ref().map_or(0, |response| response.len() as u64);
+                response
+            }
+        };
+        if bytes > plan.bounds.body.0 {
+            return Err(failed(StoreError::TooLong));
+        }
+        found.extend(response.map(|response| (reference, response)));
+    }
+    Ok(if found.is_empty() { body } else { dialect::resolved(&body, &found) })
 }
 
 fn kept_turns(turns: &[Turn]) -> Vec<KeptTurn<'_>> {

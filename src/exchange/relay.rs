@@ -17,7 +17,7 @@ use super::kept::Keeping;
 use super::respond;
 use super::settle::Settlement;
 use crate::clock::Instant;
-use crate::dialect::{self, Forward};
+use crate::dialect::{self, Forward, StreamError};
 use crate::error::{Error, Kind};
 use crate::meter::Counters;
 use crate::pool::{Outcome, Pool};
@@ -126,6 +126,12 @@ impl Relay<'_> {
         self.settlement.observed(&stream.observer);
         if let Some(translator) = &mut stream.translator {
             self.settlement.dropped(translator.dropped());
+            // What is complete for the upstream may be none for the client: a call that is malformed.
+            if let (Ok(()), Some(kind), None) =
+                (&result, translator.failed(), self.settlement.said_stream_error())
+            {
+                self.settlement.stream_error(StreamError::of(kind, "The answer failed."));
+            }
         }
         match result {
             Ok(()) => {

@@ -294,13 +294,14 @@ pub(super) fn error_answer(
     (status, headers, body): (StatusCode, &HeaderMap, &[u8]),
     error: Error,
 ) -> UpstreamAnswer {
-    let body = pair.error(status.as_u16(), &error, body, head.request_id.as_str());
+    let theirs = pair.error(status.as_u16(), &error, body);
+    let body = pair.error_body(&theirs, head.request_id.as_str());
     let mut kept = HeaderMap::new();
     kept.insert(CONTENT_TYPE, HeaderValue::from_static(dialect::ERROR_CONTENT_TYPE));
     if let Some(after) = headers.get(RETRY_AFTER) {
         kept.insert(RETRY_AFTER, after.clone());
     }
-    if let Some((name, value)) = dialect::error_header(head.dialect, &error) {
+    if let Some((name, value)) = dialect::error_header(head.dialect, &theirs) {
         kept.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     // Only Anthropic's own clients know its word for being overloaded.

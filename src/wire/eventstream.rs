@@ -259,6 +259,13 @@ impl<'a> Iterator for Messages<'a> {
 /// Writes one message with string headers. Names and values are cut at what the format can hold
 /// (255 and 32,767 bytes).
 pub fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::new();
+    append(headers, payload, &mut message);
+    message
+}
+
+/// The same, behind what is there already.
+pub fn append(headers: &[(&str, &str)], payload: &[u8], out: &mut Vec<u8>) {
     let header_bytes: usize = headers
         .iter()
         .map(|(name, value)| {
@@ -266,22 +273,22 @@ pub fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
         })
         .sum();
     let total = MESSAGE_BYTES_MIN + header_bytes + payload.len();
-    let mut message = Vec::with_capacity(total);
-    message.extend_from_slice(&(total as u32).to_be_bytes());
-    message.extend_from_slice(&(header_bytes as u32).to_be_bytes());
-    message.extend_from_slice(&crc32fast::hash(&message).to_be_bytes());
+    let start = out.len();
+    out.reserve(total);
+    out.extend_from_slice(&(total as u32).to_be_bytes());
+    out.extend_from_slice(&(header_bytes as u32).to_be_bytes());
+    out.extend_from_slice(&crc32fast::hash(&out[start..]).to_be_bytes());
     for (name, value) in headers {
         let name = cut(name, HEADER_NAME_BYTES_MAX);
         let value = cut(value, HEADER_VALUE_BYTES_MAX);
-        message.push(name.len() as u8);
-        message.extend_from_slice(name.as_bytes());
-        message.push(TYPE_STRING);
-        message.extend_from_slice(&(value.len() as u16).to_be_bytes());
-        message.extend_from_slice(value.as_bytes());
+        out.push(name.len() as u8);
+        out.extend_from_slice(name.as_bytes());
+        out.push(TYPE_STRING);
+        out.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        out.extend_from_slice(value.as_bytes());
     }
-    message.extend_from_slice(payload);
-    message.extend_from_slice(&crc32fast::hash(&message).to_be_bytes());
-    message
+    out.extend_from_slice(payload);
+    out.extend_from_slice(&crc32fast::hash(&out[start..]).to_be_bytes());
 }
 
 /// The longest prefix of whole characters in `bytes_max` bytes.

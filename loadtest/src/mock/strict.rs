@@ -121,6 +121,11 @@ fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// Whether a signature is another provider's, which a gateway has wrapped in a text of its own.
+fn is_wrapped(signature: &str) -> bool {
+    signature.starts_with("d2VpcjE6")
+}
+
 fn refuse<T>(param: &str, message: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::invalid(param, message))
 }
@@ -183,6 +188,12 @@ fn responses(map: &Map<String, Value>) -> Result<(), Problem> {
         match item["type"].as_str() {
             Some("function_call") => calls.called(&item["call_id"])?,
             Some("function_call_output") => calls.answered(&item["call_id"])?,
+            Some("item_reference") => {
+                return refuse("input", format!("Item with id {} not found.", item["id"]));
+            }
+            Some("reasoning") if item["encrypted_content"].as_str().is_none_or(is_wrapped) => {
+                return refuse("input", "The encrypted content could not be verified.");
+            }
             Some("message") | None => {
                 let assistant = item["role"] == "assistant";
                 for part in items(&item["content"]) {
@@ -233,6 +244,9 @@ fn anthropic(map: &Map<String, Value>) -> Result<(), Problem> {
                 Some("thinking") if block["signature"].as_str().is_none_or(str::is_empty) => {
                     return refuse("messages", "thinking.signature: Field required");
                 }
+                Some("thinking") if block["signature"].as_str().is_some_and(is_wrapped) => {
+                    return refuse("messages", "Invalid `signature` in `thinking` block");
+                }
                 _ => others = true,
             }
         }
@@ -261,6 +275,9 @@ fn gemini(map: &Map<String, Value>) -> Result<(), Problem> {
     for content in list(map, "contents") {
         let (mut calls, mut results) = (0, 0);
         for part in items(&content["parts"]) {
+            if part["thoughtSignature"].as_str().is_some_and(is_wrapped) {
+                return refuse("contents", "Thought signature is not valid.");
+            }
             if let Some(call) = part.get("functionCall") {
                 calls += 1;
                 if !call["args"].is_object() {
@@ -295,6 +312,10 @@ fn bedrock(map: &Map<String, Value>) -> Result<(), Problem> {
         }
         last = role;
         for block in items(&message["content"]) {
+            let thought = &block["reasoningContent"]["reasoningText"]["signature"];
+            if thought.as_str().is_some_and(is_wrapped) {
+                return refuse("messages", "Invalid signature in a reasoning block.");
+            }
             if let Some(call) = block.get("toolUse") {
                 calls.called(&call["toolUseId"])?;
             } else if let Some(result) = block.get("toolResult") {

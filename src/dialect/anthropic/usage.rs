@@ -56,12 +56,16 @@ impl Counts {
 
     /// The counts in weir's terms.
     pub fn usage(&self) -> Usage {
-        let hour = self.cache_creation_1h.unwrap_or(0).min(self.cache_creation);
+        // Some servers say the parts only, some less in them than in all.
+        let short = self.cache_creation_5m.unwrap_or(0);
+        let written =
+            self.cache_creation.max(short.saturating_add(self.cache_creation_1h.unwrap_or(0)));
+        let hour = self.cache_creation_1h.unwrap_or(0).min(written);
         Usage {
-            input: self.input.saturating_add(self.cache_read).saturating_add(self.cache_creation),
+            input: self.input.saturating_add(self.cache_read).saturating_add(written),
             output: self.output,
             cached_input: self.cache_read,
-            cache_creation_5m: self.cache_creation_5m.unwrap_or(self.cache_creation - hour),
+            cache_creation_5m: written - hour,
             cache_creation_1h: hour,
             reasoning: self.thinking,
             ..Usage::default()
@@ -102,6 +106,24 @@ mod tests {
             ..Usage::default()
         };
         assert_eq!(usage, want);
+    }
+
+    #[test]
+    fn parts_without_a_whole_are_input() {
+        let usage = read(&[r#"{"input_tokens":10,"output_tokens":1,
+            "cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}"#]);
+        let want = Usage {
+            input: 17,
+            output: 1,
+            cache_creation_5m: 3,
+            cache_creation_1h: 4,
+            ..Usage::default()
+        };
+        assert_eq!(usage, want);
+        let usage =
+            read(&[r#"{"input_tokens":10,"output_tokens":1,"cache_creation_input_tokens":9,
+            "cache_creation":{"ephemeral_5m_input_tokens":3}}"#]);
+        assert_eq!((usage.input, usage.cache_creation_5m), (19, 9));
     }
 
     #[test]

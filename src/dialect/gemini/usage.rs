@@ -14,7 +14,9 @@ pub(in crate::dialect) fn usage(value: Value<'_>) -> Option<Usage> {
         match member.key {
             b"promptTokenCount" => prompt = count(value),
             b"toolUsePromptTokenCount" => tool_prompt = count(value).unwrap_or_default(),
-            b"candidatesTokenCount" => usage.output += count(value).unwrap_or_default(),
+            b"candidatesTokenCount" => {
+                usage.output = usage.output.saturating_add(count(value).unwrap_or_default());
+            }
             b"thoughtsTokenCount" => {
                 usage.reasoning = count(value).unwrap_or_default();
                 usage.output = usage.output.saturating_add(usage.reasoning);

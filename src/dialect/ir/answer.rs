@@ -1,7 +1,7 @@
 //! What an answer says.
 
 use super::super::Usage;
-use super::{Block, Citation, Cited, Extra, Loss, Said, Text};
+use super::{Block, Citation, Cited, Extra, Logprob, Loss, Said, Text};
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +43,8 @@ pub struct Choice<'a> {
     pub blocks: Vec<Block<'a>>,
     /// What it is drawn from.
     pub citations: Vec<Citation<'a>>,
+    /// How likely each token of its text was, where that was asked for.
+    pub logprobs: Vec<Logprob<'a>>,
     /// Why it ended.
     pub finish: Option<Finish>,
     /// The text at which it ended.

@@ -11,6 +11,9 @@ use super::{Content, Text};
 /// The most citations that wait for the end of their block in a stream.
 pub const CITATIONS_MAX: usize = 1024;
 
+/// The most text in which citations are looked for. An answer that is longer loses them.
+const TEXT_BYTES_MAX: usize = 512 << 10;
+
 /// A citation, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Citation<'a> {
@@ -139,6 +142,8 @@ pub struct Said {
     text: String,
     /// The number of each block of text, and where in the text it begins.
     blocks: Vec<(u32, usize)>,
+    /// There was more than is kept.
+    too_long: bool,
 }
 
 impl Said {
@@ -156,12 +161,19 @@ impl Said {
 
     /// A block of text begins.
     pub fn open(&mut self, block: u32) {
-        self.blocks.push((block, self.text.len()));
+        if !self.too_long {
+            self.blocks.push((block, self.text.len()));
+        }
     }
 
     /// More text of the block that began last.
     pub fn push(&mut self, text: &str) {
-        self.text.push_str(text);
+        if self.text.len() + text.len() > TEXT_BYTES_MAX {
+            *self = Self { too_long: true, ..Self::default() };
+        }
+        if !self.too_long {
+            self.text.push_str(text);
+        }
     }
 
     /// Where a citation stands. `None` if there is no text there.
@@ -275,6 +287,17 @@ mod tests {
             assert_eq!((cited.chars(), cited.chars_of_all()), (8..12, 13..17));
             assert_eq!(cited.bytes_of_all(), 17..21);
         }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_not_kept() {
+        let mut said = said();
+        said.push(&"x".repeat(TEXT_BYTES_MAX));
+        said.open(7);
+        said.push("more");
+        assert!(said.text.is_empty() && said.blocks.is_empty());
+        assert!(said.find(&citation(Some(7), None)).is_none());
+        assert!(said.find(&citation(None, Some(Span::Bytes(0..2)))).is_none());
     }
 
     #[test]

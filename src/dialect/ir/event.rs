@@ -5,7 +5,7 @@
 //! open; of each choice, one is open at a time. A stream that does not come to its `End` is cut.
 
 use super::super::{StreamError, Usage};
-use super::{Citation, Cited, Finish, Opaque, Seal, Text};
+use super::{Citation, Cited, Finish, Logprob, Media, Opaque, Seal, Text};
 
 /// A piece of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,13 @@ pub enum Event<'a> {
         /// The block is open.
         open: bool,
     },
+    /// How likely the tokens of the text were that came last.
+    Logprobs {
+        /// The choice.
+        choice: u32,
+        /// The tokens, at least one.
+        tokens: Vec<Logprob<'a>>,
+    },
     /// A block is complete.
     Close {
         /// The choice.
@@ -104,6 +111,8 @@ pub enum Opening<'a> {
         /// What the provider wants back with it.
         seal: Option<Seal<'a>>,
     },
+    /// Something to look at or to listen to, all of it at once.
+    Media(Media<'a>),
     /// Something of one format only.
     Opaque(Opaque<'a>),
 }

@@ -83,11 +83,12 @@ impl Flow {
         sink.event(Event::Close { choice, block });
     }
 
-    /// Closes every open block.
-    pub fn leave_all(&mut self, sink: &mut dyn Sink) {
+    /// The stream is complete. Closes what an upstream has left open.
+    pub fn end(&mut self, sink: &mut dyn Sink) {
         for choice in 0..self.choices.len() as u32 {
             self.leave(choice, sink);
         }
+        sink.event(Event::End);
     }
 
     /// The number of the open block, or of the last one.

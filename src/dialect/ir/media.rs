@@ -44,7 +44,30 @@ pub struct Media<'a> {
     pub detail: Option<Text<'a>>,
 }
 
+impl<'a> Media<'a> {
+    /// A picture whose data is in base64.
+    pub fn picture(data: Text<'a>, media_type: Option<Text<'a>>) -> Self {
+        let source = Source::Base64(data);
+        Self { kind: MediaKind::Image, source, media_type, name: None, detail: None }
+    }
+}
+
 impl Media<'_> {
+    /// How much of it is here.
+    pub fn bytes(&self) -> usize {
+        match &self.source {
+            Source::Url(text) | Source::Base64(text) | Source::File(text) | Source::Plain(text) => {
+                text.len()
+            }
+        }
+    }
+
+    /// Whether it is a picture at an address or here.
+    pub fn is_picture(&self) -> bool {
+        let there = matches!(self.source, Source::Url(_) | Source::Base64(_));
+        self.kind == MediaKind::Image && there
+    }
+
     /// Its media type, or the usual one of its kind.
     pub fn media_type(&self) -> &str {
         self.media_type.as_deref().unwrap_or(match self.kind {

@@ -16,6 +16,7 @@ mod embed;
 mod event;
 mod flow;
 mod format;
+mod logprob;
 mod loss;
 mod media;
 mod rank;
@@ -23,6 +24,7 @@ mod read;
 mod request;
 mod schema;
 mod seal;
+mod stencil;
 
 pub use crate::wire::json::{ArrayWriter, ObjectWriter, write_object};
 pub use answer::{Answer, Choice, Finish, KeptAs};
@@ -32,12 +34,13 @@ pub use embed::{EmbedAnswer, EmbedFormat, EmbedInput, EmbedRequest, Encoding, Pu
 pub use event::{Event, Opening, Sink};
 pub use flow::{Flow, Run};
 pub use format::Format;
+pub use logprob::{Likely, Logprob};
 pub use loss::{Dropped, Loss, LossPolicy};
 pub use media::{Media, MediaKind, Source, data_url, extension, media_type};
 pub use rank::{RankAnswer, RankFormat, RankRequest, Ranked};
 pub use read::{
-    as_object, boolean, id_for_tool, items, joined, members, object_of, raw, refused_shape, string,
-    unsigned, utf8,
+    as_object, boolean, id_for_tool, items, joined, members, number, numbers, object_of, raw,
+    refused_shape, string, unsigned, utf8,
 };
 pub use request::{
     Block, Cache, Content, Effort, Extra, Message, Opaque, Output, Reasoning, Request, Role,
@@ -45,3 +48,4 @@ pub use request::{
 };
 pub use schema::json_schema;
 pub use seal::Seal;
+pub use stencil::Stencil;

@@ -55,6 +55,21 @@ pub fn utf8(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
+/// A number as it stands in its document, if it is one that every document may have.
+pub fn number(value: Value<'_>) -> Option<&str> {
+    value.kind().filter(|kind| *kind == json::Kind::Number)?;
+    json::validate(value.raw(), json::Limits { depth_max: 1 }).is_ok().then(|| raw(value))
+}
+
+/// An array of whole numbers as it stands in its document.
+pub fn numbers(value: Value<'_>) -> Option<&str> {
+    let inner = value.raw().strip_prefix(b"[")?.strip_suffix(b"]")?;
+    let plain = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b',' | b' ');
+    let valid = inner.iter().all(plain)
+        && json::validate(value.raw(), json::Limits { depth_max: 1 }).is_ok();
+    valid.then(|| raw(value))
+}
+
 /// Texts as one, where a format has room for one only.
 pub fn joined<'t>(mut texts: impl Iterator<Item = &'t str>) -> Text<'t> {
     let Some(first) = texts.next() else { return Text::Borrowed("") };

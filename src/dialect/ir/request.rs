@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub parallel_tool_calls: Option<bool>,
     /// The shape of the answer.
     pub output: Output<'a>,
+    /// There may be pictures in the answer.
+    pub pictures: bool,
     /// How much it is to think.
     pub reasoning: Option<Reasoning>,
     /// The most tokens that an answer may have.
@@ -47,6 +49,8 @@ pub struct Request<'a> {
     pub frequency_penalty: Option<&'a str>,
     /// Against repetition, by whether.
     pub presence_penalty: Option<&'a str>,
+    /// How likely each token of the answer was is asked for, and so many others beside it.
+    pub logprobs: Option<u64>,
     /// The end user.
     pub user: Option<Text<'a>>,
     /// Members that only some formats have.

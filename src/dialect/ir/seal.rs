@@ -10,9 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Format, Text, Thought};
 
-/// What a wrapped seal begins with, in base64 and before it.
-const MARK: &str = "weir1:";
-const MARK_BASE64: &str = "d2VpcjE6";
+/// What a wrapped seal begins with, before it is in base64.
+const PLAIN_MARK: &str = "weir1:";
 
 /// An opaque text of one format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +25,9 @@ pub struct Seal<'a> {
 }
 
 impl<'a> Seal<'a> {
+    /// What a wrapped seal begins with.
+    pub const MARK: &'static str = "d2VpcjE6";
+
     /// The name of a seal that belongs to the call behind it.
     pub const OF_CALL: &'static str = "call";
 
@@ -53,15 +55,15 @@ impl<'a> Seal<'a> {
     /// The text that stands for it in another format.
     pub fn wrapped(&self) -> String {
         let id = self.id.as_deref().unwrap_or_default();
-        STANDARD.encode(format!("{MARK}{}:{}:{id}{}", self.origin, id.len(), self.value))
+        STANDARD.encode(format!("{PLAIN_MARK}{}:{}:{id}{}", self.origin, id.len(), self.value))
     }
 
     fn unwrap(text: &str) -> Option<Self> {
-        if !text.starts_with(MARK_BASE64) {
+        if !text.starts_with(Seal::MARK) {
             return None;
         }
         let bytes = STANDARD.decode(text).ok()?;
-        let plain = std::str::from_utf8(&bytes).ok()?.strip_prefix(MARK)?;
+        let plain = std::str::from_utf8(&bytes).ok()?.strip_prefix(PLAIN_MARK)?;
         let (origin, rest) = plain.split_once(':')?;
         let (id_bytes, rest) = rest.split_once(':')?;
         let (id, value) = rest.split_at_checked(id_bytes.parse().ok()?)?;
@@ -83,7 +85,7 @@ mod tests {
             let seal = Seal { origin, id: Some("rs_1".into()), value: "x:y/+=é".into() };
             for format in Format::ALL.into_iter().filter(|format| *format != origin) {
                 let carried = Text::Owned(seal.text_in(format).into_owned());
-                assert!(carried.starts_with(MARK_BASE64));
+                assert!(carried.starts_with(Seal::MARK));
                 assert_eq!(Seal::found(format, carried), seal);
             }
         }

@@ -24,6 +24,18 @@ pub(in crate::dialect) fn decode(value: Value<'_>, block: Option<u32>) -> Option
     Some(Citation { at: At { block, span }, origin, title, quote: None })
 }
 
+/// Pages that a whole answer is drawn from, which some servers (Perplexity) list beside it: with
+/// their titles, or their addresses alone.
+pub(in crate::dialect) fn pages(answer: Value<'_>) -> impl Iterator<Item = Citation<'_>> {
+    let list = |key: &str| answer.get(key).filter(|list| list.items().next().is_some());
+    let found = list("search_results").or_else(|| list("citations"));
+    found.into_iter().flat_map(|list| list.items()).filter_map(|page| {
+        let url = page.as_str().or_else(|| page.get("url")?.as_str())?;
+        let title = page.get("title").and_then(|title| title.as_str());
+        Some(Citation { at: At::default(), origin: Origin::Web(url), title, quote: None })
+    })
+}
+
 /// The members of an annotation of Chat Completions, which has them of pages only.
 pub(in crate::dialect) fn write_in_chat(cited: &Cited<'_>, url: &str, out: &mut ObjectWriter<'_>) {
     out.text("type", "url_citation");

@@ -2,11 +2,16 @@
 //! about kept responses answer.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use super::super::ir::{ObjectWriter, utf8, write_object};
 use crate::wire::json::{Edit, Kind, Value, lazy, splice};
+
+/// The most items that a request may have where it refers to some by their ids.
+const REFERENCES_MAX: usize = 1024;
 
 /// What is kept of one turn.
 pub struct KeptTurn<'a> {
@@ -61,7 +66,9 @@ pub fn continued(body: &Bytes, turns: &[KeptTurn<'_>]) -> Bytes {
     let mut all = vec![b'['];
     for turn in turns {
         append(&mut all, turn.input);
-        append(&mut all, output(turn.response));
+        for item in output(turn.response).items().filter(|item| !is_bare_thought(*item)) {
+            append(&mut all, item.raw());
+        }
     }
     append(&mut all, &input_items(body));
     all.push(b']');
@@ -86,11 +93,67 @@ pub fn continued(body: &Bytes, turns: &[KeptTurn<'_>]) -> Bytes {
         .into()
 }
 
-fn output(response: &[u8]) -> &[u8] {
-    match lazy(response).get("output").filter(|output| output.kind() == Some(Kind::Array)) {
-        Some(output) => elements(output),
-        None => &[],
+/// The items of a response.
+fn output(response: &[u8]) -> Value<'_> {
+    lazy(response).get("output").unwrap_or(lazy(b"[]"))
+}
+
+/// Whether an item is a thought without a seal: it tells nothing to any provider, and one that keeps
+/// responses itself looks for it in vain.
+fn is_bare_thought(item: Value<'_>) -> bool {
+    item.get("type").is_some_and(|kind| kind.raw() == b"\"reasoning\"")
+        && item.get("encrypted_content").is_none_or(|seal| seal.is_null())
+}
+
+/// An item of a response that was given here, to which a request refers by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The item.
+    pub item: String,
+    /// The response.
+    pub response: String,
+    span: Range<usize>,
+}
+
+/// The items that a request refers to: at most so many as one conversation may be asked for.
+pub fn references(body: &[u8]) -> Vec<Reference> {
+    let mut found = Vec::new();
+    if memmem::find(body, b"\"item_reference\"").is_none() {
+        return found;
     }
+    let input = lazy(body).get("input");
+    for item in input.iter().flat_map(Value::items).take(REFERENCES_MAX) {
+        let is_reference = item.get("type").is_some_and(|it| it.raw() == b"\"item_reference\"");
+        let Some(id) = item.get("id").and_then(|id| id.as_str()).filter(|_| is_reference) else {
+            continue;
+        };
+        // Items are called after their response.
+        if let Some(base) = id.split('_').nth(1) {
+            let response = format!("resp_{base}");
+            found.push(Reference { response, span: item.span(), item: id.into_owned() });
+        }
+    }
+    found
+}
+
+/// The request with the items themselves, of the responses that were found.
+pub fn resolved(body: &Bytes, found: &[(Reference, Bytes)]) -> Bytes {
+    let Some(input) = lazy(body).get("input") else { return body.clone() };
+    let mut all = vec![b'['];
+    for item in input.items() {
+        let kept = found.iter().find(|(reference, _)| reference.span == item.span());
+        let kept = kept.and_then(|(reference, response)| {
+            output(response).items().find(|item| {
+                item.get("id").and_then(|id| id.as_str()).as_deref() == Some(&*reference.item)
+            })
+        });
+        match kept {
+            Some(thought) if is_bare_thought(thought) => {}
+            kept => append(&mut all, kept.unwrap_or(item).raw()),
+        }
+    }
+    all.push(b']');
+    splice(body, &mut [Edit { span: input.span(), with: all.into() }]).into_bytes()
 }
 
 fn append(all: &mut Vec<u8>, elements: &[u8]) {
@@ -120,7 +183,7 @@ pub fn input_list(id: &str, turns: &[KeptTurn<'_>], page: Page<'_>) -> Bytes {
     for (at, turn) in turns.iter().enumerate() {
         append(&mut all, turn.input);
         if at + 1 < turns.len() {
-            append(&mut all, output(turn.response));
+            append(&mut all, elements(output(turn.response)));
         }
     }
     all.push(b']');
@@ -235,6 +298,34 @@ mod tests {
         let none = Bytes::from_static(br#" {"previous_response_id":"resp_1"}"#);
         let input = &parsed(&continued(&none, &turns))["input"];
         assert_eq!(input.as_array().map(Vec::len), Some(3));
+    }
+
+    #[test]
+    fn thoughts_that_are_not_sealed_do_not_go_on() {
+        let response = br#"{"output":[{"type":"reasoning","id":"rs_1","summary":[]},{"type":"reasoning","encrypted_content":"x"},{"n":1}]}"#;
+        let turns = [KeptTurn { input: b"", response }];
+        let body = Bytes::from_static(br#"{"previous_response_id":"resp_1","input":[2]}"#);
+        assert_eq!(
+            parsed(&continued(&body, &turns))["input"],
+            json!([{"type": "reasoning", "encrypted_content": "x"}, {"n": 1}, 2])
+        );
+    }
+
+    #[test]
+    fn an_item_stands_where_it_is_referred_to() {
+        let body = Bytes::from_static(
+            br#"{"input":[{"role":"user","content":"a"},{"type":"item_reference","id":"msg_7_0"},{"id":"msg_9_1","type":"item_reference"}]}"#,
+        );
+        let all = references(&body);
+        assert_eq!(all.iter().map(|it| &*it.response).collect::<Vec<_>>(), ["resp_7", "resp_9"]);
+        let response =
+            Bytes::from_static(br#"{"output":[{"id":"rs_7_1"},{"id":"msg_7_0","n":1}]}"#);
+        let found: Vec<_> = all.into_iter().map(|it| (it, response.clone())).collect();
+        assert_eq!(
+            parsed(&resolved(&body, &found))["input"],
+            json!([{"role": "user", "content": "a"}, {"id": "msg_7_0", "n": 1}, {"id": "msg_9_1", "type": "item_reference"}])
+        );
+        assert!(references(br#"{"input":"\"item_reference\""}"#).is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod events;
 pub(super) mod kept;
+mod logprob;
 pub(super) mod rank_codec;
 pub(super) mod request;
 pub(super) mod responses_codec;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::scan::plain_bytes;
+
 /// Appends the text of a string's contents (without its quotes) to `out`.
 ///
 /// A character outside the basic plane is escaped as two surrogates, and a model that emits its
@@ -56,9 +58,11 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.reserve(text.len());
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
-        out.extend_from_slice(&rest[..at]);
-        match rest[at] {
+    loop {
+        let (plain, special) = rest.split_at(plain_bytes(rest));
+        out.extend_from_slice(plain);
+        let Some((&byte, behind)) = special.split_first() else { return };
+        match byte {
             byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
@@ -68,9 +72,8 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
                 out.extend([byte >> 4, byte & 15].map(|digit| HEX[usize::from(digit)]));
             }
         }
-        rest = &rest[at + 1..];
+        rest = behind;
     }
-    out.extend_from_slice(rest);
 }
 
 /// Appends `text` as a string, in quotes.

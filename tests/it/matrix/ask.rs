@@ -23,10 +23,15 @@ pub enum Scenario {
     StopSequence,
     Refusal,
     StreamRefusal,
+    BadRequest,
+    Unauthorized,
+    RateLimited,
+    ServerError,
+    Overloaded,
 }
 
 impl Scenario {
-    pub const ALL: [Scenario; 14] = [
+    pub const ALL: [Scenario; 19] = [
         Scenario::Text,
         Scenario::Stream,
         Scenario::Tool,
@@ -41,7 +46,26 @@ impl Scenario {
         Scenario::StopSequence,
         Scenario::Refusal,
         Scenario::StreamRefusal,
+        Scenario::BadRequest,
+        Scenario::Unauthorized,
+        Scenario::RateLimited,
+        Scenario::ServerError,
+        Scenario::Overloaded,
     ];
+
+    /// The status with which a provider answers, where it is an error.
+    pub fn error(self, server: &str) -> Option<u16> {
+        Some(match self {
+            Scenario::BadRequest => 400,
+            Scenario::Unauthorized => 401,
+            Scenario::RateLimited => 429,
+            Scenario::ServerError => 500,
+            // Anthropic has a status of its own.
+            Scenario::Overloaded if server == "anthropic" => 529,
+            Scenario::Overloaded => 503,
+            _ => return None,
+        })
+    }
 
     pub fn streams(self) -> bool {
         use Scenario::{Stream, StreamRefusal, StreamThinking, StreamTool};

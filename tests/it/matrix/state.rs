@@ -94,6 +94,78 @@ fn tools_go_on_by_an_id() {
 }
 
 #[test]
+fn a_conversation_goes_on_with_a_provider_of_its_own_format() {
+    let upstream = upstream();
+    let weir = weir(&upstream, "lenient");
+    for server in OTHERS {
+        // The item is what the model has thought, too: nothing that the next provider would know.
+        let (_, mut body) =
+            ask::request("responses", ask::Scenario::Thinking, &format!("{server}-claude"));
+        body["store"] = json!(true);
+        let first = create(&weir, &format!("{server}-begun"), &body);
+        let items = first["output"].as_array().expect("items");
+        let thinks = items.iter().any(|item| item["type"] == "reasoning");
+        assert!(thinks, "{server}: {first}");
+        body["model"] = json!("responses-claude");
+        body["previous_response_id"] = first["id"].clone();
+        body["input"] = json!("Go on.");
+        create(&weir, &format!("{server}-onward"), &body);
+        // The same by references to its items, which is how some libraries do it.
+        let references = items.iter().map(|it| json!({"type": "item_reference", "id": it["id"]}));
+        let mut input: Vec<Value> = references.collect();
+        input.push(json!({"role": "user", "content": "Go on."}));
+        body["input"] = json!(input);
+        body.as_object_mut().expect("an object").remove("previous_response_id");
+        for onward in ["responses", "anthropic", "chat_completions"] {
+            body["model"] = json!(format!("{onward}-claude"));
+            create(&weir, &format!("{server}-{onward}-referred"), &body);
+        }
+    }
+}
+
+#[test]
+fn thoughts_of_another_provider_stay_behind() {
+    let upstream = upstream();
+    let weir = weir(&upstream, "lenient");
+    for client in ["anthropic", "gemini", "bedrock"] {
+        for server in ask::FORMATS.into_iter().filter(|server| *server != client) {
+            let thinking = ask::Scenario::Thinking;
+            let (path, mut body) = ask::request(client, thinking, &format!("{server}-claude"));
+            let (status, _, answer) =
+                exchange(&weir, &path, &format!("{client}-{server}-1"), &body);
+            let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+            assert_eq!(status, 200, "{answer}");
+            let (turns, said, next) = match client {
+                "anthropic" => (
+                    "messages",
+                    json!({"role": "assistant", "content": answer["content"]}),
+                    json!({"role": "user", "content": "Go on."}),
+                ),
+                "gemini" => (
+                    "contents",
+                    answer["candidates"][0]["content"].clone(),
+                    json!({"role": "user", "parts": [{"text": "Go on."}]}),
+                ),
+                _ => (
+                    "messages",
+                    answer["output"]["message"].clone(),
+                    json!({"role": "user", "content": [{"text": "Go on."}]}),
+                ),
+            };
+            body[turns].as_array_mut().expect("turns").extend([said, next]);
+            let (path, named) = ask::request(client, thinking, &format!("{client}-claude"));
+            if !named["model"].is_null() {
+                body["model"] = named["model"].clone();
+            }
+            let (status, _, answer) =
+                exchange(&weir, &path, &format!("{client}-{server}-2"), &body);
+            let shown = String::from_utf8_lossy(&answer);
+            assert_eq!(status, 200, "{client} of {server}: {shown}\n{body}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_to_be_kept_is_not() {
     let upstream = upstream();
     let weir = weir(&upstream, "lenient");

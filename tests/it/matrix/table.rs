@@ -30,6 +30,11 @@ fn column(scenario: Scenario) -> &'static str {
         Scenario::StopSequence => "stop text",
         Scenario::Refusal => "refusal",
         Scenario::StreamRefusal => "refusal, streamed",
+        Scenario::BadRequest => "400",
+        Scenario::Unauthorized => "401",
+        Scenario::RateLimited => "429",
+        Scenario::ServerError => "500",
+        Scenario::Overloaded => "overloaded",
     }
 }
 

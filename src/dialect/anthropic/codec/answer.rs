@@ -51,6 +51,9 @@ pub(in crate::dialect) fn encode(
     if answer.choices.len() > 1 {
         loss.drop("choices[1..]");
     }
+    if !choice.logprobs.is_empty() {
+        loss.drop("logprobs");
+    }
     let mut out = Vec::with_capacity(1024);
     write_object(&mut out, |object| {
         object.text("id", answer.id.as_deref().unwrap_or(fallback_id));

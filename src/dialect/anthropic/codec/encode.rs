@@ -67,6 +67,12 @@ fn lose_numbers(request: &Request<'_>, loss: &mut Loss) {
     if request.choices.is_some_and(|choices| choices > 1) {
         loss.refuse("n");
     }
+    if request.pictures {
+        loss.refuse("modalities");
+    }
+    if request.logprobs.is_some() {
+        loss.drop("logprobs");
+    }
 }
 
 /// How many tokens the thoughts may have. `None`: there are to be none, or there cannot be any.

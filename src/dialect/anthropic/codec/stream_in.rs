@@ -41,7 +41,7 @@ impl Decoder {
                     sink.event(Event::Finish { choice: 0, finish, stop_sequence });
                 }
             }
-            b"message_stop" => sink.event(Event::End),
+            b"message_stop" => self.flow.end(sink),
             b"error" => sink.event(Event::Error(StreamError::from_value(part("error")))),
             _ => {}
         }

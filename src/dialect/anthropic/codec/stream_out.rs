@@ -4,7 +4,8 @@
 use super::{REDACTED, cite, stop_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    self, Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, write_object,
+    self, Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Stencil,
+    write_object,
 };
 
 /// Writes the events of one stream.
@@ -16,6 +17,7 @@ pub(in crate::dialect) struct Encoder {
     blocks: u64,
     open: Open,
     finish: Option<(Finish, Option<String>)>,
+    piece: Stencil,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +40,22 @@ impl Encoder {
             blocks: 0,
             open: Open::Nothing,
             finish: None,
+            piece: Stencil::default(),
         }
     }
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.piece.forget();
+        }
         match event {
             Event::Start { id, model } => self.start(id.as_deref(), model.as_deref(), out),
             Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
             Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
             Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal, out),
             Event::Cited { choice: 0, cited, open } => self.cited(&cited, open, out, loss),
+            Event::Logprobs { .. } => loss.drop("logprobs"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, stop_sequence } => {
                 self.finish = Some((finish, stop_sequence.map(Into::into)));
@@ -100,6 +107,10 @@ impl Encoder {
                 });
                 Open::Call
             }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
+            }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));
                 Open::Nothing
@@ -136,12 +147,14 @@ impl Encoder {
 
     fn piece(&mut self, text: &str, out: &mut Vec<u8>) {
         self.begin_thought(out);
-        match self.open {
-            Open::Text => self.delta("text_delta", "text", text, out),
-            Open::Thought { .. } => self.delta("thinking_delta", "thinking", text, out),
-            Open::Call => self.delta("input_json_delta", "partial_json", text, out),
-            Open::Nothing => {}
-        }
+        let (kind, member) = match self.open {
+            Open::Text => ("text_delta", "text"),
+            Open::Thought { .. } => ("thinking_delta", "thinking"),
+            Open::Call => ("input_json_delta", "partial_json"),
+            Open::Nothing => return,
+        };
+        let index = self.blocks.saturating_sub(1);
+        self.piece.write(text, out, |text, out| delta(index, (kind, member), text, out));
     }
 
     fn sealed(&mut self, seal: &Seal<'_>, out: &mut Vec<u8>) {
@@ -151,7 +164,9 @@ impl Encoder {
             return self.block("redacted_thinking", out, |block| block.text("data", &seal.value));
         }
         self.begin_thought(out);
-        self.delta("signature_delta", "signature", &seal.text_in(Format::Anthropic), out);
+        let index = self.blocks.saturating_sub(1);
+        let text = seal.text_in(Format::Anthropic);
+        delta(index, ("signature_delta", "signature"), &text, out);
     }
 
     fn cited(&self, cited: &Cited<'_>, open: bool, out: &mut Vec<u8>, loss: &mut Loss) {
@@ -168,17 +183,6 @@ impl Encoder {
             event.object("delta", |delta| {
                 delta.text("type", "citations_delta");
                 delta.object("citation", |citation| cite::write(cited, citation));
-            });
-        });
-    }
-
-    fn delta(&self, kind: &str, member: &str, text: &str, out: &mut Vec<u8>) {
-        let index = self.blocks.saturating_sub(1);
-        write(out, "content_block_delta", |event| {
-            event.number("index", index);
-            event.object("delta", |delta| {
-                delta.text("type", kind);
-                delta.text(member, text);
             });
         });
     }
@@ -207,6 +211,17 @@ impl Encoder {
         });
         write(out, "message_stop", |_| {});
     }
+}
+
+/// A delta of a kind, with its text under the name that goes with the kind.
+fn delta(index: u64, (kind, member): (&str, &str), text: &str, out: &mut Vec<u8>) {
+    write(out, "content_block_delta", |event| {
+        event.number("index", index);
+        event.object("delta", |delta| {
+            delta.text("type", kind);
+            delta.text(member, text);
+        });
+    });
 }
 
 fn write(out: &mut Vec<u8>, kind: &str, members: impl FnOnce(&mut ObjectWriter<'_>)) {

@@ -3,7 +3,8 @@
 use super::super::usage;
 use super::{REDACTED, cite, decode, finish_of, stop_word, usage_members};
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Block, Choice, Cited, Content, Format, Loss, Seal, write_object,
+    self, Answer, ArrayWriter, Block, Choice, Cited, Content, Format, Loss, MediaKind, Seal,
+    Source, write_object,
 };
 use crate::error::Error;
 use crate::wire::json::Value;
@@ -42,6 +43,9 @@ pub(in crate::dialect) fn encode(answer: &Answer<'_>, loss: &mut Loss) -> Vec<u8
     let choice = answer.choices.first().unwrap_or(&nothing);
     if answer.choices.len() > 1 {
         loss.drop("choices[1..]");
+    }
+    if !choice.logprobs.is_empty() {
+        loss.drop("logprobs");
     }
     let mut out = Vec::with_capacity(1024);
     write_object(&mut out, |object| {
@@ -94,6 +98,14 @@ fn said(block: &Block<'_>, list: &mut ArrayWriter<'_>, loss: &mut Loss) {
         }
         Content::Opaque(opaque) if opaque.origin == Format::Bedrock => list.raw(&opaque.value),
         Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
+        // In an answer, this format has pictures in bytes only.
+        Content::Media(media)
+            if media.kind == MediaKind::Image
+                && matches!(media.source, Source::Base64(_))
+                && ir::extension(media.media_type()).is_some() =>
+        {
+            super::encode::media_block(media, list, loss);
+        }
         Content::Media(_) => loss.drop("content (media)"),
         Content::ToolResult(_) => loss.drop("content (tool result)"),
     }

@@ -71,6 +71,12 @@ fn lose_members(request: &Request<'_>, loss: &mut Loss) {
     if request.choices.is_some_and(|choices| choices > 1) {
         loss.refuse("n");
     }
+    if request.pictures {
+        loss.refuse("modalities");
+    }
+    if request.logprobs.is_some() {
+        loss.drop("logprobs");
+    }
     if request.user.is_some() {
         loss.drop("user");
     }
@@ -305,7 +311,7 @@ fn tool_result(result: &ToolResult<'_>, list: &mut ArrayWriter<'_>, loss: &mut L
     });
 }
 
-fn media_block(media: &Media<'_>, list: &mut ArrayWriter<'_>, loss: &mut Loss) {
+pub(super) fn media_block(media: &Media<'_>, list: &mut ArrayWriter<'_>, loss: &mut Loss) {
     let kind = match media.kind {
         MediaKind::Image => "image",
         MediaKind::Document => "document",

@@ -34,6 +34,11 @@ impl Decoder {
         }
     }
 
+    /// The upstream has sent everything.
+    pub fn end(&mut self, sink: &mut dyn Sink) {
+        self.flow.end(sink);
+    }
+
     fn event(&mut self, kind: Option<&str>, event: Value<'_>, sink: &mut dyn Sink) {
         match kind {
             Some("messageStart") => sink.event(Event::Start { id: None, model: None }),
@@ -68,7 +73,7 @@ impl Decoder {
                     sink.event(Event::Usage(usage));
                 }
                 if self.finished {
-                    sink.event(Event::End);
+                    self.end(sink);
                 }
             }
             _ => {}

@@ -3,7 +3,7 @@
 use super::{REDACTED, cite, stop_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    self, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, write_object,
+    self, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Stencil, write_object,
 };
 use crate::wire::eventstream;
 
@@ -16,6 +16,7 @@ pub(in crate::dialect) struct Encoder {
     blocks: u64,
     open: Open,
     payload: Vec<u8>,
+    piece: Stencil,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,9 @@ enum Open {
 impl Encoder {
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.piece.forget();
+        }
         match event {
             Event::Start { .. } => {
                 self.write("messageStart", out, |event| event.text("role", "assistant"));
@@ -46,6 +50,7 @@ impl Encoder {
                 });
             }
             Event::Cited { .. } => loss.drop("citations"),
+            Event::Logprobs { .. } => loss.drop("logprobs"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = usage,
@@ -81,6 +86,10 @@ impl Encoder {
                 });
                 Open::Call
             }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
+            }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));
                 Open::Nothing
@@ -89,15 +98,17 @@ impl Encoder {
     }
 
     fn piece(&mut self, text: &str, out: &mut Vec<u8>) {
-        match self.open {
-            Open::Text => self.delta(out, |delta| delta.text("text", text)),
-            Open::Thought => self.delta(out, |delta| {
-                delta.object("reasoningContent", |it| it.text("text", text));
-            }),
-            Open::Call => self.delta(out, |delta| {
-                delta.object("toolUse", |tool| tool.text("input", text));
-            }),
-            Open::Nothing => {}
+        let (open, block) = (self.open, self.blocks);
+        self.payload.clear();
+        self.piece.write(text, &mut self.payload, |text, out| {
+            write_delta(block, out, |delta| match open {
+                Open::Thought => delta.object("reasoningContent", |it| it.text("text", text)),
+                Open::Call => delta.object("toolUse", |tool| tool.text("input", text)),
+                Open::Text | Open::Nothing => delta.text("text", text),
+            });
+        });
+        if open != Open::Nothing {
+            message("contentBlockDelta", &self.payload, out);
         }
     }
 
@@ -111,11 +122,9 @@ impl Encoder {
     }
 
     fn delta(&mut self, out: &mut Vec<u8>, members: impl FnOnce(&mut ObjectWriter<'_>)) {
-        let block = self.blocks;
-        self.write("contentBlockDelta", out, |event| {
-            event.number("contentBlockIndex", block);
-            event.object("delta", members);
-        });
+        self.payload.clear();
+        write_delta(self.blocks, &mut self.payload, members);
+        message("contentBlockDelta", &self.payload, out);
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
@@ -145,11 +154,19 @@ impl Encoder {
     ) {
         self.payload.clear();
         write_object(&mut self.payload, members);
-        let headers = [
-            (":event-type", kind),
-            (":content-type", "application/json"),
-            (":message-type", "event"),
-        ];
-        out.extend_from_slice(&eventstream::encode(&headers, &self.payload));
+        message(kind, &self.payload, out);
     }
+}
+
+fn write_delta(block: u64, out: &mut Vec<u8>, members: impl FnOnce(&mut ObjectWriter<'_>)) {
+    write_object(out, |event| {
+        event.number("contentBlockIndex", block);
+        event.object("delta", members);
+    });
+}
+
+fn message(kind: &str, payload: &[u8], out: &mut Vec<u8>) {
+    let headers =
+        [(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")];
+    eventstream::append(&headers, payload, out);
 }

@@ -1,7 +1,7 @@
 //! Whole answers.
 
 use super::super::usage;
-use super::{cite, decode, finish_of, finish_word, usage_members};
+use super::{cite, decode, finish_of, finish_word, logprob, usage_members};
 use crate::dialect::ir::{self, Answer, Choice, Content, Finish, Loss, ObjectWriter, write_object};
 use crate::error::Error;
 use crate::wire::json::Value;
@@ -17,6 +17,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"model" => answer.model = value.as_str(),
             b"usage" => answer.usage = usage(value),
             b"finish_reason" => choice.finish = value.as_str().map(|word| finish_of(&word)),
+            b"logprobs" => choice.logprobs.extend(value.items().filter_map(logprob::decode)),
             b"message" => {
                 choice.blocks = decode::said(value, "message")?;
                 // The plan stands in front of the content.
@@ -57,6 +58,11 @@ pub(in crate::dialect) fn encode(
         object.object("message", |message| said(choice, message, loss));
         if let Some(usage) = &answer.usage {
             object.object("usage", |out| usage_members(usage, out));
+        }
+        if !choice.logprobs.is_empty() {
+            object.array("logprobs", |list| {
+                choice.logprobs.iter().for_each(|one| list.object(|it| logprob::write(one, it)));
+            });
         }
     });
     out

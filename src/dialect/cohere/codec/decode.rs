@@ -40,6 +40,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
             "temperature" => request.temperature = Some(ir::raw(value)),
             "p" => request.top_p = Some(ir::raw(value)),
             "k" => request.top_k = Some(ir::raw(value)),
+            "logprobs" => request.logprobs = ir::boolean(value, name)?.then_some(0),
             "seed" => request.seed = Some(ir::raw(value)),
             "frequency_penalty" => request.frequency_penalty = Some(ir::raw(value)),
             "presence_penalty" => request.presence_penalty = Some(ir::raw(value)),

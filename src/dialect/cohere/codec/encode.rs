@@ -22,8 +22,14 @@ pub(in crate::dialect) fn encode(
     if request.choices.is_some_and(|choices| choices > 1) {
         loss.refuse("n");
     }
+    if request.pictures {
+        loss.refuse("modalities");
+    }
     if request.user.is_some() {
         loss.drop("user");
+    }
+    if request.logprobs.is_some_and(|top| top > 0) {
+        loss.drop("top_logprobs");
     }
     let mut out = Vec::with_capacity(1024);
     write_object(&mut out, |object| {
@@ -62,6 +68,9 @@ fn settings(request: &Request<'_>, object: &mut ObjectWriter<'_>) {
     }
     if let Some(max) = request.max_tokens {
         object.number("max_tokens", max);
+    }
+    if request.logprobs.is_some() {
+        object.flag("logprobs", true);
     }
     if !request.stop.is_empty() {
         object.array("stop_sequences", |list| request.stop.iter().for_each(|text| list.text(text)));

@@ -1,7 +1,7 @@
 //! The events of a stream.
 
 use super::super::usage;
-use super::{cite, finish_of};
+use super::{cite, finish_of, logprob};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Event, Finish, Flow, Opening, Run, Sink};
 use crate::dialect::usage::count;
@@ -35,6 +35,9 @@ impl Decoder {
                         }
                         _ => {}
                     }
+                }
+                if let Some(one) = event.get("logprobs").and_then(logprob::decode) {
+                    sink.event(Event::Logprobs { choice: 0, tokens: vec![one] });
                 }
             }
             b"tool-plan-delta" => {
@@ -109,6 +112,6 @@ impl Decoder {
             return sink.event(Event::Error(StreamError::new(message, None, None)));
         }
         sink.event(Event::Finish { choice: 0, finish, stop_sequence: None });
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 }

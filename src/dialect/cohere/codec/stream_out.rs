@@ -1,9 +1,11 @@
 //! A stream of events. Parts of the content and calls of tools are numbered each for themselves.
 
 use super::answer::finish_lost;
-use super::{cite, finish_word, usage_members};
+use super::{cite, finish_word, logprob, usage_members};
 use crate::dialect::Usage;
-use crate::dialect::ir::{Event, Finish, Loss, ObjectWriter, Opaque, Opening, write_object};
+use crate::dialect::ir::{
+    Event, Finish, Loss, ObjectWriter, Opaque, Opening, Stencil, write_object,
+};
 
 /// Writes the events of one stream.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub(in crate::dialect) struct Encoder {
     calls: u64,
     citations: u64,
     open: Open,
+    delta: Stencil,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +39,15 @@ impl Encoder {
             calls: 0,
             citations: 0,
             open: Open::Nothing,
+            delta: Stencil::default(),
         }
     }
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.delta.forget();
+        }
         match event {
             Event::Start { id, .. } => self.start(id.as_deref(), out),
             Event::Open { choice: 0, opening, .. } => self.open(opening, out, loss),
@@ -55,6 +62,20 @@ impl Encoder {
                 write(out, "citation-end", |event| event.number("index", number));
             }
             Event::Cited { .. } => loss.drop("citations"),
+            Event::Logprobs { choice: 0, tokens } if self.open == Open::Text => {
+                for one in &tokens {
+                    write(out, "content-delta", |event| {
+                        event.number("index", self.contents - 1);
+                        event.object("delta", |delta| {
+                            delta.object("message", |message| {
+                                message.object("content", |content| content.text("text", ""));
+                            });
+                        });
+                        event.object("logprobs", |chunk| logprob::write(one, chunk));
+                    });
+                }
+            }
+            Event::Logprobs { .. } => loss.drop("logprobs"),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = Some(usage),
@@ -108,6 +129,10 @@ impl Encoder {
                 });
                 Open::Call
             }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
+            }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));
                 Open::Nothing
@@ -130,16 +155,22 @@ impl Encoder {
             Open::Text => "text",
             Open::Thought => "thinking",
             Open::Call => {
-                return message(out, "tool-call-delta", self.calls - 1, |message| {
-                    message.object("tool_calls", |call| {
-                        call.object("function", |function| function.text("arguments", text));
+                let index = self.calls - 1;
+                return self.delta.write(text, out, |text, out| {
+                    message(out, "tool-call-delta", index, |message| {
+                        message.object("tool_calls", |call| {
+                            call.object("function", |function| function.text("arguments", text));
+                        });
                     });
                 });
             }
             Open::Nothing => return,
         };
-        message(out, "content-delta", self.contents - 1, |message| {
-            message.object("content", |content| content.text(member, text));
+        let index = self.contents - 1;
+        self.delta.write(text, out, |text, out| {
+            message(out, "content-delta", index, |message| {
+                message.object("content", |content| content.text(member, text));
+            });
         });
     }
 

@@ -1,10 +1,10 @@
 //! Whole answers.
 
 use super::super::usage;
-use super::{cite, decode, finish_of, finish_word, usage_members};
+use super::{cite, decode, finish_of, finish_word, logprob, usage_members};
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Block, Choice, Content, Finish, Flow, Format, Loss, Text, ToolCall,
-    write_object,
+    self, Answer, ArrayWriter, Block, Choice, Content, Finish, Flow, Format, Loss, Media,
+    ObjectWriter, Source, Text, ToolCall, write_object,
 };
 use crate::error::Error;
 use crate::wire::json::Value;
@@ -58,9 +58,7 @@ fn candidate<'a>(
                 }
             }
             b"finishReason" => choice.finish = member.value.as_str().map(|word| finish_of(&word)),
-            b"logprobsResult" if member.value.members().next().is_some() => {
-                answer.lose("logprobsResult");
-            }
+            b"logprobsResult" => choice.logprobs = logprob::decode(member.value),
             _ => {}
         }
     }
@@ -119,6 +117,7 @@ pub(in crate::dialect) fn encode(
                     let cited = choice.cited(&text, loss);
                     let all = cited.iter().map(|cited| cite::Grounded::of(cited, loss));
                     cite::write(&all.collect::<Vec<_>>(), candidate);
+                    logprob::write(&choice.logprobs, candidate);
                     candidate.number("index", at as u64);
                 });
             }
@@ -157,9 +156,28 @@ fn part(block: &Block<'_>, list: &mut ArrayWriter<'_>, loss: &mut Loss) {
                 part.text("thoughtSignature", &seal.text_in(Format::Gemini));
             }
         }),
-        Content::Media(_) => loss.drop("content (media)"),
+        Content::Media(media) => match inline(media) {
+            Some(data) => list.object(|part| inline_data(media.media_type(), data, part)),
+            None => loss.drop("content (media)"),
+        },
         Content::ToolResult(_) => loss.drop("content (tool result)"),
         Content::Opaque(opaque) if opaque.origin == Format::Gemini => list.raw(&opaque.value),
         Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
     }
+}
+
+/// The data of what is shown or heard, if it is here.
+pub(super) fn inline<'m>(media: &'m Media<'_>) -> Option<&'m str> {
+    match &media.source {
+        Source::Base64(data) => Some(data),
+        Source::Url(_) | Source::File(_) | Source::Plain(_) => None,
+    }
+}
+
+/// The part that shows it.
+pub(super) fn inline_data(media_type: &str, data: &str, part: &mut ObjectWriter<'_>) {
+    part.object("inlineData", |inline| {
+        inline.text("mimeType", media_type);
+        inline.text("data", data);
+    });
 }

@@ -297,6 +297,7 @@ fn tool_config<'a>(value: Value<'a>, request: &mut Request<'a>) -> Result<(), Er
 
 fn config<'a>(value: Value<'a>, request: &mut Request<'a>) -> Result<(), Error> {
     let (mut json, mut schema) = (false, None);
+    let (mut logprobs, mut top) = (false, None);
     for member in ir::members(value, "generationConfig")? {
         let value = member.value;
         let name = ir::utf8(member.key);
@@ -321,6 +322,8 @@ fn config<'a>(value: Value<'a>, request: &mut Request<'a>) -> Result<(), Error> 
                 let texts = ir::items(value, name)?.map(|text| ir::string(text, name));
                 request.stop = texts.collect::<Result<_, _>>()?;
             }
+            "responseLogprobs" | "response_logprobs" => logprobs = ir::boolean(value, name)?,
+            "logprobs" => top = Some((ir::unsigned(value, name)?, ir::raw(value))),
             "responseMimeType" | "response_mime_type" => {
                 json = value.raw() == b"\"application/json\"";
                 let plain = value.raw() == b"\"text/plain\"";
@@ -336,12 +339,20 @@ fn config<'a>(value: Value<'a>, request: &mut Request<'a>) -> Result<(), Error> 
                 request.reasoning = Some(thinking(value, request)?);
             }
             "responseModalities" | "response_modalities"
-                if value.items().all(|kind| kind.raw() == b"\"TEXT\"") => {}
+                if value.items().all(|kind| is_text(kind) || is_image(kind)) =>
+            {
+                request.pictures = value.items().any(is_image);
+            }
             "responseModalities" | "response_modalities" | "speechConfig" | "imageConfig" => {
                 request.need(format!("generationConfig.{name}"), ir::raw(value));
             }
             _ => request.keep(format!("generationConfig.{name}"), ir::raw(value)),
         }
+    }
+    match top {
+        _ if logprobs => request.logprobs = Some(top.map_or(0, |(count, _)| count)),
+        Some((_, raw)) => request.keep("generationConfig.logprobs", raw),
+        None => {}
     }
     request.output = match (schema, json) {
         (Some(schema), _) => Output::Schema(Schema { schema, ..Schema::default() }),
@@ -349,6 +360,14 @@ fn config<'a>(value: Value<'a>, request: &mut Request<'a>) -> Result<(), Error> 
         (None, false) => Output::Text,
     };
     Ok(())
+}
+
+fn is_text(modality: Value<'_>) -> bool {
+    modality.raw() == b"\"TEXT\""
+}
+
+fn is_image(modality: Value<'_>) -> bool {
+    modality.raw() == b"\"IMAGE\""
 }
 
 fn thinking<'a>(value: Value<'a>, request: &mut Request<'a>) -> Result<Reasoning, Error> {

@@ -243,6 +243,18 @@ fn settings(request: &Request<'_>, config: &mut ObjectWriter<'_>) {
     if let Some(choices) = request.choices.filter(|choices| *choices != 1) {
         config.number("candidateCount", choices);
     }
+    if request.pictures {
+        config.array("responseModalities", |list| {
+            list.text("TEXT");
+            list.text("IMAGE");
+        });
+    }
+    if let Some(top) = request.logprobs {
+        config.flag("responseLogprobs", true);
+        if top > 0 {
+            config.number("logprobs", top);
+        }
+    }
     if !request.stop.is_empty() {
         config.array("stopSequences", |list| request.stop.iter().for_each(|text| list.text(text)));
     }

@@ -4,6 +4,7 @@ mod answer;
 mod cite;
 mod decode;
 mod encode;
+mod logprob;
 mod stream_in;
 mod stream_out;
 

@@ -1,7 +1,7 @@
 //! The chunks of a stream, each a whole document.
 
 use super::super::usage;
-use super::{answer, cite, decode, finish_of};
+use super::{answer, cite, decode, finish_of, logprob};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Content, Event, Finish, Flow, Opaque, Opening, Run, Seal, Sink, Text};
 use crate::wire::json::{self, Value};
@@ -47,8 +47,7 @@ impl Decoder {
 
     /// The upstream has sent everything.
     pub fn end(&mut self, sink: &mut dyn Sink) {
-        self.flow.leave_all(sink);
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 
     fn candidate(&mut self, candidate: Value<'_>, sink: &mut dyn Sink) {
@@ -56,6 +55,12 @@ impl Decoder {
         self.candidates = self.candidates.max(number + 1);
         let parts = candidate.get("content").and_then(|content| content.get("parts"));
         parts.iter().flat_map(Value::items).for_each(|part| self.part(number, part, sink));
+        if let Some(result) = candidate.get("logprobsResult") {
+            let tokens = logprob::decode(result);
+            if !tokens.is_empty() {
+                sink.event(Event::Logprobs { choice: number, tokens });
+            }
+        }
         // Its parts have been in other chunks: places are counted in all that it has said.
         cite::decode(candidate, &|_| None, &mut |found| {
             sink.event(match found {
@@ -117,7 +122,7 @@ impl Decoder {
             Content::Opaque(Opaque { origin, kind, value }) => {
                 self.flow.whole(choice, Opening::Opaque(Opaque { origin, kind, value }), sink);
             }
-            Content::Media(_) => sink.event(Event::Unsaid("content (media)")),
+            Content::Media(media) => self.flow.whole(choice, Opening::Media(media), sink),
             _ => {}
         }
     }

@@ -1,9 +1,10 @@
 //! A stream of chunks, as server-sent events or as the elements of an array.
 
-use super::{cite, finish_word, usage_members};
+use super::{answer, cite, finish_word, logprob, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    ArrayWriter, Event, Finish, Format, Loss, Opaque, Opening, Seal, object_of, write_object,
+    ArrayWriter, Event, Finish, Format, Logprob, Loss, Opaque, Opening, Seal, Stencil, object_of,
+    write_object,
 };
 use crate::wire::frame::Framing;
 
@@ -16,6 +17,8 @@ pub(in crate::dialect) struct Encoder {
     chunks: u64,
     usage: Option<Usage>,
     choices: Vec<Choice>,
+    /// The next piece of a choice.
+    piece: (u32, Stencil),
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +41,15 @@ enum Open {
     },
 }
 
+/// What a chunk says beside its parts.
+#[derive(Clone, Copy, Default)]
+struct Beside<'a> {
+    finish: Option<Finish>,
+    /// It is the last one of all.
+    last: bool,
+    logprobs: &'a [Logprob<'a>],
+}
+
 impl Encoder {
     /// A stream of which nothing is known but what to call it.
     pub fn new(id: &str, framing: Framing) -> Self {
@@ -48,11 +60,15 @@ impl Encoder {
             chunks: 0,
             usage: None,
             choices: Vec::new(),
+            piece: (0, Stencil::default()),
         }
     }
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.piece.1.forget();
+        }
         match event {
             Event::Start { id, model } => {
                 if let Some(id) = id {
@@ -60,7 +76,7 @@ impl Encoder {
                 }
                 self.model = model.unwrap_or_default().into_owned();
             }
-            Event::Open { choice, opening, .. } => self.open(choice, opening, loss),
+            Event::Open { choice, opening, .. } => self.open(choice, opening, out, loss),
             Event::Piece { choice, text, .. } => self.piece(choice, &text, out),
             Event::Sealed { choice, seal, .. } => self.sealed(choice, &seal, out),
             Event::Close { choice, .. } => self.close(choice, out),
@@ -70,6 +86,10 @@ impl Encoder {
             Event::Cited { choice, cited, .. } => {
                 let source = cite::Grounded::of(&cited, loss);
                 self.choice(choice).sources.push(source);
+            }
+            Event::Logprobs { choice, tokens } => {
+                let beside = Beside { logprobs: &tokens, ..Beside::default() };
+                self.chunk(choice, beside, out, |_| {});
             }
             Event::Source { .. } => loss.drop("citations"),
             Event::End => self.end(out),
@@ -85,7 +105,7 @@ impl Encoder {
         &mut self.choices[at]
     }
 
-    fn open(&mut self, choice: u32, opening: Opening<'_>, loss: &mut Loss) {
+    fn open(&mut self, choice: u32, opening: Opening<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
         self.choice(choice).open = match opening {
             Opening::Text | Opening::Refusal => Some(Open::Text),
             Opening::Thought => Some(Open::Thought),
@@ -95,6 +115,16 @@ impl Encoder {
                 arguments: String::new(),
                 seal: seal.map(|seal| seal.text_in(Format::Gemini).into_owned()),
             }),
+            Opening::Media(media) => {
+                match answer::inline(&media) {
+                    Some(data) => self.chunk(choice, Beside::default(), out, |parts| {
+                        let kind = media.media_type();
+                        parts.object(|part| answer::inline_data(kind, data, part));
+                    }),
+                    None => loss.drop("content (media)"),
+                }
+                None
+            }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));
                 None
@@ -109,18 +139,26 @@ impl Encoder {
             Some(Open::Thought) => true,
             None => return,
         };
-        self.chunk(choice, None, false, out, |parts| {
-            parts.object(|part| {
-                part.text("text", text);
-                if thought {
-                    part.flag("thought", true);
-                }
+        let (of, mut piece) = std::mem::take(&mut self.piece);
+        if of != choice {
+            piece.forget();
+        }
+        self.separate(out);
+        piece.write(text, out, |text, out| {
+            self.write(choice, Beside::default(), out, |parts| {
+                parts.object(|part| {
+                    part.text("text", text);
+                    if thought {
+                        part.flag("thought", true);
+                    }
+                });
             });
         });
+        self.piece = (choice, piece);
     }
 
     fn sealed(&mut self, choice: u32, seal: &Seal<'_>, out: &mut Vec<u8>) {
-        self.chunk(choice, None, false, out, |parts| {
+        self.chunk(choice, Beside::default(), out, |parts| {
             parts.object(|part| {
                 part.text("text", "");
                 part.text("thoughtSignature", &seal.text_in(Format::Gemini));
@@ -134,7 +172,7 @@ impl Encoder {
         };
         // A line break would end the event; between tokens it means no more than a space.
         let arguments = object_of(&arguments).replace(['\n', '\r'], " ");
-        self.chunk(choice, None, false, out, |parts| {
+        self.chunk(choice, Beside::default(), out, |parts| {
             parts.object(|part| {
                 part.object("functionCall", |function| {
                     function.text("id", &id);
@@ -152,7 +190,9 @@ impl Encoder {
         let last = self.choices.len().saturating_sub(1);
         for choice in 0..self.choices.len() {
             if let Some(finish) = self.choices[choice].finish {
-                self.chunk(choice as u32, Some(finish), choice == last, out, |_| {});
+                let beside =
+                    Beside { finish: Some(finish), last: choice == last, ..Beside::default() };
+                self.chunk(choice as u32, beside, out, |_| {});
             }
         }
         if self.framing == Framing::JsonArray {
@@ -163,17 +203,32 @@ impl Encoder {
     fn chunk(
         &mut self,
         choice: u32,
-        finish: Option<Finish>,
-        last: bool,
+        beside: Beside<'_>,
         out: &mut Vec<u8>,
         parts: impl FnOnce(&mut ArrayWriter<'_>),
     ) {
+        self.separate(out);
+        self.write(choice, beside, out, parts);
+    }
+
+    /// What stands in front of a chunk.
+    fn separate(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(match (self.framing, self.chunks) {
             (Framing::JsonArray, 0) => b"[".as_slice(),
             (Framing::JsonArray, _) => b",\r\n",
             _ => b"data: ",
         });
         self.chunks += 1;
+    }
+
+    fn write(
+        &self,
+        choice: u32,
+        beside: Beside<'_>,
+        out: &mut Vec<u8>,
+        parts: impl FnOnce(&mut ArrayWriter<'_>),
+    ) {
+        let Beside { finish, last, logprobs } = beside;
         write_object(out, |chunk| {
             chunk.array("candidates", |list| {
                 list.object(|candidate| {
@@ -187,6 +242,7 @@ impl Encoder {
                     if finish.is_some() {
                         cite::write(&self.choices[choice as usize].sources, candidate);
                     }
+                    logprob::write(logprobs, candidate);
                     candidate.number("index", u64::from(choice));
                 });
             });

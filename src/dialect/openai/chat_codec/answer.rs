@@ -1,11 +1,12 @@
 //! Whole answers.
 
-use super::super::{annotation, usage};
+use super::super::{annotation, logprob, usage};
 use super::{finish_of, finish_word, messages, usage_members};
 use crate::dialect::ir::{
-    self, Answer, Choice, Content, Finish, Flow, Format, Loss, ObjectWriter, ToolCall, joined,
-    write_object,
+    self, Answer, Block, Choice, Content, Finish, Flow, Format, Loss, Media, MediaKind,
+    ObjectWriter, Source, ToolCall, joined, write_object,
 };
+use crate::dialect::shared::parts::{image_part, located};
 use crate::error::Error;
 use crate::wire::json::Value;
 
@@ -28,6 +29,9 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             _ => {}
         }
     }
+    if let Some(choice) = answer.choices.first_mut() {
+        choice.citations.extend(annotation::pages(body));
+    }
     Ok(answer)
 }
 
@@ -35,12 +39,21 @@ fn choice<'a>(value: Value<'a>, answer: &mut Answer<'a>) -> Result<Choice<'a>, E
     let mut choice = Choice::default();
     if let Some(message) = value.get("message") {
         messages::said(message, "message", &mut choice.blocks)?;
+        pictures(message).for_each(|it| choice.blocks.push(Block::new(Content::Media(it))));
+        if let Some(audio) = message.get("audio").filter(|audio| !audio.is_null()) {
+            spoken(audio, &mut choice.blocks);
+        }
         for note in message.get("annotations").iter().flat_map(Value::items) {
             match annotation::decode(note, None) {
                 Some(citation) => choice.citations.push(citation),
                 None => answer.lose("annotations"),
             }
         }
+    }
+    let logprobs = |key| value.find(&["logprobs", key]);
+    choice.logprobs.extend(logprobs("content").into_iter().flat_map(logprob::decode));
+    if logprobs("refusal").is_some_and(|list| list.items().next().is_some()) {
+        answer.lose("logprobs.refusal");
     }
     let word = value.get("finish_reason").and_then(|word| word.as_str());
     choice.finish = word.map(|word| finish_of(&word));
@@ -49,6 +62,31 @@ fn choice<'a>(value: Value<'a>, answer: &mut Answer<'a>) -> Result<Choice<'a>, E
         choice.finish = Some(Finish::Refused);
     }
     Ok(choice)
+}
+
+/// The pictures beside what a message, or a piece of one, says.
+pub(super) fn pictures(message: Value<'_>) -> impl Iterator<Item = Media<'_>> {
+    message.get("images").into_iter().flat_map(|list| list.items()).filter_map(|picture| {
+        let url = picture.find(&["image_url", "url"])?.as_str()?;
+        Some(located(MediaKind::Image, url, None, None))
+    })
+}
+
+/// What is spoken, and the same in words.
+fn spoken<'a>(audio: Value<'a>, blocks: &mut Vec<Block<'a>>) {
+    let text = |key| audio.get(key).and_then(|text: Value<'a>| text.as_str());
+    if let Some(words) = text("transcript").filter(|words| !words.is_empty()) {
+        blocks.push(Block::text(words));
+    }
+    if let Some(data) = text("data") {
+        blocks.push(Block::new(Content::Media(Media {
+            kind: MediaKind::Audio,
+            source: Source::Base64(data),
+            media_type: None,
+            name: None,
+            detail: None,
+        })));
+    }
 }
 
 /// Writes an answer. `created` is in seconds since 1970.
@@ -79,7 +117,7 @@ pub(in crate::dialect) fn encode(
 fn one(at: usize, choice: &Choice<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
     object.number("index", at as u64);
     object.object("message", |message| said(choice, message, loss));
-    object.null("logprobs");
+    logprob::in_chat(&choice.logprobs, object);
     // A refusal in words is a normal end in this format.
     let refusal = choice.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
     match choice.finish {
@@ -127,9 +165,16 @@ fn said(choice: &Choice<'_>, message: &mut ObjectWriter<'_>, loss: &mut Loss) {
     for content in contents() {
         match content {
             Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
-            Content::Media(_) => loss.drop("content (media)"),
+            Content::Media(media) if !media.is_picture() => loss.drop("content (media)"),
             _ => {}
         }
+    }
+    let pictures = contents().filter_map(|content| match content {
+        Content::Media(media) if media.is_picture() => Some(media),
+        _ => None,
+    });
+    if pictures.clone().next().is_some() {
+        message.array("images", |list| pictures.for_each(|media| image_part(media, list)));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::wire::json::{Kind, Value};
 /// Reads a request, which is valid JSON.
 pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> {
     let mut request = Request { origin: Some(Format::Chat), ..Request::default() };
+    let (mut logprobs, mut top) = (false, None);
     for member in ir::members(body, "body")? {
         let value = member.value;
         let name = ir::utf8(member.key);
@@ -38,15 +39,32 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
             "frequency_penalty" => request.frequency_penalty = Some(ir::raw(value)),
             "presence_penalty" => request.presence_penalty = Some(ir::raw(value)),
             "user" | "safety_identifier" => request.user = Some(ir::string(value, name)?),
-            "logprobs" if value.as_bool() == Some(false) => {}
-            "modalities" if value.items().all(|kind| kind.raw() == b"\"text\"") => {}
+            "logprobs" => logprobs = ir::boolean(value, name)?,
+            "top_logprobs" => top = Some((ir::unsigned(value, name)?, ir::raw(value))),
+            "modalities" if value.items().all(|kind| is_text(kind) || is_image(kind)) => {
+                request.pictures = value.items().any(is_image);
+            }
             "modalities" | "audio" | "web_search_options" | "functions" | "function_call" => {
                 request.need(name, ir::raw(value));
             }
             _ => request.keep(name, ir::raw(value)),
         }
     }
+    match top {
+        _ if logprobs => request.logprobs = Some(top.map_or(0, |(count, _)| count)),
+        Some((_, raw)) => request.keep("top_logprobs", raw),
+        None => {}
+    }
     Ok(request)
+}
+
+fn is_text(modality: Value<'_>) -> bool {
+    modality.raw() == b"\"text\""
+}
+
+/// Not a word of `OpenAI`'s, but of servers that speak its format.
+fn is_image(modality: Value<'_>) -> bool {
+    modality.raw() == b"\"image\""
 }
 
 fn stream_options<'a>(options: Value<'a>, request: &mut Request<'a>) {

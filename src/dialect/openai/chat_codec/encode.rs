@@ -34,6 +34,12 @@ pub(in crate::dialect) fn encode(
         object.array("messages", |list| messages(&request.messages, list, loss));
         tools(&request, object, loss);
         output(&request.output, object);
+        if request.pictures {
+            object.array("modalities", |list| {
+                list.text("text");
+                list.text("image");
+            });
+        }
         reasoning(request.reasoning, object);
         sampling(&request, object, loss);
         for (name, value) in &shared {
@@ -74,6 +80,12 @@ fn sampling(request: &Request<'_>, object: &mut ObjectWriter<'_>, loss: &mut Los
     }
     if request.top_k.is_some() {
         loss.drop("top_k");
+    }
+    if let Some(top) = request.logprobs {
+        object.flag("logprobs", true);
+        if top > 0 {
+            object.number("top_logprobs", top);
+        }
     }
     if let Some(user) = &request.user {
         object.text("user", user);

@@ -1,7 +1,7 @@
 //! The chunks of a stream.
 
-use super::super::{annotation, usage};
-use super::answer::index;
+use super::super::{annotation, logprob, usage};
+use super::answer::{index, pictures};
 use super::finish_of;
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Event, Finish, Flow, Format, Opening, Run, Seal, Sink, Text};
@@ -15,6 +15,8 @@ pub(in crate::dialect) struct Decoder {
     started: bool,
     finished: bool,
     refused: bool,
+    /// How many pages of a list beside the answer have been found.
+    pages: usize,
     /// One more than the highest number of a call that has begun.
     calls: Vec<u64>,
 }
@@ -36,6 +38,11 @@ impl Decoder {
             let text = |key| chunk.get(key).and_then(|value| value.as_str());
             sink.event(Event::Start { id: text("id"), model: text("model") });
         }
+        // Some servers repeat the list in every chunk.
+        for citation in annotation::pages(chunk).skip(self.pages) {
+            self.pages += 1;
+            sink.event(Event::Source { choice: 0, citation });
+        }
         for member in chunk.members() {
             match member.key {
                 b"choices" => member.value.items().for_each(|choice| self.choice(choice, sink)),
@@ -56,14 +63,19 @@ impl Decoder {
 
     /// The upstream has sent everything.
     pub fn end(&mut self, sink: &mut dyn Sink) {
-        self.flow.leave_all(sink);
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 
     fn choice(&mut self, choice: Value<'_>, sink: &mut dyn Sink) {
         let number = index(choice);
         if let Some(delta) = choice.get("delta").or_else(|| choice.get("message")) {
             self.delta(number, delta, sink);
+        }
+        if let Some(list) = choice.find(&["logprobs", "content"]) {
+            let tokens: Vec<_> = logprob::decode(list).collect();
+            if !tokens.is_empty() {
+                sink.event(Event::Logprobs { choice: number, tokens });
+            }
         }
         let reason = choice.get("finish_reason").and_then(|reason| reason.as_str());
         if let Some(reason) = reason {
@@ -89,6 +101,9 @@ impl Decoder {
                 // Some servers send thoughts under several names at once.
                 b"reasoning_content" | b"reasoning" if !thought => {
                     thought = self.text(choice, Run::Thought, Opening::Thought, value, sink);
+                }
+                b"images" => {
+                    pictures(delta).for_each(|it| self.flow.whole(choice, Opening::Media(it), sink))
                 }
                 b"reasoning_details" => self.seals(choice, value, sink),
                 b"tool_calls" => {

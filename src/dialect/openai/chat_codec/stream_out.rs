@@ -1,12 +1,14 @@
 //! A stream of chunks.
 
-use super::super::annotation;
+use super::super::{annotation, logprob};
 use super::answer::extra_content;
 use super::{finish_word, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, Text, write_object,
+    Cited, Event, Finish, Format, Logprob, Loss, ObjectWriter, Opaque, Opening, Seal, Stencil,
+    write_object,
 };
+use crate::dialect::shared::parts::image_part;
 
 /// Writes the chunks of one stream.
 #[derive(Debug)]
@@ -18,10 +20,11 @@ pub(in crate::dialect) struct Encoder {
     wants_usage: bool,
     usage: Option<Usage>,
     choices: Vec<Choice>,
-    started: bool,
+    /// The next piece of a choice.
+    piece: (u32, Stencil),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Choice {
     begun: bool,
     open: Option<Open>,
@@ -49,12 +52,15 @@ impl Encoder {
             wants_usage,
             usage: None,
             choices: Vec::new(),
-            started: false,
+            piece: (0, Stencil::default()),
         }
     }
 
     /// Writes what an event says. `true` once the stream is complete.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.piece.1.forget();
+        }
         match event {
             Event::Start { id, model } => {
                 if let Some(id) = id {
@@ -67,6 +73,7 @@ impl Encoder {
             Event::Sealed { choice, seal, .. } => self.sealed(choice, &seal, out),
             Event::Close { choice, .. } => self.choice(choice).open = None,
             Event::Cited { choice, cited, .. } => self.cited(choice, &cited, out, loss),
+            Event::Logprobs { choice, tokens } => self.one(choice, None, &tokens, out, |_| {}),
             Event::Source { .. } => loss.drop("citations"),
             Event::Finish { choice, finish, .. } => self.finish(choice, finish, out),
             Event::Usage(usage) => self.usage = Some(usage),
@@ -98,6 +105,16 @@ impl Encoder {
                 self.call(choice, &id, &name, seal.as_ref(), out);
                 Open::Call
             }
+            Opening::Media(media) if media.is_picture() => {
+                self.delta(choice, None, out, |delta| {
+                    delta.array("images", |list| image_part(&media, list));
+                });
+                Open::Nothing
+            }
+            Opening::Media(_) => {
+                loss.drop("content (media)");
+                Open::Nothing
+            }
             Opening::Opaque(Opaque { kind, .. }) => {
                 loss.drop(format!("content ({kind})"));
                 Open::Nothing
@@ -116,26 +133,27 @@ impl Encoder {
         }
     }
 
-    fn piece(&mut self, choice: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        let calls = self.choice(choice).calls;
-        match self.choice(choice).open {
-            Some(Open::Text) => self.delta(choice, None, out, |delta| delta.text("content", text)),
-            Some(Open::Refusal) => {
-                self.delta(choice, None, out, |delta| delta.text("refusal", text));
-            }
-            Some(Open::Thought) => {
-                self.delta(choice, None, out, |delta| delta.text("reasoning_content", text));
-            }
-            Some(Open::Call) => self.delta(choice, None, out, |delta| {
-                delta.array("tool_calls", |list| {
+    fn piece(&mut self, choice: u32, text: &str, out: &mut Vec<u8>) {
+        let Choice { open, calls, .. } = *self.choice(choice);
+        let Some(open) = open.filter(|open| *open != Open::Nothing) else { return };
+        let (of, mut piece) = std::mem::take(&mut self.piece);
+        if of != choice {
+            piece.forget();
+        }
+        piece.write(text, out, |text, out| {
+            self.delta(choice, None, out, |delta| match open {
+                Open::Refusal => delta.text("refusal", text),
+                Open::Thought => delta.text("reasoning_content", text),
+                Open::Call => delta.array("tool_calls", |list| {
                     list.object(|call| {
                         call.number("index", calls.saturating_sub(1));
                         call.object("function", |function| function.text("arguments", text));
                     });
-                });
-            }),
-            Some(Open::Nothing) | None => {}
-        }
+                }),
+                Open::Text | Open::Nothing => delta.text("content", text),
+            });
+        });
+        self.piece = (choice, piece);
     }
 
     fn call(
@@ -210,9 +228,20 @@ impl Encoder {
     }
 
     fn delta(
-        &mut self,
+        &self,
         choice: u32,
         finish: Option<&str>,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut ObjectWriter<'_>),
+    ) {
+        self.one(choice, finish, &[], out, write);
+    }
+
+    fn one(
+        &self,
+        choice: u32,
+        finish: Option<&str>,
+        logprobs: &[Logprob<'_>],
         out: &mut Vec<u8>,
         write: impl FnOnce(&mut ObjectWriter<'_>),
     ) {
@@ -221,7 +250,7 @@ impl Encoder {
                 list.object(|object| {
                     object.number("index", u64::from(choice));
                     object.object("delta", write);
-                    object.null("logprobs");
+                    logprob::in_chat(logprobs, object);
                     match finish {
                         Some(word) => object.text("finish_reason", word),
                         None => object.null("finish_reason"),
@@ -231,8 +260,7 @@ impl Encoder {
         });
     }
 
-    fn chunk(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.started = true;
+    fn chunk(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut ObjectWriter<'_>)) {
         out.extend_from_slice(b"data: ");
         write_object(out, |chunk| {
             chunk.text("id", &self.id);

@@ -1,10 +1,10 @@
 //! Whole answers.
 
-use super::super::{annotation, usage};
+use super::super::{annotation, logprob, usage};
 use super::{finish_of, incomplete_word, items, usage_members};
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    self, Answer, ArrayWriter, Choice, Content, Finish, Format, KeptAs, Loss, ObjectWriter,
+    self, Answer, ArrayWriter, Block, Choice, Content, Finish, Format, KeptAs, Loss, ObjectWriter,
     write_object,
 };
 use crate::error::{Error, Kind};
@@ -32,8 +32,13 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
                                 None => answer.lose("annotations"),
                             }
                         }
+                        let logprobs = part.get("logprobs").into_iter();
+                        choice.logprobs.extend(logprobs.flat_map(logprob::decode));
                     }
-                    choice.blocks.extend(items::decode(item, "output")?.1);
+                    match items::picture(item) {
+                        Some(media) => choice.blocks.push(Block::new(Content::Media(media))),
+                        None => choice.blocks.extend(items::decode(item, "output")?.1),
+                    }
                 }
             }
             b"error" => {
@@ -87,6 +92,7 @@ pub(in crate::dialect) fn encode(
     let end = End { finish: choice.finish, refused, usage: answer.usage };
     let text = choice.cited_text();
     let cited = choice.cited(&text, loss);
+    let mut logprobs = logprob::elements(&choice.logprobs);
     let mut out = Vec::with_capacity(1024);
     write_object(&mut out, |object| {
         response(&head, Some(&end), object, |list| {
@@ -95,7 +101,14 @@ pub(in crate::dialect) fn encode(
                 for cited in cited.iter().filter(|each| each.block as usize == at) {
                     annotation::add(cited, &mut notes, loss);
                 }
-                said(&head, at, &block.content, ir::utf8(&notes), list, loss);
+                let lists = Lists {
+                    annotations: ir::utf8(&notes),
+                    logprobs: match block.content {
+                        Content::Text(_) => std::mem::take(&mut logprobs),
+                        _ => Vec::new(),
+                    },
+                };
+                said(&head, at, &block.content, &lists, list, loss);
             }
         });
     });
@@ -204,18 +217,25 @@ pub(super) fn item_id(kind: &str, response: &str, at: usize) -> String {
     format!("{kind}_{base}_{at}")
 }
 
+/// The elements of the lists beside a text.
+struct Lists<'a> {
+    annotations: &'a str,
+    logprobs: Vec<u8>,
+}
+
 fn said(
     head: &Head<'_>,
     at: usize,
     content: &Content<'_>,
-    annotations: &str,
+    lists: &Lists<'_>,
     list: &mut ArrayWriter<'_>,
     loss: &mut Loss,
 ) {
     let id = |kind| item_id(kind, head.id, at);
     match content {
         Content::Text(text) => list.object(|item| {
-            let part = items::Part::Text { text, annotations };
+            let Lists { annotations, logprobs } = lists;
+            let part = items::Part::Text { text, annotations, logprobs: ir::utf8(logprobs) };
             items::write_message(&id("msg"), "completed", Some(part), item);
         }),
         Content::Refusal(text) => list.object(|item| {
@@ -242,7 +262,10 @@ fn said(
         }),
         Content::Opaque(opaque) if opaque.origin == Format::Responses => list.raw(&opaque.value),
         Content::Opaque(opaque) => loss.drop(format!("content ({})", opaque.kind)),
-        Content::Media(_) => loss.drop("content (media)"),
+        Content::Media(media) => match items::picture_data(media) {
+            Some(data) => list.object(|item| items::write_picture(&id("ig"), Some(data), item)),
+            None => loss.drop("content (media)"),
+        },
         Content::ToolResult(_) => loss.drop("content (tool result)"),
     }
 }

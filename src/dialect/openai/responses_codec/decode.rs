@@ -13,6 +13,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
     let mut request =
         Request { origin: Some(Format::Responses), stream_usage: true, ..Request::default() };
     let mut instructions = None;
+    let (mut logprobs, mut top) = (false, None);
     for member in ir::members(body, "body")? {
         let value = member.value;
         let name = ir::utf8(member.key);
@@ -28,7 +29,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
             "max_output_tokens" => request.max_tokens = Some(ir::unsigned(value, name)?),
             "temperature" => request.temperature = Some(ir::raw(value)),
             "top_p" => request.top_p = Some(ir::raw(value)),
-            "tools" => request.tools = tools(value)?,
+            "tools" => tools(value, &mut request)?,
             "tool_choice" => request.tool_choice = Some(tool_choice(value)?),
             "parallel_tool_calls" => {
                 request.parallel_tool_calls = Some(ir::boolean(value, name)?);
@@ -36,8 +37,8 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
             "text" => text(value, &mut request)?,
             "reasoning" => reasoning(value, &mut request)?,
             "user" | "safety_identifier" => request.user = Some(ir::string(value, name)?),
-            // Asked for where a thought has to come back, which it always does.
-            "include" if value.items().all(is_encrypted_reasoning) => {}
+            "include" => logprobs = include(value, &mut request),
+            "top_logprobs" => top = Some((ir::unsigned(value, name)?, ir::raw(value))),
             "truncation" if value.raw() == b"\"disabled\"" => {}
             "background" if value.as_bool() == Some(false) => {}
             // One that is kept here stands in `input` by now.
@@ -53,11 +54,23 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Request<'_>, Error> 
         }
     }
     request.messages.splice(0..0, instructions);
+    match top {
+        _ if logprobs => request.logprobs = Some(top.map_or(0, |(count, _)| count)),
+        Some((_, raw)) => request.keep("top_logprobs", raw),
+        None => {}
+    }
     Ok(request)
 }
 
-fn is_encrypted_reasoning(value: Value<'_>) -> bool {
-    value.raw() == b"\"reasoning.encrypted_content\""
+/// What is asked for besides: whether how likely each token was is among it.
+fn include<'a>(value: Value<'a>, request: &mut Request<'a>) -> bool {
+    let logprobs = |item: Value<'_>| item.raw() == b"\"message.output_text.logprobs\"";
+    // A thought that has to come back is always sealed.
+    let sealed = |item: Value<'_>| item.raw() == b"\"reasoning.encrypted_content\"";
+    if !value.items().all(|item| logprobs(item) || sealed(item)) {
+        request.keep("include", ir::raw(value));
+    }
+    value.items().any(logprobs)
 }
 
 /// A text, or a list of items.
@@ -85,19 +98,27 @@ fn input(value: Value<'_>) -> Result<Vec<Message<'_>>, Error> {
     Ok(messages)
 }
 
-fn tools(value: Value<'_>) -> Result<Vec<Tool<'_>>, Error> {
-    let mut tools = Vec::new();
+fn tools<'a>(value: Value<'a>, request: &mut Request<'a>) -> Result<(), Error> {
     for (at, tool) in ir::items(value, "tools")?.enumerate() {
         let text = |key: &str| tool.get(key).and_then(|value| value.as_str());
         let kind = text("type").unwrap_or_default();
         let value = Text::Borrowed(ir::raw(tool));
+        if kind == "image_generation" {
+            request.pictures = true;
+            let how = tool.members().filter(|member| !member.is("type"));
+            how.for_each(|member| {
+                let name = format!("tools[{at}].{}", ir::utf8(member.key));
+                request.keep(name, ir::raw(member.value));
+            });
+            continue;
+        }
         if kind != "function" {
-            tools.push(Tool::Opaque(Opaque { origin: Format::Responses, kind, value }));
+            request.tools.push(Tool::Opaque(Opaque { origin: Format::Responses, kind, value }));
             continue;
         }
         let field = format!("tools[{at}].name");
         let parameters = tool.get("parameters").filter(|schema| !schema.is_null());
-        tools.push(Tool::Function {
+        request.tools.push(Tool::Function {
             name: text("name").ok_or_else(|| ir::refused_shape(&field, "a string"))?,
             description: text("description"),
             parameters: parameters.map(|schema| ir::raw(schema).into()),
@@ -105,7 +126,7 @@ fn tools(value: Value<'_>) -> Result<Vec<Tool<'_>>, Error> {
             cache: None,
         });
     }
-    Ok(tools)
+    Ok(())
 }
 
 fn tool_choice(value: Value<'_>) -> Result<ToolChoice<'_>, Error> {

@@ -33,6 +33,7 @@ pub(in crate::dialect) fn encode(
         tools(&request, object, loss);
         text(&request.output, verbosity, object);
         reasoning(&request, object);
+        include(&request, object);
         if let Some(max) = request.max_tokens {
             object.number("max_output_tokens", max);
         }
@@ -90,8 +91,23 @@ fn reasoning(request: &Request<'_>, object: &mut ObjectWriter<'_>) {
             out.text("summary", "auto");
         }
     });
-    if reasoning.wanted() {
-        object.array("include", |list| list.text("reasoning.encrypted_content"));
+}
+
+/// What is asked for besides.
+fn include(request: &Request<'_>, object: &mut ObjectWriter<'_>) {
+    let sealed = request.reasoning.is_some_and(|reasoning| reasoning.wanted());
+    if sealed || request.logprobs.is_some() {
+        object.array("include", |list| {
+            if sealed {
+                list.text("reasoning.encrypted_content");
+            }
+            if request.logprobs.is_some() {
+                list.text("message.output_text.logprobs");
+            }
+        });
+    }
+    if let Some(top) = request.logprobs.filter(|top| *top > 0) {
+        object.number("top_logprobs", top);
     }
 }
 
@@ -115,12 +131,15 @@ fn text(output: &Output<'_>, verbosity: Option<&str>, object: &mut ObjectWriter<
 }
 
 fn tools(request: &Request<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
-    if request.tools.is_empty() {
+    if request.tools.is_empty() && !request.pictures {
         return;
     }
     object.array("tools", |list| {
         for (at, tool) in request.tools.iter().enumerate() {
             one_tool(at, tool, list, loss);
+        }
+        if request.pictures {
+            list.object(|tool| tool.text("type", "image_generation"));
         }
     });
     match &request.tool_choice {

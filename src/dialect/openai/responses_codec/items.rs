@@ -37,7 +37,7 @@ pub(super) fn decode<'a>(item: Value<'a>, field: &str) -> Result<(Role, Vec<Bloc
         }
         Some("reasoning") => one(Content::Thought(thought(item))),
         Some("item_reference") => {
-            Err(ir::refused_shape(field, "an item of its own: weir does not keep earlier ones"))
+            Err(ir::refused_shape(field, "an item, or the id of one that is kept here"))
         }
         Some(kind) => one(Content::Opaque(Opaque {
             origin: Format::Responses,
@@ -140,6 +140,39 @@ pub(super) fn seal<'a>(id: Option<Text<'a>>, value: Text<'a>) -> Seal<'a> {
     seal
 }
 
+/// A picture that the model has made.
+pub(super) fn picture(item: Value<'_>) -> Option<Media<'_>> {
+    item.get("type").filter(|kind| kind.raw() == b"\"image_generation_call\"")?;
+    let data = item.get("result")?.as_str()?;
+    let word = item.get("output_format").and_then(|word| word.as_str());
+    let media_type = word.and_then(|word| ir::media_type(&word));
+    Some(Media::picture(data, media_type.map(Text::Borrowed)))
+}
+
+/// Its data, if it is here.
+pub(super) fn picture_data<'m>(media: &'m Media<'_>) -> Option<&'m str> {
+    match (media.kind, &media.source) {
+        (MediaKind::Image, Source::Base64(data)) => Some(data),
+        _ => None,
+    }
+}
+
+/// The members of an item that makes a picture: what it has made, if it is done.
+pub(super) fn write_picture(id: &str, data: Option<&str>, out: &mut ObjectWriter<'_>) {
+    out.text("type", "image_generation_call");
+    out.text("id", id);
+    match data {
+        Some(data) => {
+            out.text("status", "completed");
+            out.text("result", data);
+        }
+        None => {
+            out.text("status", "in_progress");
+            out.null("result");
+        }
+    }
+}
+
 /// What an item says.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part<'a> {
@@ -147,6 +180,8 @@ pub(super) enum Part<'a> {
         text: &'a str,
         /// The elements of a list.
         annotations: &'a str,
+        /// The elements of a list.
+        logprobs: &'a str,
     },
     Refusal(&'a str),
 }
@@ -176,7 +211,7 @@ pub(super) fn write_part(part: Part<'_>, out: &mut ObjectWriter<'_>) {
             out.text("type", "refusal");
             out.text("refusal", text);
         }
-        Part::Text { text, annotations } => {
+        Part::Text { text, annotations, logprobs } => {
             out.text("type", "output_text");
             out.text("text", text);
             out.array("annotations", |list| {
@@ -184,7 +219,11 @@ pub(super) fn write_part(part: Part<'_>, out: &mut ObjectWriter<'_>) {
                     list.raw(annotations);
                 }
             });
-            out.array("logprobs", |_| {});
+            out.array("logprobs", |list| {
+                if !logprobs.is_empty() {
+                    list.raw(logprobs);
+                }
+            });
         }
     }
 }

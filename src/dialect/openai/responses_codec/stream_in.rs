@@ -1,6 +1,6 @@
 //! The events of a stream.
 
-use super::super::{annotation, usage};
+use super::super::{annotation, logprob, usage};
 use super::{answer, items};
 use crate::dialect::StreamError;
 use crate::dialect::ir::{Event, Finish, Flow, Format, Opaque, Opening, Run, Sink, Text, raw};
@@ -31,7 +31,14 @@ impl Decoder {
             }
             b"response.output_item.added" => self.added(event, sink),
             b"response.output_item.done" => self.done(event, sink),
-            b"response.output_text.delta" => self.delta(event, Opening::Text, sink),
+            b"response.output_text.delta" => {
+                self.delta(event, Opening::Text, sink);
+                let tokens = event.get("logprobs").into_iter().flat_map(logprob::decode);
+                let tokens: Vec<_> = tokens.collect();
+                if !tokens.is_empty() {
+                    sink.event(Event::Logprobs { choice: 0, tokens });
+                }
+            }
             b"response.refusal.delta" => {
                 self.refused = true;
                 self.delta(event, Opening::Refusal, sink);
@@ -93,8 +100,8 @@ impl Decoder {
         let text = |key: &str| item.get(key).and_then(|value| value.as_str()).unwrap_or_default();
         let kind = text("type");
         let opening = match &*kind {
-            // It begins with its first text.
-            "message" => return,
+            // The one begins with its first text, the other comes whole.
+            "message" | "image_generation_call" => return,
             "reasoning" => Opening::Thought,
             "function_call" => {
                 Opening::ToolCall { id: text("call_id"), name: text("name"), seal: None }
@@ -130,6 +137,10 @@ impl Decoder {
                     sink.event(Event::Sealed { choice: 0, block, seal });
                 }
             }
+            "image_generation_call" => match items::picture(item) {
+                Some(media) => self.flow.whole(0, Opening::Media(media), sink),
+                None => sink.event(Event::Unsaid("output (image_generation_call)")),
+            },
             _ => {}
         }
         self.flow.leave(0, sink);
@@ -148,6 +159,6 @@ impl Decoder {
             finish => finish,
         };
         sink.event(Event::Finish { choice: 0, finish, stop_sequence: None });
-        sink.event(Event::End);
+        self.flow.end(sink);
     }
 }

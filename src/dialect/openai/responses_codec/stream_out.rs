@@ -1,12 +1,13 @@
 //! A stream of events: numbered, each block an item that is added, grows and is done, and at the end
 //! the whole response once more.
 
-use super::super::annotation;
+use super::super::{annotation, logprob};
 use super::answer::{Echo, End, Head, item_id, response};
 use super::items;
 use crate::dialect::Usage;
 use crate::dialect::ir::{
-    Cited, Event, Finish, Format, Loss, ObjectWriter, Opaque, Opening, Seal, utf8, write_object,
+    Cited, Event, Finish, Format, Logprob, Loss, Media, ObjectWriter, Opaque, Opening, Seal,
+    Stencil, utf8, write_object,
 };
 
 /// Writes the events of one stream.
@@ -26,6 +27,15 @@ pub(in crate::dialect) struct Encoder {
     echo: Echo,
     /// The response, once it is complete, if it is kept.
     whole: Option<Vec<u8>>,
+    delta: Delta,
+}
+
+/// The next piece of the item that is open.
+#[derive(Debug, Default)]
+struct Delta {
+    /// Up to the number of the event. Empty until it is written the first time.
+    before: Vec<u8>,
+    behind: Stencil,
 }
 
 /// The item that is open.
@@ -42,6 +52,8 @@ enum Kind {
         /// The elements of the list of annotations, and how many there are.
         annotations: Vec<u8>,
         count: u64,
+        /// The elements of the list of how likely each token was.
+        logprobs: Vec<u8>,
     },
     /// The model's own words for not answering.
     Refusal,
@@ -71,6 +83,7 @@ impl Encoder {
             open: None,
             echo,
             whole: None,
+            delta: Delta::default(),
         }
     }
 
@@ -86,6 +99,9 @@ impl Encoder {
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !matches!(event, Event::Piece { .. }) {
+            self.delta.forget();
+        }
         match event {
             Event::Start { id, model } => {
                 if let Some(id) = id.filter(|_| !self.echo.is_kept()) {
@@ -98,6 +114,7 @@ impl Encoder {
             Event::Piece { choice: 0, text, .. } => self.piece(&text, out),
             Event::Sealed { choice: 0, seal, .. } => self.sealed(&seal),
             Event::Cited { choice: 0, cited, open } => self.cited(&cited, open, out, loss),
+            Event::Logprobs { choice: 0, tokens } => self.likely(&tokens, out, loss),
             Event::Close { choice: 0, .. } => self.close(out),
             Event::Finish { choice: 0, finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = Some(usage),
@@ -129,7 +146,7 @@ impl Encoder {
             text: String::new(),
         };
         let open = match opening {
-            Opening::Text => item(Kind::Text { annotations: Vec::new(), count: 0 }, "msg"),
+            Opening::Text => item(Kind::text(), "msg"),
             Opening::Refusal => item(Kind::Refusal, "msg"),
             Opening::Thought => item(Kind::Thought { begun: false, seal: None }, "rs"),
             Opening::ToolCall { id, name, seal } => {
@@ -144,12 +161,38 @@ impl Encoder {
                 let kind = Kind::Call { id: id.into_owned(), name: name.into_owned() };
                 Open { kind, id: item_id("fc", &self.id, at), text: String::new() }
             }
+            Opening::Media(media) => {
+                self.open = None;
+                return self.picture(&media, out, loss);
+            }
             Opening::Opaque(Opaque { kind, .. }) => {
                 self.open = None;
                 return loss.drop(format!("content ({kind})"));
             }
         };
         self.add(open, out);
+    }
+
+    /// A picture is an item of its own, which is done at once.
+    fn picture(&mut self, media: &Media<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
+        let Some(data) = items::picture_data(media) else { return loss.drop("content (media)") };
+        let at = self.items.len();
+        let id = item_id("ig", &self.id, at);
+        let mut item = Vec::with_capacity(data.len() + 128);
+        write_object(&mut item, |object| items::write_picture(&id, Some(data), object));
+        write(&mut self.sequence, out, "response.output_item.added", |event| {
+            event.number("output_index", at as u64);
+            event.object("item", |item| items::write_picture(&id, None, item));
+        });
+        write(&mut self.sequence, out, "response.image_generation_call.completed", |event| {
+            event.text("item_id", &id);
+            event.number("output_index", at as u64);
+        });
+        write(&mut self.sequence, out, "response.output_item.done", |event| {
+            event.number("output_index", at as u64);
+            event.raw("item", utf8(&item));
+        });
+        self.items.push(item);
     }
 
     fn add(&mut self, open: Open, out: &mut Vec<u8>) {
@@ -173,45 +216,60 @@ impl Encoder {
         open.text.push_str(text);
         let Open { kind, id, .. } = open;
         match kind {
-            Kind::Text { .. } => {
-                write(&mut self.sequence, out, "response.output_text.delta", |event| {
-                    place(at, id, event);
-                    event.text("delta", text);
-                    event.array("logprobs", |_| {});
-                });
+            Kind::Thought { begun, .. } if !*begun => {
+                *begun = true;
+                let kind = "response.reasoning_summary_part.added";
+                write(&mut self.sequence, out, kind, |event| summary(at, id, Some(""), event));
             }
-            Kind::Refusal => {
-                self.refused = true;
-                write(&mut self.sequence, out, "response.refusal.delta", |event| {
-                    place(at, id, event);
-                    event.text("delta", text);
-                });
-            }
-            Kind::Thought { begun, .. } => {
-                if !std::mem::replace(begun, true) {
-                    let kind = "response.reasoning_summary_part.added";
-                    write(&mut self.sequence, out, kind, |event| summary(at, id, Some(""), event));
-                }
-                let kind = "response.reasoning_summary_text.delta";
-                write(&mut self.sequence, out, kind, |event| {
+            Kind::Refusal => self.refused = true,
+            _ => {}
+        }
+        self.delta.write(&mut self.sequence, text, out, |sequence, text, out| match kind {
+            Kind::Text { .. } => write(sequence, out, "response.output_text.delta", |event| {
+                place(at, id, event);
+                event.text("delta", text);
+                event.array("logprobs", |_| {});
+            }),
+            Kind::Refusal => write(sequence, out, "response.refusal.delta", |event| {
+                place(at, id, event);
+                event.text("delta", text);
+            }),
+            Kind::Thought { .. } => {
+                write(sequence, out, "response.reasoning_summary_text.delta", |event| {
                     summary(at, id, None, event);
                     event.text("delta", text);
                 });
             }
             Kind::Call { .. } => {
-                let kind = "response.function_call_arguments.delta";
-                write(&mut self.sequence, out, kind, |event| {
+                write(sequence, out, "response.function_call_arguments.delta", |event| {
                     event.text("item_id", id);
                     event.number("output_index", at);
                     event.text("delta", text);
                 });
             }
+        });
+    }
+
+    fn likely(&mut self, tokens: &[Logprob<'_>], out: &mut Vec<u8>, loss: &mut Loss) {
+        let at = self.items.len() as u64;
+        let Some(Open { kind: Kind::Text { logprobs, .. }, id, .. }) = &mut self.open else {
+            return loss.drop("logprobs");
+        };
+        let mut elements = logprob::elements(tokens);
+        write(&mut self.sequence, out, "response.output_text.delta", |event| {
+            place(at, id, event);
+            event.text("delta", "");
+            event.array("logprobs", |list| list.raw(utf8(&elements)));
+        });
+        if !logprobs.is_empty() {
+            logprobs.push(b',');
         }
+        logprobs.append(&mut elements);
     }
 
     fn cited(&mut self, cited: &Cited<'_>, open: bool, out: &mut Vec<u8>, loss: &mut Loss) {
         let at = self.items.len() as u64;
-        let Some(Open { kind: Kind::Text { annotations, count }, id, .. }) =
+        let Some(Open { kind: Kind::Text { annotations, count, .. }, id, .. }) =
             self.open.as_mut().filter(|_| open)
         else {
             return loss.drop("citations");
@@ -247,11 +305,17 @@ impl Encoder {
         let (id, text) = (&*open.id, &*open.text);
         let sequence = &mut self.sequence;
         match &open.kind {
-            Kind::Text { .. } => write(sequence, out, "response.output_text.done", |event| {
-                place(at, id, event);
-                event.text("text", text);
-                event.array("logprobs", |_| {});
-            }),
+            Kind::Text { logprobs, .. } => {
+                write(sequence, out, "response.output_text.done", |event| {
+                    place(at, id, event);
+                    event.text("text", text);
+                    event.array("logprobs", |list| {
+                        if !logprobs.is_empty() {
+                            list.raw(utf8(logprobs));
+                        }
+                    });
+                });
+            }
             Kind::Refusal => write(sequence, out, "response.refusal.done", |event| {
                 place(at, id, event);
                 event.text("refusal", text);
@@ -310,6 +374,46 @@ impl Encoder {
     }
 }
 
+impl Kind {
+    const fn text() -> Self {
+        Kind::Text { annotations: Vec::new(), count: 0, logprobs: Vec::new() }
+    }
+}
+
+impl Delta {
+    fn forget(&mut self) {
+        self.before.clear();
+        self.behind.forget();
+    }
+
+    /// Writes an event whose number and text alone are new.
+    fn write(
+        &mut self,
+        sequence: &mut u64,
+        text: &str,
+        out: &mut Vec<u8>,
+        event: impl Fn(&mut u64, &str, &mut Vec<u8>),
+    ) {
+        let Self { before, behind } = self;
+        if before.is_empty() {
+            let mut other = Vec::new();
+            event(&mut 0, "", before);
+            event(&mut 1, "", &mut other);
+            let number = before.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            before.truncate(number);
+        }
+        out.extend_from_slice(before);
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(*sequence).as_bytes());
+        *sequence += 1;
+        behind.write(text, out, |text, out| {
+            let mut all = Vec::new();
+            event(&mut 0, text, &mut all);
+            out.extend_from_slice(&all[before.len() + 1..]);
+        });
+    }
+}
+
 impl Open {
     fn arguments(&self) -> &str {
         if self.text.trim().is_empty() { "{}" } else { &self.text }
@@ -318,9 +422,11 @@ impl Open {
     /// What it says, with this text, if it says something.
     fn part<'a>(&'a self, text: &'a str) -> Option<items::Part<'a>> {
         match &self.kind {
-            Kind::Text { annotations, .. } => {
-                Some(items::Part::Text { text, annotations: utf8(annotations) })
-            }
+            Kind::Text { annotations, logprobs, .. } => Some(items::Part::Text {
+                text,
+                annotations: utf8(annotations),
+                logprobs: utf8(logprobs),
+            }),
             Kind::Refusal => Some(items::Part::Refusal(text)),
             Kind::Thought { .. } | Kind::Call { .. } => None,
         }

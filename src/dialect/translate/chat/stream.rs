@@ -4,11 +4,15 @@
 //! come in any runs: what comes out, joined, is the same. A stream that breaks off is never brought
 //! to a normal end: it ends with an error, in the client's format.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{ChatPair, Client};
+use crate::dialect::alike::Alike;
 use crate::dialect::ir::{
     CITATIONS_MAX, Citation, Dropped, Event, Finish, Format, Loss, LossPolicy, Opening, Said, Sink,
+    Text,
 };
 use crate::dialect::{anthropic, bedrock, cohere, failure, gemini, openai};
 use crate::error::{Error, Kind};
@@ -20,6 +24,8 @@ use crate::wire::{eventstream, jsonarray, sse};
 pub struct StreamTranslator {
     framing: Framing,
     decoder: Decoder,
+    /// The choice and the block that frames like the last one are a piece of.
+    alike: Alike<(u32, u32)>,
     state: State,
 }
 
@@ -47,6 +53,12 @@ enum Encoder {
 /// pieces, so that it has to be kept.
 const TEXT_BYTES_MAX: usize = 64 << 20;
 
+/// The most blocks of one stream: some formats have all of them in their last word once more.
+const BLOCKS_MAX: usize = 1 << 16;
+
+/// How much room for frames is kept from one run to the next.
+const OUT_BYTES_KEPT: usize = 16 << 10;
+
 /// Everything behind the decoder.
 #[derive(Debug)]
 struct State {
@@ -58,6 +70,8 @@ struct State {
     model: Box<str>,
     /// How much text has passed.
     text_bytes: usize,
+    /// How many blocks have begun.
+    blocks: usize,
     loss: Loss,
     out: Vec<u8>,
     /// Some bytes have gone to the client.
@@ -67,6 +81,8 @@ struct State {
     choices: Vec<Choice>,
     /// The end, or an error, has been written.
     over: bool,
+    /// The error.
+    failed: Option<Kind>,
 }
 
 /// What is known of one of several answers.
@@ -98,12 +114,14 @@ impl ChatPair {
             loss: Loss::new(self.client.as_str(), LossPolicy::Lenient),
             out: Vec::new(),
             text_bytes: 0,
+            blocks: 0,
             begun: false,
             started: false,
             choices: Vec::new(),
             over: false,
+            failed: None,
         };
-        StreamTranslator { framing, decoder, state }
+        StreamTranslator { framing, decoder, alike: Alike::default(), state }
     }
 }
 
@@ -115,13 +133,9 @@ impl StreamTranslator {
 
     /// What a run of complete frames says, for the client. Empty if there is nothing to say yet.
     pub fn push(&mut self, frames: &[u8]) -> Bytes {
-        let Self { framing, decoder, state } = self;
+        let Self { framing, decoder, state, .. } = self;
         match framing {
-            Framing::Sse => {
-                for event in sse::events(frames).filter(|event| !event.data.is_empty()) {
-                    decoder.event(event.name, &event.data, state);
-                }
-            }
+            Framing::Sse => self.events(frames),
             Framing::JsonArray => jsonarray::elements(frames)
                 .for_each(|element| decoder.event(None, element.raw, state)),
             Framing::AwsEventStream => {
@@ -132,6 +146,31 @@ impl StreamTranslator {
             Framing::Opaque => {}
         }
         self.state.take()
+    }
+
+    /// The events of a run of frames. What is alike is not read again.
+    fn events(&mut self, frames: &[u8]) {
+        let Self { decoder, alike, state, .. } = self;
+        let mut rest = frames;
+        while !rest.is_empty() {
+            if let Some(((choice, block), text, bytes)) = alike.read(rest) {
+                state.piece(choice, block, text);
+                rest = &rest[bytes..];
+                continue;
+            }
+            let Some(event) = sse::events(rest).next() else { return };
+            let (frame, behind) = rest.split_at(event.span.end);
+            rest = behind;
+            if event.data.is_empty() {
+                continue;
+            }
+            let mut heard = Heard { state: &mut *state, frame, piece: None, more: false };
+            decoder.event(event.name, &event.data, &mut heard);
+            match heard.piece.filter(|_| !heard.more && event.complete) {
+                Some((of, text)) => alike.learn(frame, text, of),
+                None => alike.forget(),
+            }
+        }
     }
 
     /// The upstream has sent everything. What its format leaves unsaid at the end is said now; a
@@ -155,10 +194,22 @@ impl StreamTranslator {
         }
     }
 
+    /// The error with which the client's stream has ended, if it has.
+    pub fn failed(&self) -> Option<Kind> {
+        self.state.failed
+    }
+
     /// What the client's format had no words for, since it was asked the last time.
     pub fn dropped(&mut self) -> Dropped {
         self.state.loss.take()
     }
+}
+
+/// A reader of a format's streams.
+#[cfg(test)]
+pub(super) fn decoder(format: Format) -> impl FnMut(Option<&[u8]>, &[u8], &mut dyn Sink) {
+    let mut decoder = Decoder::new(format);
+    move |name, data, sink| decoder.event(name, data, sink)
 }
 
 impl Decoder {
@@ -173,7 +224,7 @@ impl Decoder {
         }
     }
 
-    fn event(&mut self, name: Option<&[u8]>, data: &[u8], state: &mut State) {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], state: &mut dyn Sink) {
         match self {
             Decoder::Chat(decoder) => decoder.event(name, data, state),
             Decoder::Responses(decoder) => decoder.event(name, data, state),
@@ -185,7 +236,7 @@ impl Decoder {
         }
     }
 
-    fn message(&mut self, message: &eventstream::Message<'_>, state: &mut State) {
+    fn message(&mut self, message: &eventstream::Message<'_>, state: &mut dyn Sink) {
         if let Decoder::Bedrock(decoder) = self {
             decoder.message(message, state);
         }
@@ -197,9 +248,36 @@ impl Decoder {
             Decoder::Chat(decoder) => decoder.end(state),
             Decoder::Gemini(decoder) => decoder.end(state),
             // The usage behind its last word may be missing.
-            Decoder::Bedrock(_) => state.event(Event::End),
+            Decoder::Bedrock(decoder) => decoder.end(state),
             Decoder::Responses(_) | Decoder::Anthropic(_) | Decoder::Cohere(_) => state.cut(),
         }
+    }
+}
+
+/// Listens to what one frame says.
+struct Heard<'s> {
+    state: &'s mut State,
+    frame: &'s [u8],
+    /// A piece of a choice and a block, and where in the frame its text stands as it is.
+    piece: Option<((u32, u32), Range<usize>)>,
+    /// It says more than that.
+    more: bool,
+}
+
+impl Sink for Heard<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        match &event {
+            Event::Piece { choice, block, text: Text::Borrowed(text) } if self.piece.is_none() => {
+                let start = text.as_ptr().addr().wrapping_sub(self.frame.as_ptr().addr());
+                let end = start.wrapping_add(text.len());
+                // It is elsewhere if it had escapes in it, or the event several lines of data.
+                let within = start < end && end < self.frame.len();
+                self.more |= !within;
+                self.piece = Some(((*choice, *block), start..end));
+            }
+            _ => self.more = true,
+        }
+        self.state.event(event);
     }
 }
 
@@ -229,6 +307,7 @@ impl Sink for State {
                 self.event(Event::Start { id: None, model: None });
                 return self.event(event);
             }
+            Event::Piece { choice, block, text } => return self.piece(choice, block, &text),
             Event::Finish { choice, .. } if self.choice(choice).finished => return,
             // Some formats do not say that an answer ended with calls.
             Event::Finish { choice, finish, stop_sequence } => {
@@ -239,7 +318,14 @@ impl Sink for State {
                 Event::Finish { choice, finish, stop_sequence }
             }
             Event::Source { choice, citation } => return self.waits(choice, citation),
+            Event::Open { .. } if self.blocks >= BLOCKS_MAX || self.text_bytes > TEXT_BYTES_MAX => {
+                return self.too_long();
+            }
             Event::Open { choice, block, opening } => {
+                self.blocks += 1;
+                if let Opening::Media(media) = &opening {
+                    self.text_bytes += media.bytes();
+                }
                 let state = self.choice(choice);
                 state.begun = true;
                 if opening == Opening::Text {
@@ -252,18 +338,10 @@ impl Sink for State {
             event => event,
         };
         match &event {
-            Event::Close { choice, .. } | Event::Finish { choice, .. } => self.cite(*choice),
+            Event::Close { choice, .. } => self.cite(*choice, false),
+            Event::Finish { choice, .. } => self.cite(*choice, true),
+            Event::End => (0..self.choices.len() as u32).for_each(|choice| self.cite(choice, true)),
             _ => {}
-        }
-        if let Event::Piece { choice, text, .. } = &event {
-            self.text_bytes += text.len();
-            let state = self.choice(*choice);
-            if state.open.is_some() {
-                state.said.push(text);
-            }
-            if self.text_bytes > TEXT_BYTES_MAX {
-                return self.fail(&Error::new(Kind::UpstreamProtocol, "The answer is too long."));
-            }
         }
         self.over = matches!(event, Event::End);
         self.encoder.event(event, &mut self.out, &mut self.loss);
@@ -271,6 +349,23 @@ impl Sink for State {
 }
 
 impl State {
+    /// More text of the block that is open.
+    fn piece(&mut self, choice: u32, block: u32, text: &str) {
+        if self.over {
+            return;
+        }
+        self.text_bytes += text.len();
+        if self.text_bytes > TEXT_BYTES_MAX {
+            return self.too_long();
+        }
+        let state = self.choice(choice);
+        if state.open.is_some() {
+            state.said.push(text);
+        }
+        let event = Event::Piece { choice, block, text: Text::Borrowed(text) };
+        self.encoder.event(event, &mut self.out, &mut self.loss);
+    }
+
     fn choice(&mut self, choice: u32) -> &mut Choice {
         let at = choice as usize;
         if self.choices.len() <= at {
@@ -292,28 +387,36 @@ impl State {
         }
     }
 
-    /// Writes the citations of a choice whose block or which itself ends.
-    fn cite(&mut self, choice: u32) {
+    /// Writes the citations of a choice whose block or (`last`) which itself ends.
+    fn cite(&mut self, choice: u32, last: bool) {
         let Self { choices, encoder, out, loss, .. } = self;
         let Some(Choice { open, said, waiting, .. }) = choices.get_mut(choice as usize) else {
             return;
         };
         let now = open.take();
-        for citation in waiting.drain(..) {
-            match said.find(&citation) {
-                Some(cited) => {
-                    let open = now == Some(cited.block);
-                    encoder.event(Event::Cited { choice, cited, open }, out, loss);
-                }
-                None => loss.drop("citations"),
+        waiting.retain(|citation| match said.find(citation) {
+            Some(cited) => {
+                let open = now == Some(cited.block);
+                encoder.event(Event::Cited { choice, cited, open }, out, loss);
+                false
             }
-        }
+            None if last => {
+                loss.drop("citations");
+                false
+            }
+            // It may be of text that comes.
+            None => true,
+        });
     }
 
     /// Whether every answer that has begun has come to its end, the first one in any case.
     fn is_complete(&self) -> bool {
         self.choices.first().is_some_and(|choice| choice.finished)
             && self.choices.iter().all(|choice| choice.finished || !choice.begun)
+    }
+
+    fn too_long(&mut self) {
+        self.fail(&Error::new(Kind::UpstreamProtocol, "The answer is too long."));
     }
 
     fn cut(&mut self) {
@@ -327,6 +430,7 @@ impl State {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
+        self.failed = Some(error.kind);
         let frames = u64::from(self.begun || !self.out.is_empty());
         let end = failure::end(
             self.client.dialect(),
@@ -341,7 +445,10 @@ impl State {
 
     fn take(&mut self) -> Bytes {
         self.begun |= !self.out.is_empty();
-        std::mem::take(&mut self.out).into()
+        let out = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        self.out.shrink_to(OUT_BYTES_KEPT);
+        out
     }
 }
 

@@ -1,10 +1,12 @@
 //! The translator without a network: round trips, seals, streams in any cutting.
 
+mod beside;
 mod fields;
 mod fixtures;
 mod properties;
 mod seals;
 mod streams;
+mod used;
 
 use super::*;
 use crate::wire::frame::Framing;

@@ -181,6 +181,8 @@ fn asking(format: Format, name: &str, value: &str) -> String {
         (Format::Anthropic, "tool_choice") => {
             r#","tools":[{"name":"f","input_schema":{"type":"object"}}]"#
         }
+        (Format::Chat, "top_logprobs") => r#","logprobs":true"#,
+        (Format::Responses, "top_logprobs") => r#","include":["message.output_text.logprobs"]"#,
         (Format::Gemini, "toolConfig") => r#","tools":[{"functionDeclarations":[{"name":"f"}]}]"#,
         _ => "",
     };

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::ir::{
-    At, Block, Choice, Citation, Content, Media, MediaKind, Message, Origin, Output, Role, Schema,
-    Seal, Source, Span, Thought, Tool, ToolCall, ToolChoice, ToolResult,
+    At, Block, Choice, Citation, Content, Likely, Logprob, Media, MediaKind, Message, Origin,
+    Output, Role, Schema, Seal, Source, Span, Thought, Tool, ToolCall, ToolChoice, ToolResult,
 };
 use crate::dialect::{Dropped, Usage};
 
@@ -92,9 +92,10 @@ fn any_request(format: Format) -> impl Strategy<Value = Request<'static>> {
         output,
         proptest::option::of(1025_u64..100_000),
         proptest::collection::vec(text(), 0..3),
+        (proptest::option::of(0_u64..5), any::<bool>()),
     );
     (proptest::collection::vec(turn(format), 1..3), rest).prop_map(
-        |(turns, (system, tools, required, output, max_tokens, stop))| {
+        |(turns, (system, tools, required, output, max_tokens, stop, (logprobs, pictures)))| {
             let system =
                 system.map(|text| Message { role: Role::System, blocks: vec![Block::text(text)] });
             let tools: Vec<Tool<'static>> = tools
@@ -117,6 +118,8 @@ fn any_request(format: Format) -> impl Strategy<Value = Request<'static>> {
                 max_tokens,
                 stop: stop.into_iter().map(Into::into).collect(),
                 temperature: Some("0.50"),
+                logprobs,
+                pictures,
                 ..Request::default()
             }
         },
@@ -141,9 +144,21 @@ fn any_answer(format: Format) -> impl Strategy<Value = Answer<'static>> {
     let finish = prop_oneof![Just(Finish::Stop), Just(Finish::Length)];
     let usage = (1_u64..1000, 0_u64..100, 1_u64..1000, 0_u64..100);
     let cited = proptest::collection::vec((0_u64..6, 0_u64..8, text(), any::<bool>()), 0..3);
-    (turn(format), finish, usage, cited).prop_map(|(turn, finish, used, cited)| {
+    let beside = (proptest::collection::vec((text(), text()), 0..3), any::<bool>());
+    (turn(format), finish, usage, cited, beside).prop_map(|(turn, finish, used, cited, beside)| {
         let (fresh, cached, said, thought) = used;
-        let blocks = turn[1].blocks.clone();
+        let (likely, picture) = beside;
+        let mut blocks = turn[1].blocks.clone();
+        if picture {
+            let png = Some("image/png".into());
+            let media = Media::picture("iVBORw0KGgo=".into(), png);
+            blocks.push(Block::new(Content::Media(media)));
+        }
+        let likely = likely.into_iter().map(|(chosen, other)| Logprob {
+            token: likely_token(&chosen, "-0.25"),
+            top: vec![likely_token(&chosen, "-0.25"), likely_token(&other, "-1.5e1")],
+        });
+        let logprobs = likely.collect();
         let block = blocks.iter().position(|block| matches!(block.content, Content::Text(_)));
         let block = block.map(|at| at as u32);
         let citations = cited.into_iter().map(|(start, chars, title, page)| Citation {
@@ -166,6 +181,7 @@ fn any_answer(format: Format) -> impl Strategy<Value = Answer<'static>> {
                 citations: citations.collect(),
                 finish: Some(finish),
                 stop_sequence: None,
+                logprobs,
             }],
             usage: Some(Usage {
                 input: fresh + cached,
@@ -183,6 +199,26 @@ fn answer_and_pair() -> impl Strategy<Value = (ChatPair, Answer<'static>)> {
     (any_format(), any_format())
         .prop_filter("another format", |(client, upstream)| client != upstream)
         .prop_flat_map(|(client, upstream)| (Just(pair(client, upstream)), any_answer(upstream)))
+}
+
+fn likely_token(text: &str, logprob: &'static str) -> Likely<'static> {
+    Likely { text: text.to_owned().into(), logprob: logprob.into(), bytes: None }
+}
+
+/// How likely the tokens of an answer were, with the others beside them or without.
+fn likely(answer: &Answer<'_>, others: bool) -> Vec<(String, String)> {
+    let all = answer.choices[0].logprobs.iter().flat_map(|it| {
+        let top = it.top.iter().filter(move |_| others);
+        std::iter::once(&it.token).chain(top)
+    });
+    all.map(|it| (it.text.to_string(), it.logprob.to_string())).collect()
+}
+
+/// The pictures of an answer.
+fn pictures(answer: &Answer<'_>) -> usize {
+    let shown =
+        |block: &&Block<'_>| matches!(&block.content, Content::Media(it) if it.is_picture());
+    answer.choices[0].blocks.iter().filter(shown).count()
 }
 
 /// The texts and calls of an answer.
@@ -263,6 +299,7 @@ fn said_by(request: &Request<'_>) -> Vec<String> {
         other => format!("{other:?}"),
     });
     said.push(format!("{:?} {:?}", request.temperature, request.stop));
+    said.push(format!("{:?} {}", request.logprobs, request.pictures));
     said
 }
 
@@ -348,6 +385,15 @@ proptest! {
         let whole = |format| matches!(format, Format::Anthropic | Format::Bedrock);
         if !whole(pair.client) && !whole(pair.upstream) {
             prop_assert_eq!(pages(&read), pages(&answer), "{}", pair);
+        }
+        let silent = |format| matches!(format, Format::Anthropic | Format::Bedrock);
+        if !silent(pair.client) && !silent(pair.upstream) {
+            let others = pair.client != Format::Cohere && pair.upstream != Format::Cohere;
+            prop_assert_eq!(likely(&read, others), likely(&answer, others), "{}", pair);
+        }
+        let blind = |format| matches!(format, Format::Anthropic | Format::Cohere);
+        if !blind(pair.client) && !blind(pair.upstream) {
+            prop_assert_eq!(pictures(&read), pictures(&answer), "{}", pair);
         }
         let urls = |answer: &Answer<'_>| {
             let mut urls: Vec<String> = pages(answer).into_iter().map(|(url, _)| url).collect();

@@ -69,7 +69,7 @@ fn encoded(lines: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn framing(format: Format) -> Framing {
+pub(super) fn framing(format: Format) -> Framing {
     if format == Format::Bedrock { Framing::AwsEventStream } else { Framing::Sse }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn translated<'p>(pair: ChatPair, pieces: impl Iterator<Item = &'p [u
 }
 
 /// Whether a client takes a stream for a complete answer.
-fn ends_well(format: Format, out: &[u8]) -> bool {
+pub(super) fn ends_well(format: Format, out: &[u8]) -> bool {
     let text = String::from_utf8_lossy(out);
     match format {
         Format::Chat => text.ends_with("data: [DONE]\n\n") && !text.contains("\"error\":{"),
