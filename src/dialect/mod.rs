@@ -22,6 +22,7 @@ mod models;
 mod multipart;
 mod observe;
 mod openai;
+mod outline;
 mod peek;
 mod place;
 mod probe;
@@ -51,6 +52,7 @@ pub use observe::{Forward, Observed, StreamObserver};
 pub use openai::kept::{
     KeptTurn, Page, continued, deleted, input_items, input_list, may_be_kept, previous_response,
 };
+pub use outline::Ending;
 pub use peek::{Peeked, UsageOption, peek};
 pub use place::{Paths, Template};
 pub use probe::{guess, one_token};

@@ -6,6 +6,7 @@ use super::calendar::Budget;
 use super::moment::Moment;
 use super::rules::{Kind, Rule, Rules, Span, Unit};
 use super::settings::WhenSpent;
+use super::state::CounterState;
 use super::window::Window;
 
 /// What a request holds in a scope, by unit.
@@ -23,6 +24,27 @@ impl Ask {
             Unit::Tokens => self.tokens,
             Unit::NanoUsd => self.nano_usd,
         }
+    }
+
+    fn with(&self, other: &Self, each: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            requests: each(self.requests, other.requests),
+            tokens: each(self.tokens, other.tokens),
+            nano_usd: each(self.nano_usd, other.nano_usd),
+        }
+    }
+
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+
+    /// What this is more than the other; nothing where it is less.
+    pub(super) fn less(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_sub)
+    }
+
+    pub(super) fn least(&self, other: &Self) -> Self {
+        self.with(other, u64::min)
     }
 }
 
@@ -61,6 +83,12 @@ pub struct Level {
 struct Counter {
     kind: Kind,
     tally: Tally,
+    /// The least that a rule of its kind refuses at, and the least that one warns at, as they were
+    /// when the counter was used last.
+    most: Option<u64>,
+    warn_at: Option<u64>,
+    /// It was said in this period that a soft budget is used up.
+    noted: bool,
 }
 
 #[derive(Debug)]
@@ -89,14 +117,19 @@ impl Book {
             let known = self.counters.iter_mut().find(|counter| counter.kind == rule.kind);
             let Some(counter) = known else {
                 let tally = Tally::new(rule.kind.span, rules, now);
-                self.counters.push(Counter { kind: rule.kind, tally });
+                let (most, warn_at) = rules.bounds(rule.kind);
+                let counter = Counter { kind: rule.kind, tally, most, warn_at, noted: false };
+                self.counters.push(counter);
                 continue;
             };
             if let Tally::Budget(budget) = &mut counter.tally {
                 budget.move_to(&rules.zone);
             }
+            (counter.most, counter.warn_at) = rules.bounds(rule.kind);
         }
-        self.counters.iter_mut().for_each(|counter| counter.tally.roll(now));
+        for counter in &mut self.counters {
+            counter.noted &= !counter.tally.roll(now);
+        }
     }
 
     /// Whether all rules allow it; of those that do not, the one that takes longest.
@@ -108,14 +141,20 @@ impl Book {
                 worst = Some(full);
             }
         };
-        if let Some(most) = rules.concurrent.filter(|most| self.in_flight >= *most) {
+        // An extension is of a request that is in flight.
+        let full_house =
+            rules.concurrent.filter(|most| ask.requests > 0 && self.in_flight >= *most);
+        if let Some(most) = full_house {
             full(Full { kind: None, most: most.into(), wait_ns: None, too_large: false });
         }
         for rule in rules.each.iter().filter(|rule| rule.when_spent == WhenSpent::Refuse) {
             let (Some(tally), asked) = (self.tally(rule.kind), ask.of(rule.kind.unit)) else {
                 continue;
             };
-            // What asks for nothing fits until there is nothing left at all.
+            if asked == 0 && ask.requests == 0 {
+                continue;
+            }
+            // A request that asks for nothing fits until there is nothing left at all.
             let over = tally.used().saturating_add(asked.max(1)).saturating_sub(rule.most);
             if over > 0 {
                 let too_large = asked > rule.most;
@@ -127,10 +166,10 @@ impl Book {
         worst.map_or(Ok(()), Err)
     }
 
-    /// Enters a request.
+    /// Enters a request, or an extension of one.
     pub(super) fn enter(&mut self, rules: &Rules, ask: &Ask) -> Entry {
         let now = self.now;
-        self.in_flight += 1;
+        self.in_flight += u32::from(ask.requests > 0);
         let mut counters = 0;
         for (at, counter) in self.counters.iter_mut().enumerate() {
             if rules.each.iter().any(|rule| rule.kind == counter.kind) {
@@ -141,22 +180,28 @@ impl Book {
         Entry { counters, at: now }
     }
 
-    /// Replaces what a request held by what it used; nothing at all, where it is given back.
-    pub(super) fn settle(&mut self, entry: Entry, held: &Ask, used: &Ask, now: Moment) {
+    /// Takes a part of what was entered back, from its own moment.
+    pub(super) fn take_back(&mut self, entry: Entry, back: &Ask, now: Moment) {
         self.now = self.now.max(now);
+        let now = self.now;
+        self.each_of(entry, |counter| {
+            counter.tally.roll(now);
+            counter.tally.take_back(entry.at, back.of(counter.kind.unit));
+        });
+    }
+
+    /// A request is over. What it used beyond all that it held is charged now.
+    pub(super) fn leave(&mut self, entry: Entry, more: &Ask) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        for (at, counter) in self.counters.iter_mut().enumerate() {
-            if entry.counters & (1 << at) == 0 {
-                continue;
-            }
-            let (held, used) = (held.of(counter.kind.unit), used.of(counter.kind.unit));
-            counter.tally.roll(self.now);
-            if used > held {
-                counter.tally.add(self.now, used - held);
-            } else {
-                counter.tally.take_back(entry.at, held - used);
-            }
-        }
+        let now = self.now;
+        self.each_of(entry, |counter| counter.tally.add(now, more.of(counter.kind.unit)));
+    }
+
+    fn each_of(&mut self, entry: Entry, mut change: impl FnMut(&mut Counter)) {
+        let counters = self.counters.iter_mut().enumerate();
+        counters
+            .filter(|(at, _)| entry.counters & (1 << at) != 0)
+            .for_each(|(_, counter)| change(counter));
     }
 
     /// Of the rules of a unit in a window, the one of which least is left.
@@ -172,18 +217,50 @@ impl Book {
         rules.each.iter().filter(in_window).filter_map(level).min_by_key(|level| level.remaining)
     }
 
-    /// The soft budgets that are used up.
-    pub(super) fn overspent<'a>(&'a self, rules: &'a Rules) -> impl Iterator<Item = Kind> + 'a {
-        let soft = rules.each.iter().filter(|rule| rule.when_spent == WhenSpent::Warn);
-        soft.filter(|rule| self.tally(rule.kind).is_some_and(|tally| tally.used() >= rule.most))
-            .map(|rule| rule.kind)
+    /// The soft budgets that are used up, and whether that is new in this period.
+    pub(super) fn overspent<'a>(
+        &'a mut self,
+        rules: &'a Rules,
+    ) -> impl Iterator<Item = (Kind, bool)> + 'a {
+        let asked = |counter: &Counter| rules.each.iter().any(|rule| rule.kind == counter.kind);
+        let counters = self.counters.iter_mut().filter(move |counter| asked(counter));
+        counters
+            .filter(|counter| counter.warn_at.is_some_and(|most| counter.tally.used() >= most))
+            .map(|counter| (counter.kind, !std::mem::replace(&mut counter.noted, true)))
+    }
+
+    /// What was used, for operators, and how many requests are in flight.
+    pub(super) fn state(&mut self, now: Moment) -> (u32, Vec<CounterState>) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let state = |counter: &mut Counter| {
+            counter.noted &= !counter.tally.roll(now);
+            let used = counter.tally.used();
+            let (period, forecast) = match &counter.tally {
+                Tally::Window(_) => (None, None),
+                Tally::Budget(budget) => (budget.period(), budget.forecast(now.unix_s)),
+            };
+            CounterState {
+                limit: counter.kind.words(),
+                unit: counter.kind.unit.as_str(),
+                used,
+                most: counter.most,
+                warn_at: counter.warn_at,
+                period_begin_unix_s: period.map(|(begin, _)| begin),
+                period_end_unix_s: period.map(|(_, end)| end),
+                forecast,
+            }
+        };
+        (self.in_flight, self.counters.iter_mut().map(state).collect())
     }
 
     /// Whether forgetting the scope changes nothing.
     pub(super) fn is_neutral(&mut self, now: Moment) -> bool {
         self.now = self.now.max(now);
         let now = self.now;
-        self.counters.iter_mut().for_each(|counter| counter.tally.roll(now));
+        self.counters.iter_mut().for_each(|counter| {
+            counter.tally.roll(now);
+        });
         self.in_flight == 0 && self.counters.iter().all(|counter| counter.tally.used() == 0)
     }
 
@@ -218,9 +295,13 @@ impl Tally {
         }
     }
 
-    fn roll(&mut self, now: Moment) {
+    /// True when a new period has begun.
+    fn roll(&mut self, now: Moment) -> bool {
         match self {
-            Tally::Window(window) => window.roll(now.ns),
+            Tally::Window(window) => {
+                window.roll(now.ns);
+                false
+            }
             Tally::Budget(budget) => budget.roll(now.unix_s),
         }
     }

@@ -10,9 +10,11 @@
 //! and entered together ([`scope`]); rates count in sliding [`window`]s, budgets by the [`calendar`].
 //! Counters belong to the scope's name, not to the configuration, so they go on after a reload.
 //!
-//! What a request uses beyond its estimate is charged when it is known, and later requests wait for
-//! it; an estimate that is a bound (a prompt counted or over-estimated, an answer bounded by the
-//! request) makes a limit exact.
+//! A stream that needs more than it holds extends its hold ([`Hold::extend`]) before its client gets
+//! more, and ends where there is no more to hold. What a request uses beyond its hold all the same is
+//! charged when it is known, and later requests wait for it; an estimate that is a bound (a prompt
+//! over-estimated, an answer bounded by the request, by its stream's hold or by
+//! [`Assumptions::whole_answer`]) makes a limit exact.
 //!
 //! # Memory
 //!
@@ -28,6 +30,7 @@ mod rules;
 mod scope;
 mod settings;
 mod standing;
+mod state;
 mod window;
 
 #[cfg(test)]
@@ -44,8 +47,9 @@ pub use book::Level;
 pub use calendar::Period;
 pub use jiff::tz::TimeZone;
 pub use rules::{Applicable, Owner, Sets, Subject};
-pub use settings::{BudgetSettings, Dimension, Rates, Settings, WhenSpent};
+pub use settings::{Assumptions, BudgetSettings, Dimension, Rates, Settings, WhenSpent};
 pub use standing::{Refusal, Standing};
+pub use state::{CounterState, ScopeState, States};
 
 use crate::telemetry::{Metrics, prefix};
 
@@ -123,11 +127,14 @@ impl Limits {
             user: subject.user.map(|name| prefix(name, NAME_BYTES_MAX)),
         };
         let mut standing = Standing::default();
-        let look = |book: &Book, rules: &rules::Rules| standing.look(book, rules);
+        let look = |book: &mut Book, rules: &rules::Rules| standing.look(book, rules);
         match Reservation::new(self.claims(limits, &subject, now), ask, now, look) {
             Ok(reservation) => {
                 for warning in &standing.warnings {
                     self.metrics.budget_warning(&warning.tenant, warning.limit);
+                    if warning.new {
+                        log::warn!("tenant {}: {}", warning.tenant, warning.text);
+                    }
                 }
                 Ok(Box::new(Limited { reservation, standing }))
             }
@@ -137,6 +144,11 @@ impl Limits {
                 Err(Box::new(Refusal { error: standing::error(&refused), standing }))
             }
         }
+    }
+
+    /// How scopes stand whose set's name begins like this, at most `states_max` of them.
+    pub fn states(&self, owner: &str, states_max: usize) -> States {
+        self.registry.states(owner, states_max, Moment::now())
     }
 
     /// The scopes that a request belongs to.
@@ -176,6 +188,15 @@ struct Limited {
     standing: Standing,
 }
 
+/// A limit that has no room for more.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// Whose tenant's it is.
+    pub tenant: Arc<str>,
+    /// The label in metrics.
+    pub limit: &'static str,
+}
+
 /// Tokens, money and one concurrency slot of an admitted request. Dropping it releases all.
 #[must_use = "dropping a hold releases it"]
 pub struct Hold {
@@ -188,6 +209,30 @@ impl Hold {
     /// What is held.
     pub fn held(&self) -> Estimate {
         self.held
+    }
+
+    /// Whether a limit on tokens or money refuses what is not held.
+    pub fn is_bound(&self) -> bool {
+        self.limited.as_ref().is_some_and(|limited| limited.reservation.is_bound())
+    }
+
+    /// Holds more of both, or says which limit it would break.
+    pub fn extend(&mut self, more: Estimate) -> Result<(), Broken> {
+        let more = Estimate {
+            tokens: more.tokens.min(ASK_MAX.saturating_sub(self.held.tokens)),
+            cost_nano_usd: more.cost_nano_usd.min(ASK_MAX.saturating_sub(self.held.cost_nano_usd)),
+        };
+        if let Some(limited) = &mut self.limited {
+            let ask = Ask { requests: 0, tokens: more.tokens, nano_usd: more.cost_nano_usd };
+            limited.reservation.extend(ask, Moment::now()).map_err(|refused| Broken {
+                tenant: Arc::clone(&refused.rules.tenant),
+                limit: refused.full.kind.map_or("concurrent", rules::Kind::label),
+            })?;
+        }
+        self.metrics.held(0, more.tokens.cast_signed(), more.cost_nano_usd.cast_signed());
+        self.held.tokens += more.tokens;
+        self.held.cost_nano_usd += more.cost_nano_usd;
+        Ok(())
     }
 
     /// How much of the limits is left, with this request in it. `None` without limits.

@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 
 use super::moment::Moment;
 use super::scope::{Scope, ScopeId, ScopeKey};
+use super::state::{ScopeState, States};
 
 /// Shards. A power of two.
 const SHARDS: usize = 64;
@@ -63,6 +64,29 @@ impl Registry {
             return Found::Known(Arc::clone(scope));
         }
         shard.write().grow(id, self.per_shard_max, now)
+    }
+
+    /// How scopes stand whose set's name begins like this.
+    pub(super) fn states(&self, owner: &str, states_max: usize, now: Moment) -> States {
+        let mut states = States::default();
+        for shard in &self.shards {
+            let shard = shard.read();
+            for (key, scope) in shard.scopes.iter().filter(|(key, _)| key.set.starts_with(owner)) {
+                if states.scopes.len() == states_max {
+                    states.more = true;
+                    return states;
+                }
+                let (in_flight, counters) = scope.book.lock().state(now);
+                states.scopes.push(ScopeState {
+                    set: Arc::clone(&key.set),
+                    user: key.user.clone(),
+                    model: key.model.clone(),
+                    in_flight,
+                    counters,
+                });
+            }
+        }
+        states
     }
 
     #[cfg(test)]

@@ -56,6 +56,8 @@ type Open = (Reservation, u64, Vec<(usize, usize)>);
 enum Step {
     /// Waits, then asks for tokens in the scopes of these bits.
     Ask { after_ms: u64, scopes: u8, tokens: u64 },
+    /// The request that was admitted last asks for more.
+    Extend { after_ms: u64, tokens: u64 },
     /// Ends the request that has been open for longest: settled with this share of what it held, in
     /// percent, or dropped.
     End { used: Option<u64> },
@@ -64,6 +66,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0u64..8_000, 1u8..8, 0u64..60).prop_map(|(after_ms, scopes, tokens)| Step::Ask { after_ms, scopes, tokens }),
+        2 => (0u64..4_000, 1u64..30).prop_map(|(after_ms, tokens)| Step::Extend { after_ms, tokens }),
         2 => prop::option::of(0u64..=100).prop_map(|used| Step::End { used }),
     ]
 }
@@ -142,6 +145,30 @@ proptest! {
                         }
                     }
                 }
+                Step::Extend { after_ms, tokens } if !open.is_empty() => {
+                    now = at(now.ns + after_ms * 1_000_000);
+                    let (reservation, held, places) = open.last_mut().expect("one is open");
+                    let more = Ask { requests: 0, tokens, nano_usd: 0 };
+                    let all_fit = |slots| places.iter().all(|(n, _)| {
+                        let tokens_fit = |rule: &rules::Rule| rule.kind.unit == Unit::Requests
+                            || used(&model[*n], rule.kind, now, slots) + tokens <= rule.most;
+                        rules[*n].each.iter().all(tokens_fit)
+                    });
+                    if reservation.extend(more, now).is_ok() {
+                        prop_assert!(all_fit(0), "an extension over a limit");
+                        *held += tokens;
+                        // Each scope that the request is in, once.
+                        let scopes: std::collections::BTreeSet<usize> =
+                            places.iter().map(|(n, _)| *n).collect();
+                        for n in scopes {
+                            places.push((n, model[n].len()));
+                            model[n].push(Event { at: now, tokens, requests: 0, open: false });
+                        }
+                    } else {
+                        prop_assert!(!all_fit(1), "an extension that fits was refused");
+                    }
+                }
+                Step::Extend { .. } => {}
                 Step::End { used } if !open.is_empty() => {
                     let (reservation, held, places) = open.remove(0);
                     let spent = used.map(|percent| held * percent / 100);
@@ -149,11 +176,14 @@ proptest! {
                         Some(tokens) => reservation.settle(Ask { requests: 1, tokens, nano_usd: 0 }, now),
                         None => drop(reservation),
                     }
+                    // What was held first was used first, in each scope.
+                    let mut left = [spent.unwrap_or(0); 3];
                     for (n, place) in places {
                         let event = &mut model[n][place];
                         event.open = false;
-                        event.tokens = spent.unwrap_or(0);
-                        event.requests = u64::from(spent.is_some());
+                        event.tokens = event.tokens.min(left[n]);
+                        left[n] -= event.tokens;
+                        event.requests = event.requests.min(u64::from(spent.is_some()));
                     }
                 }
                 Step::End { .. } => {}

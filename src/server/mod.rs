@@ -106,10 +106,11 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
+    let limits = Arc::new(Limits::new(Arc::clone(&metrics)));
     let gateway = Gateway {
         plan: Arc::clone(&plan),
         upstreams: Arc::new(Upstreams::new(IDLE_CONNECTIONS_MAX)),
-        limits: Arc::new(Limits::new(Arc::clone(&metrics))),
+        limits: Arc::clone(&limits),
         metrics: Arc::clone(&metrics),
         ledger: Arc::clone(&ledger),
         store: Arc::clone(&store),
@@ -139,6 +140,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         plan,
         metrics,
         ledger,
+        limits,
         config: options.config.clone(),
         acceptors: kept.acceptors(),
         simulated,

@@ -110,6 +110,7 @@ pub struct Metrics {
     pub(super) tokens_in_flight: Gauge,
     pub(super) cost_in_flight: Gauge,
     pub(super) limit_refusals: Family<Counter, 2>,
+    pub(super) limit_cut_offs: Family<Counter, 2>,
     pub(super) budget_warnings: Family<Counter, 2>,
     pub(super) limit_scopes: Gauge,
     pub(super) limit_scopes_shared: Counter,
@@ -165,6 +166,7 @@ impl Metrics {
             tokens_in_flight: Gauge::default(),
             cost_in_flight: Gauge::default(),
             limit_refusals: Family::new(["tenant", "limit"], Counter::default),
+            limit_cut_offs: Family::new(["tenant", "limit"], Counter::default),
             budget_warnings: Family::new(["tenant", "limit"], Counter::default),
             limit_scopes: Gauge::default(),
             limit_scopes_shared: Counter::default(),
@@ -262,6 +264,11 @@ impl Metrics {
     /// A request was refused by a limit of a tenant or of one of its keys.
     pub fn limit_refusal(&self, tenant: &str, limit: &'static str) {
         self.limit_refusals.with([tenant, limit], Counter::inc);
+    }
+
+    /// A stream was ended because a limit had no room for more of it.
+    pub fn limit_cut_off(&self, tenant: &str, limit: &'static str) {
+        self.limit_cut_offs.with([tenant, limit], Counter::inc);
     }
 
     /// A request was admitted although a soft budget is used up.

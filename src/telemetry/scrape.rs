@@ -326,6 +326,11 @@ impl Scrape {
             &metrics.limit_refusals,
         )?;
         page.counters(
+            "weir_limit_cut_offs",
+            "Streams ended because a limit had no room for more of them",
+            &metrics.limit_cut_offs,
+        )?;
+        page.counters(
             "weir_budget_warnings",
             "Requests admitted although a soft budget is used up",
             &metrics.budget_warnings,

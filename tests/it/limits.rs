@@ -100,9 +100,9 @@ fn client(weir: &Weir, tenant: &str, seed: u64) {
             0 => ("x-mock-fault: 500\r\n", false, all),
             1 => ("x-mock-fault: error_in_stream=2\r\n", true, all),
             // Gone after a few tokens.
-            2 => ("x-mock-itl: 4ms\r\n", true, 600),
+            2 => ("x-mock-itl-ms: 4\r\n", true, 600),
             // Gone before there is an answer.
-            3 => ("x-mock-ttft: 40ms\r\n", false, 0),
+            3 => ("x-mock-ttft-ms: 40\r\n", false, 0),
             4 | 5 => ("", true, all),
             _ => ("", false, all),
         };
@@ -139,6 +139,10 @@ struct Used {
     requests: u64,
     tokens: u64,
     nano_usd: u64,
+    /// Clients that left, answers that failed, streams that a limit ended.
+    gone: u64,
+    failed: u64,
+    cut_off: u64,
 }
 
 /// What the access log says that a tenant used.
@@ -153,9 +157,12 @@ fn used(weir: &Weir, tenant: &str) -> Used {
         let tokens = number("input_tokens") + number("output_tokens");
         used.tokens += tokens;
         used.nano_usd += number("cost_nano_usd");
-        // What a provider rejects was answered, too.
-        let answered = record["error"].is_null() || record["error"] == "upstream_rejected";
-        used.requests += u64::from(answered || tokens > 0);
+        used.requests += u64::from(record["error"].is_null() || tokens > 0);
+        used.gone += u64::from(record["error"] == "client_gone");
+        used.failed += u64::from(record["error"] == "upstream_status");
+        used.cut_off += u64::from(record["cut_off"] == true);
+        // Nothing of what the test asks for is a mistake.
+        assert_ne!(record["error"], "upstream_rejected", "{record}");
     }
     used
 }
@@ -181,7 +188,7 @@ fn exhaust(weir: &Weir, tenant: &str) -> Used {
 }
 
 /// The log is written behind the answers.
-fn wait_until_all_is_logged(weir: &Weir) {
+pub fn wait_until_all_is_logged(weir: &Weir) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let page = weir.metrics();
@@ -276,6 +283,13 @@ fn clients_are_told_how_they_stand() {
         weir.metrics()
             .contains("weir_budget_warnings_total{tenant=\"soft\",limit=\"token_budget\"} 1")
     );
+    let request = b"GET /admin/v1/limits?owner=tenant%20soft HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let shown = weir.ask_admin(request);
+    let shown = shown.split_once("\r\n\r\n").expect("a body").1;
+    let shown: serde_json::Value = serde_json::from_str(shown).expect("JSON");
+    let counter = &shown["scopes"][0]["counters"][0];
+    assert_eq!((&counter["limit"], &counter["warn_at"]), (&"tokens for the day".into(), &1.into()));
+    assert!(counter["used"].as_u64().is_some_and(|used| used > 8), "{shown}");
     let free = get("free");
     assert_eq!(header(&free, "x-weir-budget-warning"), None);
 }

@@ -5,6 +5,7 @@ mod annotation;
 pub(super) mod body;
 pub(super) mod chat;
 pub(super) mod chat_codec;
+pub(super) mod chat_cut;
 pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod events;
@@ -12,6 +13,7 @@ pub(super) mod kept;
 pub(super) mod rank_codec;
 pub(super) mod request;
 pub(super) mod responses_codec;
+pub(super) mod responses_cut;
 mod usage;
 
 pub(super) use usage::usage;

@@ -1,5 +1,6 @@
 //! The translator without a network: round trips, seals, streams in any cutting.
 
+mod cut;
 mod fields;
 mod fixtures;
 mod properties;
