@@ -140,7 +140,12 @@ fn readyz(view: &dyn View) -> Answer {
     let live = view.live();
     let reasons = live.not_ready();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Answer::json(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+    let mut page = json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    let degraded = live.degraded();
+    if !degraded.is_empty() {
+        page["degraded"] = degraded.into();
+    }
+    Answer::json(status, &page)
 }
 
 fn metrics(view: &dyn View, headers: &HeaderMap) -> Answer {

@@ -75,7 +75,8 @@ pub(super) async fn admit(
     let subject = Subject { model: model.as_deref(), user: peeked.user.as_deref() };
     let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
     let cost = || guess.dearest(plan, &chosen, model.as_deref());
-    let guarded = reserve(limits, &caller, &subject, guess, cost, settlement)? && peeked.stream;
+    let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;
+    let guarded = held && peeked.stream;
     let deadline = settlement.started() + chosen.pools[0].timeouts.total.0;
     Ok(Admitted {
         plan: Arc::clone(plan),
@@ -234,7 +235,7 @@ impl Guess {
 
 /// Holds what the request may use, or says why it may not. True where a limit refuses what is not
 /// held.
-fn reserve(
+async fn reserve(
     limits: &Limits,
     caller: &Caller,
     subject: &Subject<'_>,
@@ -248,7 +249,7 @@ fn reserve(
         tokens: guess.prompt.saturating_add(guess.answer),
         cost_nano_usd: if priced { cost() } else { 0 },
     };
-    match limits.reserve(caller_limits, subject, estimate) {
+    match limits.admit(caller_limits, subject, estimate).await {
         Ok(hold) => {
             let bound = hold.is_bound();
             settlement.hold(hold, guess);

@@ -42,7 +42,7 @@ impl Guard {
 
     /// Whether a run of frames of so many bytes may be forwarded without looking at each. Extends the
     /// hold ahead of need.
-    pub(super) fn covers(
+    pub(super) async fn covers(
         &mut self,
         run_bytes: usize,
         counters: &mut Counters,
@@ -54,7 +54,7 @@ impl Guard {
         }
         self.count(counters);
         if self.held.saturating_sub(self.given) < self.step / 2 {
-            self.extend(1, settlement);
+            self.extend(1, settlement).await;
         }
         self.left(counters) >= needed
     }
@@ -65,10 +65,14 @@ impl Guard {
     }
 
     /// Whether all that came may be forwarded. Extends the hold if it has to be.
-    pub(super) fn passes(&mut self, counters: &mut Counters, settlement: &mut Settlement) -> bool {
+    pub(super) async fn passes(
+        &mut self,
+        counters: &mut Counters,
+        settlement: &mut Settlement,
+    ) -> bool {
         let total = counters.total().tokens;
         if total > self.held {
-            self.extend(total - self.held, settlement);
+            self.extend(total - self.held, settlement).await;
         }
         if total > self.held {
             return false;
@@ -88,9 +92,9 @@ impl Guard {
     }
 
     /// Holds a step more, or as much of it as there is, if that is not less than `least`.
-    fn extend(&mut self, least: u64, settlement: &mut Settlement) {
+    async fn extend(&mut self, least: u64, settlement: &mut Settlement) {
         let mut more = self.step.max(self.held / STEP_SHARE).max(least);
-        while !settlement.extend(more) {
+        while !settlement.extend(more).await {
             if more == least {
                 return;
             }

@@ -231,7 +231,7 @@ impl Relay<'_> {
         self.settlement.gap(now.saturating_duration_since(stream.last_frame));
         stream.last_frame = now;
         if let Some(guard) = &mut self.guard
-            && !guard.covers(frames.len(), &mut self.counters, self.settlement)
+            && !guard.covers(frames.len(), &mut self.counters, self.settlement).await
         {
             for frame in frame::each(stream.framer.framing(), &frames) {
                 self.forward(stream, frame).await?;
@@ -247,7 +247,7 @@ impl Relay<'_> {
         let observed = stream.observer.observe(&frames, &mut self.counters);
         if let Some(guard) = &mut self.guard
             && !guard.covered(&self.counters)
-            && !guard.passes(&mut self.counters, self.settlement)
+            && !guard.passes(&mut self.counters, self.settlement).await
         {
             return Err(Broken::Spent);
         }

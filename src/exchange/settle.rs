@@ -163,12 +163,12 @@ impl Settlement {
     }
 
     /// Holds so many tokens more of the answer; false if a limit has no room for them.
-    pub(super) fn extend(&mut self, tokens: u64) -> bool {
+    pub(super) async fn extend(&mut self, tokens: u64) -> bool {
         let answer = self.guess.answer.saturating_add(tokens);
         let cost = self.price().map_or(0, |price| price.dearest(self.guess.prompt, answer).0);
         let Some(hold) = &mut self.hold else { return true };
         let cost_nano_usd = cost.saturating_sub(hold.held().cost_nano_usd);
-        match hold.extend(Estimate { tokens, cost_nano_usd }) {
+        match hold.extend(Estimate { tokens, cost_nano_usd }).await {
             Ok(()) => self.guess.answer = answer,
             Err(broken) => {
                 self.broken = Some(broken);
@@ -183,7 +183,7 @@ impl Settlement {
     pub(super) async fn cut_off(&mut self, head: &Head, given: u64, counters: Counters) -> Usage {
         self.record.cut_off = true;
         self.given = Some(given);
-        if let Some(Broken { tenant, limit }) = &self.broken {
+        if let Some(Broken { tenant, limit, .. }) = &self.broken {
             self.ledger.metrics().limit_cut_off(tenant, limit);
             log::info!("request {}: cut off by a limit ({limit})", self.record.request_id);
         }

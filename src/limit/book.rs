@@ -66,6 +66,8 @@ pub(super) struct Full {
     pub(super) wait_ns: Option<u64>,
     /// The request alone asks for more than there ever is.
     pub(super) too_large: bool,
+    /// It would fit, but not into what this process has claimed of a limit that others share.
+    pub(super) unclaimed: bool,
 }
 
 /// How much of a rule is left.
@@ -89,6 +91,22 @@ struct Counter {
     warn_at: Option<u64>,
     /// It was said in this period that a soft budget is used up.
     noted: bool,
+    /// Up to where this process may use it, where others share the limit.
+    allowed: Option<u64>,
+    /// What those claim of it.
+    others: u64,
+}
+
+/// How much of a counter this process uses, for the claim of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) used: u64,
+    /// Up to where it may be used.
+    pub(super) allowed: u64,
+    /// Tells one period of a budget from the next.
+    pub(super) begin_s: i64,
+    /// How long what is used now counts.
+    pub(super) ttl_ms: u64,
 }
 
 #[derive(Debug)]
@@ -104,11 +122,18 @@ pub(super) struct Book {
     /// is in order all the same.
     now: Moment,
     in_flight: u32,
+    /// Other processes use the same limits.
+    shared: bool,
     /// Never taken out, so that entries of requests in flight stay right.
     counters: SmallVec<[Counter; 2]>,
 }
 
 impl Book {
+    /// One whose limits other processes share.
+    pub(super) fn shared() -> Self {
+        Self { shared: true, ..Self::default() }
+    }
+
     /// Brings the counters that the rules ask for up to the moment, and makes those that are new.
     pub(super) fn roll(&mut self, rules: &Rules, now: Moment) {
         self.now = self.now.max(now);
@@ -118,8 +143,15 @@ impl Book {
             let Some(counter) = known else {
                 let tally = Tally::new(rule.kind.span, rules, now);
                 let (most, warn_at) = rules.bounds(rule.kind);
-                let counter = Counter { kind: rule.kind, tally, most, warn_at, noted: false };
-                self.counters.push(counter);
+                self.counters.push(Counter {
+                    kind: rule.kind,
+                    tally,
+                    most,
+                    warn_at,
+                    noted: false,
+                    allowed: self.shared.then_some(0),
+                    others: 0,
+                });
                 continue;
             };
             if let Tally::Budget(budget) = &mut counter.tally {
@@ -127,9 +159,7 @@ impl Book {
             }
             (counter.most, counter.warn_at) = rules.bounds(rule.kind);
         }
-        for counter in &mut self.counters {
-            counter.noted &= !counter.tally.roll(now);
-        }
+        self.counters.iter_mut().for_each(|counter| counter.roll(now));
     }
 
     /// Whether all rules allow it; of those that do not, the one that takes longest.
@@ -145,22 +175,27 @@ impl Book {
         let full_house =
             rules.concurrent.filter(|most| ask.requests > 0 && self.in_flight >= *most);
         if let Some(most) = full_house {
-            full(Full { kind: None, most: most.into(), wait_ns: None, too_large: false });
+            let most = most.into();
+            full(Full { kind: None, most, wait_ns: None, too_large: false, unclaimed: false });
         }
         for rule in rules.each.iter().filter(|rule| rule.when_spent == WhenSpent::Refuse) {
-            let (Some(tally), asked) = (self.tally(rule.kind), ask.of(rule.kind.unit)) else {
+            let (Some(counter), asked) = (self.counter(rule.kind), ask.of(rule.kind.unit)) else {
                 continue;
             };
             if asked == 0 && ask.requests == 0 {
                 continue;
             }
             // A request that asks for nothing fits until there is nothing left at all.
-            let over = tally.used().saturating_add(asked.max(1)).saturating_sub(rule.most);
-            if over > 0 {
+            let need = counter.tally.used().saturating_add(asked.max(1));
+            let over = need.saturating_sub(rule.most);
+            let unclaimed = over == 0 && counter.allowed.is_some_and(|allowed| need > allowed);
+            if over > 0 || unclaimed {
                 let too_large = asked > rule.most;
-                let wait_ns = (!too_large).then(|| tally.freed_in_ns(self.now, over));
-                let kind = Some(rule.kind);
-                full(Full { kind, most: rule.most, wait_ns: wait_ns.flatten(), too_large });
+                // When others give something back is not known.
+                let known = !too_large && !unclaimed;
+                let wait_ns = known.then(|| counter.tally.freed_in_ns(self.now, over)).flatten();
+                let (kind, most) = (Some(rule.kind), rule.most);
+                full(Full { kind, most, wait_ns, too_large, unclaimed });
             }
         }
         worst.map_or(Ok(()), Err)
@@ -209,8 +244,10 @@ impl Book {
         let in_window =
             |rule: &&Rule| rule.kind.unit == unit && matches!(rule.kind.span, Span::Last(..));
         let level = |rule: &Rule| {
-            let Tally::Window(window) = self.tally(rule.kind)? else { return None };
-            let remaining = rule.most.saturating_sub(window.used());
+            let counter = self.counter(rule.kind)?;
+            let Tally::Window(window) = &counter.tally else { return None };
+            let used = window.used().saturating_add(counter.others);
+            let remaining = rule.most.saturating_sub(used);
             let reset_ns = window.empty_in_ns(self.now.ns);
             Some(Level { limit: rule.most, remaining, reset_ns })
         };
@@ -225,8 +262,56 @@ impl Book {
         let asked = |counter: &Counter| rules.each.iter().any(|rule| rule.kind == counter.kind);
         let counters = self.counters.iter_mut().filter(move |counter| asked(counter));
         counters
-            .filter(|counter| counter.warn_at.is_some_and(|most| counter.tally.used() >= most))
+            .filter(|counter| {
+                let used = counter.tally.used().saturating_add(counter.others);
+                counter.warn_at.is_some_and(|most| used >= most)
+            })
             .map(|counter| (counter.kind, !std::mem::replace(&mut counter.noted, true)))
+    }
+
+    /// The kinds of which more has to be claimed for a request, and up to where.
+    pub(super) fn lacking(&self, rules: &Rules, ask: &Ask) -> impl Iterator<Item = (Kind, u64)> {
+        let lacking = |counter: &Counter| {
+            let asked = ask.of(counter.kind.unit);
+            let (most, _) = rules.bounds(counter.kind);
+            let need = counter.tally.used().saturating_add(asked.max(1));
+            let allowed = counter.allowed.filter(|allowed| need > *allowed);
+            let asks = asked > 0 || ask.requests > 0;
+            (asks && allowed.is_some() && need <= most?).then_some((counter.kind, need))
+        };
+        self.counters.iter().filter_map(lacking)
+    }
+
+    /// How much of a counter is used here.
+    pub(super) fn share(&mut self, kind: Kind, now: Moment) -> Option<Share> {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let counter = self.counters.iter_mut().find(|counter| counter.kind == kind)?;
+        counter.roll(now);
+        let (begin_s, ttl_ms) = counter.tally.lasts(now);
+        let (used, allowed) = (counter.tally.used(), counter.allowed.unwrap_or(0));
+        Some(Share { used, allowed, begin_s, ttl_ms })
+    }
+
+    /// What is used, and up to where it may be used until the claim of it is known: no further than
+    /// `want`, unless more is used.
+    pub(super) fn before_claim(&mut self, kind: Kind, want: u64) -> Option<(u64, u64)> {
+        let counter = self.counters.iter_mut().find(|counter| counter.kind == kind)?;
+        let used = counter.tally.used();
+        let want = want.max(used);
+        counter.allowed = counter.allowed.map(|allowed| allowed.min(want));
+        Some((used, want))
+    }
+
+    /// What is claimed here, and by others, of a period.
+    pub(super) fn claimed(&mut self, kind: Kind, claim: u64, others: u64, begin_s: i64) {
+        let now = self.now;
+        let Some(counter) = self.counters.iter_mut().find(|counter| counter.kind == kind) else {
+            return;
+        };
+        if counter.tally.lasts(now).0 == begin_s {
+            (counter.allowed, counter.others) = (Some(claim), others);
+        }
     }
 
     /// What was used, for operators, and how many requests are in flight.
@@ -234,11 +319,11 @@ impl Book {
         self.now = self.now.max(now);
         let now = self.now;
         let state = |counter: &mut Counter| {
-            counter.noted &= !counter.tally.roll(now);
-            let used = counter.tally.used();
+            counter.roll(now);
+            let used = counter.tally.used().saturating_add(counter.others);
             let (period, forecast) = match &counter.tally {
                 Tally::Window(_) => (None, None),
-                Tally::Budget(budget) => (budget.period(), budget.forecast(now.unix_s)),
+                Tally::Budget(budget) => (budget.period(), budget.forecast(used, now.unix_s)),
             };
             CounterState {
                 limit: counter.kind.words(),
@@ -271,11 +356,11 @@ impl Book {
 
     #[cfg(test)]
     pub(super) fn used(&self, kind: Kind) -> u64 {
-        self.tally(kind).map_or(0, Tally::used)
+        self.counter(kind).map_or(0, |counter| counter.tally.used())
     }
 
-    fn tally(&self, kind: Kind) -> Option<&Tally> {
-        self.counters.iter().find(|counter| counter.kind == kind).map(|counter| &counter.tally)
+    fn counter(&self, kind: Kind) -> Option<&Counter> {
+        self.counters.iter().find(|counter| counter.kind == kind)
     }
 }
 
@@ -287,7 +372,30 @@ impl Full {
     }
 }
 
+impl Counter {
+    fn roll(&mut self, now: Moment) {
+        if self.tally.roll(now) {
+            self.noted = false;
+            (self.allowed, self.others) = (self.allowed.map(|_| 0), 0);
+        }
+    }
+}
+
 impl Tally {
+    /// When its period began, and for how long what is used now counts, in milliseconds.
+    fn lasts(&self, now: Moment) -> (i64, u64) {
+        /// Longer than any clock is wrong, and than any process is silent.
+        const SLACK_MS: u64 = 10_000;
+        const FOR_EVER_MS: u64 = 400 * 86_400_000;
+        match self {
+            Tally::Window(window) => (0, window.length_ms() + SLACK_MS),
+            Tally::Budget(budget) => match (budget.period(), budget.ends_in_s(now.unix_s)) {
+                (Some((begin, _)), Some(left_s)) => (begin, left_s * 1000 + SLACK_MS),
+                _ => (0, FOR_EVER_MS),
+            },
+        }
+    }
+
     fn new(span: Span, rules: &Rules, now: Moment) -> Self {
         match span {
             Span::Last(length_ns, _) => Tally::Window(Window::new(length_ns)),

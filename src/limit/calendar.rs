@@ -99,9 +99,9 @@ impl Budget {
         (self.end_s != i64::MAX).then_some((self.begin_s, self.end_s))
     }
 
-    /// What will have been used at the end of the period if it goes on like this. `None` before a
+    /// What will have been used at the end of the period if it goes on as it did until now. `None` before a
     /// hundredth of the period has passed, on which no word can be based.
-    pub(super) fn forecast(&self, now_s: i64) -> Option<u64> {
+    pub(super) fn forecast(&self, used: u64, now_s: i64) -> Option<u64> {
         const PART_MIN: i128 = 100;
         let (begin, end) = self.period()?;
         let (length, passed) =
@@ -109,7 +109,7 @@ impl Budget {
         if passed <= 0 || passed * PART_MIN < length {
             return None;
         }
-        u64::try_from(i128::from(self.used) * length / passed.min(length)).ok()
+        u64::try_from(i128::from(used) * length / passed.min(length)).ok()
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -166,12 +166,11 @@ mod tests {
     #[test]
     fn a_forecast_goes_on_as_the_period_began() {
         let noon = unix_s("2026-06-11T12:00:00Z");
-        let mut budget = Budget::new(Period::Month, &TimeZone::UTC, noon);
-        budget.add(1_050);
+        let budget = Budget::new(Period::Month, &TimeZone::UTC, noon);
         // Ten and a half days of thirty have passed.
-        assert_eq!(budget.forecast(noon), Some(3_000));
-        assert_eq!(budget.forecast(unix_s("2026-06-01T02:00:00Z")), None, "too early to say");
-        assert_eq!(Budget::new(Period::Total, &TimeZone::UTC, noon).forecast(noon), None);
+        assert_eq!(budget.forecast(1_050, noon), Some(3_000));
+        assert_eq!(budget.forecast(9, unix_s("2026-06-01T02:00:00Z")), None, "too early to say");
+        assert_eq!(Budget::new(Period::Total, &TimeZone::UTC, noon).forecast(9, noon), None);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Registry {
     shards: Box<[RwLock<Shard>]>,
     hasher: ahash::RandomState,
     per_shard_max: usize,
+    /// Other processes share the limits.
+    shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -49,11 +51,12 @@ pub(super) enum Found {
 
 impl Registry {
     /// Room for so many scopes, rounded up to whole shards.
-    pub(super) fn new(scopes_max: usize) -> Self {
+    pub(super) fn new(scopes_max: usize, shared: bool) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: ahash::RandomState::new(),
             per_shard_max: scopes_max.div_ceil(SHARDS),
+            shared,
         }
     }
 
@@ -63,7 +66,7 @@ impl Registry {
         if let Some(scope) = shard.read().scopes.get(id) {
             return Found::Known(Arc::clone(scope));
         }
-        shard.write().grow(id, self.per_shard_max, now)
+        shard.write().grow(id, (self.per_shard_max, self.shared), now)
     }
 
     /// How scopes stand whose set's name begins like this.
@@ -97,7 +100,12 @@ impl Registry {
 
 impl Shard {
     #[cold]
-    fn grow(&mut self, id: &ScopeId<'_>, scopes_max: usize, now: Moment) -> Found {
+    fn grow(
+        &mut self,
+        id: &ScopeId<'_>,
+        (scopes_max, shared): (usize, bool),
+        now: Moment,
+    ) -> Found {
         // Another thread may have made it in between.
         if let Some(scope) = self.scopes.get(id) {
             return Found::Known(Arc::clone(scope));
@@ -106,7 +114,13 @@ impl Shard {
         if self.scopes.len() >= scopes_max {
             return Found::NoRoom;
         }
-        let (key, scope) = (id.keep(), Arc::new(Scope::default()));
+        let scope = if shared {
+            let ScopeId { set, user, model } = id;
+            Scope::shared(format!("{set}\u{1f}{user}\u{1f}{model}"))
+        } else {
+            Scope::default()
+        };
+        let (key, scope) = (id.keep(), Arc::new(scope));
         self.scopes.insert(key.clone(), Arc::clone(&scope));
         self.turn.push_back((key, Arc::clone(&scope)));
         Found::New { scope, forgotten }

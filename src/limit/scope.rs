@@ -38,6 +38,15 @@ impl Lock for Mutex<Book> {
 #[derive(Debug, Default)]
 pub(super) struct Scope<L = Mutex<Book>> {
     pub(super) book: L,
+    /// Its name where other processes share its limits.
+    pub(super) name: Box<str>,
+}
+
+impl Scope {
+    /// One whose limits other processes share.
+    pub(super) fn shared(name: String) -> Self {
+        Self { book: Mutex::new(Book::shared()), name: name.into() }
+    }
 }
 
 /// The name of a scope.
@@ -127,6 +136,11 @@ impl<L: Lock> Reservation<L> {
     /// Holds more for the same request: all of it, or nothing.
     pub(super) fn extend(&mut self, more: Ask, now: Moment) -> Result<(), Refused> {
         self.take(more, now, |_, _| ())
+    }
+
+    /// Where it is counted.
+    pub(super) fn claims(&self) -> &Claims<L> {
+        &self.claims
     }
 
     /// Whether a rule on tokens or money refuses what does not fit.

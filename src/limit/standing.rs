@@ -41,6 +41,10 @@ pub struct Refusal {
     pub error: Error,
     /// How much is left.
     pub standing: Standing,
+    /// Whose tenant's limit it is, and its label in metrics.
+    pub(super) by: (Arc<str>, &'static str),
+    /// It would fit, but not into what is claimed of a limit that others share.
+    pub(super) unclaimed: bool,
 }
 
 impl Standing {

@@ -51,6 +51,9 @@ pub struct File {
     /// What requests are taken to use, where limits have to know it before it is known.
     #[serde(default)]
     pub admission: limit::Assumptions,
+    /// Where several processes keep limits that they share. By default each process has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_limits: Option<limit::SharedSettings>,
     /// Responses that are kept for clients who go on from them by their id.
     #[serde(default)]
     pub responses: store::Settings,

@@ -230,7 +230,10 @@ impl View for Live {
                     .collect(),
             })
             .collect();
+        let (limit_store_away, limits_refuse) = self.limits.store_away();
         Reading {
+            limit_store_away,
+            limits_refuse,
             plan_version: plan.version,
             draining,
             route_condition_errors: plan.routes.expression_failures(),

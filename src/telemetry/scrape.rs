@@ -336,6 +336,11 @@ impl Scrape {
             &metrics.budget_warnings,
         )?;
         page.gauge(
+            "weir_limit_store_away",
+            "1 while the store of shared limits is away",
+            metrics.limit_store_away.load(Relaxed).cast_signed(),
+        )?;
+        page.gauge(
             "weir_limit_scopes",
             "Keys, tenants, users and models whose use is remembered for limits",
             metrics.limit_scopes.get(),
