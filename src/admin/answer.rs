@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -33,6 +34,7 @@ enum Page {
     Readyz,
     Metrics,
     State,
+    Limits,
     ConfigStatus,
     ConfigReload,
 }
@@ -44,6 +46,7 @@ impl Page {
             "/readyz" => Page::Readyz,
             "/metrics" => Page::Metrics,
             "/admin/v1/state" => Page::State,
+            "/admin/v1/limits" => Page::Limits,
             "/admin/v1/config/status" => Page::ConfigStatus,
             "/admin/v1/config/reload" => Page::ConfigReload,
             _ => return None,
@@ -120,16 +123,29 @@ async fn render(view: &dyn View, page: Page, asked: &Asked<'_>) -> Answer {
         Page::Readyz => readyz(view),
         Page::Metrics => metrics(view, asked.headers),
         Page::State => Answer::json(StatusCode::OK, &state(view)),
+        Page::Limits => Answer::json(StatusCode::OK, &view.limits(&owner(asked.uri))),
         Page::ConfigStatus => Answer::json(StatusCode::OK, &view.config_status()),
         Page::ConfigReload => reload(view).await,
     }
+}
+
+/// `?owner=`: whose limits are asked for, as `tenant acme` or `key acme/ci`; all without it.
+fn owner(uri: &Uri) -> String {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    let owner = pairs.find_map(|pair| pair.strip_prefix("owner=")).unwrap_or_default();
+    percent_decode_str(&owner.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 fn readyz(view: &dyn View) -> Answer {
     let live = view.live();
     let reasons = live.not_ready();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Answer::json(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+    let mut page = json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    let degraded = live.degraded();
+    if !degraded.is_empty() {
+        page["degraded"] = degraded.into();
+    }
+    Answer::json(status, &page)
 }
 
 fn metrics(view: &dyn View, headers: &HeaderMap) -> Answer {

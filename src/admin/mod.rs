@@ -39,6 +39,8 @@ pub trait View: Send + Sync {
     fn live(&self) -> Live;
     /// Every pool in detail.
     fn pools(&self) -> serde_json::Value;
+    /// How limits stand whose owner's name begins like this.
+    fn limits(&self, owner: &str) -> serde_json::Value;
     /// The live configuration and how its last reload went.
     fn config_status(&self) -> ConfigStatus;
     /// Reads the configuration again.

@@ -56,6 +56,9 @@ impl View for Fake {
     fn pools(&self) -> Value {
         json!([{ "name": "chat" }])
     }
+    fn limits(&self, owner: &str) -> Value {
+        json!({ "scopes": [{ "set": owner }], "more": false })
+    }
     fn config_status(&self) -> ConfigStatus {
         let plan_version = self.version.load(Ordering::Relaxed);
         ConfigStatus { plan_version, loaded_unix_ms: 1, last_failure: None }
@@ -105,6 +108,15 @@ async fn health_and_readiness() {
     let why = json!({ "ready": false, "reasons": ["draining"] });
     assert_eq!(get(&view, "/readyz").await, (503, why));
     assert_eq!(get(&view, "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn limits_of_one_owner() {
+    let view = Fake::new();
+    let (status, body) = get(&view, "/admin/v1/limits?owner=key%20acme/ci").await;
+    assert_eq!((status, &body["scopes"][0]["set"]), (200, &json!("key acme/ci")));
+    let (_, body) = get(&view, "/admin/v1/limits").await;
+    assert_eq!(body["scopes"][0]["set"], "");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! Rooms above own their settings types and build them from these values; [`crate::plan::File`]
 //! composes them. Nothing here knows what a pool or a route is.
 
+mod class;
 mod diagnostic;
 mod document;
 mod pattern;
@@ -22,6 +23,7 @@ mod words;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Schema;
 
+pub use class::Class;
 pub use diagnostic::{Diagnostic, Position, Report, render};
 pub use document::{Document, Entry, Node, Value};
 pub use pattern::NamePattern;

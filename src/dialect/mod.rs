@@ -23,6 +23,7 @@ mod models;
 mod multipart;
 mod observe;
 mod openai;
+mod outline;
 mod peek;
 mod place;
 mod probe;
@@ -53,6 +54,7 @@ pub use openai::kept::{
     KeptTurn, Page, Reference, continued, deleted, input_items, input_list, may_be_kept,
     previous_response, references, resolved,
 };
+pub use outline::Ending;
 pub use peek::{Peeked, UsageOption, peek};
 pub use place::{Paths, Template};
 pub use probe::{guess, one_token};

@@ -10,6 +10,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::alike::Alike;
+use super::outline::{Ending, Given, Outline};
 use super::stream_error::cut;
 use super::text::{TextKind, TextSink, Texts, channel};
 use super::{
@@ -62,6 +63,8 @@ pub struct StreamObserver {
     facts: Facts,
     texts: Texts,
     alike: Alike<u32>,
+    /// Kept where the stream may have to end before its time.
+    outline: Option<Box<Outline>>,
 }
 
 /// The dialects' own readers, with what some of them remember from one frame to the next.
@@ -130,7 +133,15 @@ impl StreamObserver {
             facts: Facts::default(),
             texts: Texts::default(),
             alike: Alike::default(),
+            outline: None,
         }
+    }
+
+    /// Prepares for [`Self::cut`].
+    #[must_use]
+    pub fn may_be_cut(mut self) -> Self {
+        self.outline = Outline::new(self.dialect, self.endpoint).map(Box::new);
+        self
     }
 
     /// Looks at a run of complete frames. Text goes to `sink`, the rest into the result and into
@@ -138,7 +149,10 @@ impl StreamObserver {
     pub fn observe(&mut self, frames: &Bytes, sink: &mut dyn TextSink) -> Observed {
         let mut run = Run::new(&mut self.facts, &mut self.texts, sink);
         match self.framing {
-            Framing::Sse => Self::events(&mut self.decoder, &mut self.alike, frames, &mut run),
+            Framing::Sse => {
+                let readers = (&mut self.decoder, self.outline.as_deref_mut());
+                Self::events(readers, &mut self.alike, frames, &mut run);
+            }
             Framing::AwsEventStream => {
                 for message in eventstream::messages(frames) {
                     match message {
@@ -146,6 +160,9 @@ impl StreamObserver {
                             run.frame(message.span.clone(), |frame| {
                                 self.decoder.message(&message, frame);
                             });
+                            if let Some(outline) = &mut self.outline {
+                                outline.message(&message);
+                            }
                         }
                         Err(_) => run.observed.not_understood += 1,
                     }
@@ -156,6 +173,9 @@ impl StreamObserver {
                     run.frame(element.span, |frame| {
                         self.decoder.event(None, element.raw, frame);
                     });
+                    if let Some(outline) = &mut self.outline {
+                        outline.event(element.raw);
+                    }
                 }
             }
             Framing::Opaque => run.observed.content = !frames.is_empty(),
@@ -164,10 +184,16 @@ impl StreamObserver {
     }
 
     /// The events of a run of SSE frames. What is alike is not read again.
-    fn events(decoder: &mut Decoder, alike: &mut Alike<u32>, frames: &[u8], run: &mut Run<'_>) {
+    fn events(
+        (decoder, mut outline): (&mut Decoder, Option<&mut Outline>),
+        alike: &mut Alike<u32>,
+        frames: &[u8],
+        run: &mut Run<'_>,
+    ) {
+        let every = outline.as_ref().is_some_and(|outline| outline.wants_texts());
         let mut at = 0;
         while at < frames.len() {
-            if let Some((channel, text, bytes)) = alike.read(&frames[at..]) {
+            if !every && let Some((channel, text, bytes)) = alike.read(&frames[at..]) {
                 run.text(channel, text);
                 at += bytes;
                 continue;
@@ -181,6 +207,9 @@ impl StreamObserver {
             let spoken = run.frame(span.clone(), |frame| {
                 decoder.event(event.name, &event.data, frame);
             });
+            if let Some(outline) = outline.as_deref_mut() {
+                outline.event(&event.data);
+            }
             match spoken {
                 Spoken::Nothing => {}
                 Spoken::Text { channel, place } => {
@@ -241,6 +270,20 @@ impl StreamObserver {
             sequence_number: self.facts.sequence_number,
         };
         failure::end(self.dialect, self.endpoint, self.framing, error, request_id, seen)
+    }
+}
+
+impl StreamObserver {
+    /// The end of this stream as if its answer had reached its greatest length, in place of the last
+    /// frame that was observed. `None` where it was
+    /// not prepared for that ([`Self::may_be_cut`]), or cannot be.
+    pub fn cut(&mut self, ending: Ending<'_>) -> Option<Bytes> {
+        let given = Given {
+            framing: self.framing,
+            // The last one is not given.
+            frames: self.facts.frames.saturating_sub(1),
+        };
+        Some(self.outline.as_mut()?.end(given, ending))
     }
 }
 

@@ -11,15 +11,13 @@ use super::settle::Settlement;
 use crate::clock::Instant;
 use crate::dialect::{self, Endpoint, LossPolicy, Peeked};
 use crate::error::{Error, Kind};
-use crate::limit::{Applicable, Estimate, Limits, Subject};
+use crate::limit::{Applicable, Assumptions, Estimate, Limits, Subject};
 use crate::meter;
 use crate::plan::Plan;
 use crate::pool::{HashOn, Pool};
 use crate::route::{self, Query};
 use crate::tenant::Caller;
 
-/// Output tokens reserved for a request that names no bound of its own.
-const OUTPUT_TOKENS_ASSUMED: u64 = 1024;
 /// The largest body that is read on the worker's own thread. A larger one would hold up the
 /// worker's other requests for a millisecond and more.
 const PEEK_HERE_BYTES_MAX: usize = 1 << 20;
@@ -42,6 +40,8 @@ pub(super) struct Admitted {
     pub(super) deadline: Instant,
     /// The kept response that it continues.
     pub(super) continued: Option<Continued>,
+    /// A limit may end its stream.
+    pub(super) guarded: bool,
 }
 
 /// Admits a request, or says why not.
@@ -73,9 +73,10 @@ pub(super) async fn admit(
     };
     settlement.chosen(&chosen.route, &chosen.pools[0].name);
     let subject = Subject { model: model.as_deref(), user: peeked.user.as_deref() };
-    let guess = Guess::of(head.read_as, &peeked, &body);
+    let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
     let cost = || guess.dearest(plan, &chosen, model.as_deref());
-    reserve(limits, &caller, &subject, guess, cost, settlement)?;
+    let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;
+    let guarded = held && peeked.stream;
     let deadline = settlement.started() + chosen.pools[0].timeouts.total.0;
     Ok(Admitted {
         plan: Arc::clone(plan),
@@ -88,6 +89,7 @@ pub(super) async fn admit(
         pools: chosen.pools,
         deadline,
         continued: None,
+        guarded,
     })
 }
 
@@ -185,28 +187,34 @@ impl Admitted {
     ) -> Option<u64> {
         let model = model.or(self.alias.as_deref()).or(self.model.as_deref())?;
         let price = self.plan.prices.price(provider, model)?;
-        let output = self.peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+        let assumed = self.plan.admission.stream;
+        let output = self.peeked.max_output_tokens.unwrap_or(assumed);
         Some(price.cost_of(meter::estimate_tokens(&self.body), output).0)
     }
 }
 
 /// A request's tokens before it is sent.
-#[derive(Clone, Copy)]
-struct Guess {
-    prompt: u64,
-    answer: u64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Guess {
+    pub(super) prompt: u64,
+    pub(super) answer: u64,
 }
 
 impl Guess {
     /// The prompt by its bytes and the most that the answer may have. Settling corrects it.
-    fn of(endpoint: Endpoint, peeked: &Peeked, body: &Bytes) -> Self {
+    fn of(assumed: Assumptions, endpoint: Endpoint, peeked: &Peeked, body: &Bytes) -> Self {
         if !endpoint.metered() {
             return Self { prompt: 0, answer: 0 };
         }
         let answer = if matches!(endpoint.operation(), "embeddings" | "rerank" | "moderation") {
             0
         } else {
-            let each = peeked.max_output_tokens.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+            let each = if peeked.stream {
+                // It holds more as it goes on.
+                peeked.max_output_tokens.map_or(assumed.stream, |most| most.min(assumed.stream))
+            } else {
+                peeked.max_output_tokens.unwrap_or(assumed.whole_answer)
+            };
             each.saturating_mul(peeked.choices.max(1).into())
         };
         Self { prompt: meter::estimate_tokens(body), answer }
@@ -225,29 +233,33 @@ impl Guess {
     }
 }
 
-/// Holds what the request may use, or says why it may not.
-fn reserve(
+/// Holds what the request may use, or says why it may not. True where a limit refuses what is not
+/// held.
+async fn reserve(
     limits: &Limits,
     caller: &Caller,
     subject: &Subject<'_>,
     guess: Guess,
     cost: impl FnOnce() -> u64,
     settlement: &mut Settlement,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let caller_limits = caller.limits.as_ref();
     let priced = caller_limits.is_some_and(Applicable::counts_cost);
     let estimate = Estimate {
         tokens: guess.prompt.saturating_add(guess.answer),
         cost_nano_usd: if priced { cost() } else { 0 },
     };
-    match limits.reserve(caller_limits, subject, estimate) {
-        Ok(hold) => settlement.hold(hold),
+    match limits.admit(caller_limits, subject, estimate).await {
+        Ok(hold) => {
+            let bound = hold.is_bound();
+            settlement.hold(hold, guess);
+            Ok(bound)
+        }
         Err(refusal) => {
             settlement.stands(refusal.standing);
-            return Err(refusal.error);
+            Err(refusal.error)
         }
     }
-    Ok(())
 }
 
 /// What consistent hashing keeps the request together by.

@@ -399,7 +399,10 @@ async fn probe(
         Some(framing) => {
             let mut stream = Stream {
                 framer: Framer::new(framing, frame_max),
-                observer: observer(framing),
+                observer: match translation {
+                    None if order.admitted.guarded => observer(framing).may_be_cut(),
+                    _ => observer(framing),
+                },
                 translator: None,
                 held: Vec::new(),
                 error: None,

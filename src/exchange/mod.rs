@@ -5,7 +5,8 @@
 //! [`head`] (endpoint, dialect, caller) → [`body`] (bounded) → [`admit`] (peek, reserve, route) →
 //! [`race`] (candidates, failover, hedge) over [`attempt`] (send, probe until the first good event)
 //! → [`relay`] (frames to meter and client) → [`settle`] (usage, cost, metrics, record).
-//! [`respond`] writes what weir itself has to say, [`allowance`] what is left of limits, [`realtime`] carries upgraded connections.
+//! [`respond`] writes what weir itself has to say, [`allowance`] what is left of limits, [`guard`] ends a
+//! stream that may use no more, [`realtime`] carries upgraded connections.
 //!
 //! # Which seam of Pingora carries it
 //!
@@ -29,6 +30,7 @@ mod allowance;
 mod attempt;
 mod body;
 mod gaps;
+mod guard;
 mod head;
 mod kept;
 mod local;

@@ -12,17 +12,18 @@ use pingora_proxy::Session;
 use super::End;
 use super::admit::Admitted;
 use super::attempt::{Answer, Ready, Stream, frame_error};
+use super::guard::Guard;
 use super::head::Head;
 use super::kept::Keeping;
 use super::respond;
 use super::settle::Settlement;
 use crate::clock::Instant;
-use crate::dialect::{self, Forward, StreamError};
+use crate::dialect::{self, Ending, Forward, StreamError, UsageOption};
 use crate::error::{Error, Kind};
 use crate::meter::Counters;
 use crate::pool::{Outcome, Pool};
 use crate::transport::upstream;
-use crate::wire::frame::Framing;
+use crate::wire::frame::{self, Framing};
 
 /// Resolves when the client is gone.
 pub(super) async fn client_gone(session: &mut Session) {
@@ -74,13 +75,16 @@ pub(super) async fn run(
         }
         Answer::Stream(stream) => {
             let pool = &*pool;
-            let mut relay = Relay { session, head, admitted, pool, settlement, counters, keeping };
-            let (end, outcome) = relay.stream(&mut upstream, *stream).await;
+            let guard = if admitted.guarded {
+                Guard::of(settlement, admitted.plan.admission)
+            } else {
+                None
+            };
+            let mut relay =
+                Relay { session, head, admitted, pool, settlement, counters, keeping, guard };
+            let (end, outcome) = relay.stream(upstream, *stream).await;
             relay.close();
             lease.finish(outcome);
-            if matches!(outcome, Outcome::Success) {
-                upstream.release();
-            }
             end
         }
     }
@@ -95,6 +99,8 @@ struct Relay<'a> {
     counters: Counters,
     /// What is kept of the answer, once it is complete.
     keeping: Option<Box<Keeping>>,
+    /// Ends a stream that may use no more.
+    guard: Option<Guard>,
 }
 
 /// What happened next.
@@ -110,19 +116,21 @@ enum Broken {
     Upstream(Error),
     /// The client is gone.
     Gone,
+    /// The request may use no more.
+    Spent,
 }
 
 impl Relay<'_> {
     async fn stream(
         &mut self,
-        upstream: &mut upstream::Session,
+        mut upstream: upstream::Session,
         mut stream: Stream,
     ) -> (End, Outcome) {
-        if !respond::stream_head(self.session, self.head, upstream, &stream, self.settlement).await
-        {
+        let (head, settlement) = (self.head, &mut *self.settlement);
+        if !respond::stream_head(self.session, head, &mut upstream, &stream, settlement).await {
             return (self.settlement.gone(), Outcome::Cancelled);
         }
-        let result = self.frames(upstream, &mut stream).await;
+        let result = self.frames(&mut upstream, &mut stream).await;
         self.settlement.observed(&stream.observer);
         if let Some(translator) = &mut stream.translator {
             self.settlement.dropped(translator.dropped());
@@ -138,6 +146,9 @@ impl Relay<'_> {
                 // A stream with the provider's own error in it is complete, but no success.
                 let said = self.settlement.said_stream_error();
                 let outcome = said.map_or(Outcome::Success, Outcome::Failure);
+                if said.is_none() {
+                    upstream.release();
+                }
                 if respond::finish(self.session).await {
                     (End::Answered, outcome)
                 } else {
@@ -145,6 +156,11 @@ impl Relay<'_> {
                 }
             }
             Err(Broken::Gone) => (self.settlement.gone(), Outcome::Cancelled),
+            Err(Broken::Spent) => {
+                // Before anything else: it costs as long as it goes on.
+                drop(upstream);
+                (self.cut(&mut stream).await, Outcome::Cancelled)
+            }
             Err(Broken::Upstream(error)) => {
                 let outcome = Outcome::Failure(error.kind);
                 (self.broken(&mut stream, error).await, outcome)
@@ -220,7 +236,27 @@ impl Relay<'_> {
         let now = Instant::now();
         self.settlement.gap(now.saturating_duration_since(stream.last_frame));
         stream.last_frame = now;
+        if let Some(guard) = &mut self.guard
+            && !guard.covers(frames.len(), &mut self.counters, self.settlement).await
+        {
+            for frame in frame::each(stream.framer.framing(), &frames) {
+                self.forward(stream, frame).await?;
+            }
+        } else {
+            self.forward(stream, frames).await?;
+        }
+        Ok(true)
+    }
+
+    /// Meters frames and forwards them.
+    async fn forward(&mut self, stream: &mut Stream, frames: Bytes) -> Result<(), Broken> {
         let observed = stream.observer.observe(&frames, &mut self.counters);
+        if let Some(guard) = &mut self.guard
+            && !guard.covered(&self.counters)
+            && !guard.passes(&mut self.counters, self.settlement).await
+        {
+            return Err(Broken::Spent);
+        }
         if let Some(error) = observed.error {
             // The provider's own error event, in the client's own format: it goes through.
             self.settlement.stream_error(error);
@@ -228,8 +264,7 @@ impl Relay<'_> {
         if let Some(translator) = &mut stream.translator {
             let ours = translator.push(&frames);
             self.keep(stream);
-            self.write(ours).await?;
-            return Ok(true);
+            return self.write(ours).await;
         }
         match observed.forward {
             Forward::All => self.write(frames).await?,
@@ -239,7 +274,28 @@ impl Relay<'_> {
                 }
             }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Ends a stream that may use no more as if its answer had reached its greatest length.
+    async fn cut(&mut self, stream: &mut Stream) -> End {
+        let given = self.guard.as_ref().map_or(0, Guard::given);
+        let empty = Counters::new(self.counters.vocabulary());
+        let counters = std::mem::replace(&mut self.counters, empty);
+        let usage = self.settlement.cut_off(self.head, given, counters).await;
+        let end = if let Some(translator) = &mut stream.translator {
+            Some(translator.cut(usage))
+        } else {
+            let wants_usage = self.admitted.peeked.usage == UsageOption::Asked;
+            let request_id = self.head.request_id.as_str();
+            stream.observer.cut(Ending { usage, wants_usage, request_id })
+        };
+        self.keep(stream);
+        let Some(end) = end else { return End::Aborted };
+        if self.write(end).await.is_err() || !respond::finish(self.session).await {
+            return self.settlement.gone();
+        }
+        End::Answered
     }
 
     /// The upstream has sent everything: was it enough?

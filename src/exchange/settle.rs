@@ -9,6 +9,7 @@ use http::HeaderValue;
 use pingora_proxy::Session;
 use smallvec::SmallVec;
 
+use super::admit::Guess;
 use super::attempt::{Failure, Ready};
 use super::gaps::Gaps;
 use super::head::{Head, Refusal};
@@ -19,7 +20,7 @@ use crate::dialect::{
 };
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
-use crate::limit::{Actual, Hold, Standing};
+use crate::limit::{Actual, Broken, Estimate, Hold, Standing};
 use crate::meter::{self, Counters, Tally, UsageSource, Vocabulary};
 use crate::plan::Plan;
 use crate::pool::{Lease, Pool, Target};
@@ -34,6 +35,7 @@ pub(super) struct Settlement {
     record: Record,
     attempts: SmallVec<[(Arc<str>, Instant); 1]>,
     hold: Option<Hold>,
+    guess: Guess,
     /// How the limits stood that refused the request.
     refused_at: Option<Box<Standing>>,
     gaps: Gaps,
@@ -46,6 +48,10 @@ pub(super) struct Settlement {
     /// What an upstream of the client's own format did not get.
     left_out: Option<Box<Dropped>>,
     closed: bool,
+    /// The limit that had no room for more of the answer.
+    broken: Option<Broken>,
+    /// Tokens of the answer that the client of a stream has that was cut off.
+    given: Option<u64>,
     _in_flight: InFlight,
 }
 
@@ -80,6 +86,7 @@ impl Settlement {
             record: Record { time_unix_ms: clock::unix_ms(), ..Record::default() },
             attempts: SmallVec::new(),
             hold: None,
+            guess: Guess::default(),
             refused_at: None,
             gaps: Gaps::default(),
             counters: None,
@@ -90,6 +97,8 @@ impl Settlement {
             translation: None,
             left_out: None,
             closed: false,
+            broken: None,
+            given: None,
             _in_flight: gateway.metrics.request_started(),
         }
     }
@@ -143,8 +152,44 @@ impl Settlement {
         self.record.pool = Some(Arc::clone(pool));
     }
 
-    pub(super) fn hold(&mut self, hold: Hold) {
+    pub(super) fn hold(&mut self, hold: Hold, guess: Guess) {
         self.hold = Some(hold);
+        self.guess = guess;
+    }
+
+    /// Tokens of the answer that are held, where a limit refuses what is not.
+    pub(super) fn answer_held(&self) -> Option<u64> {
+        self.hold.as_ref().filter(|hold| hold.is_bound()).map(|_| self.guess.answer)
+    }
+
+    /// Holds so many tokens more of the answer; false if a limit has no room for them.
+    pub(super) async fn extend(&mut self, tokens: u64) -> bool {
+        let answer = self.guess.answer.saturating_add(tokens);
+        let cost = self.price().map_or(0, |price| price.dearest(self.guess.prompt, answer).0);
+        let Some(hold) = &mut self.hold else { return true };
+        let cost_nano_usd = cost.saturating_sub(hold.held().cost_nano_usd);
+        match hold.extend(Estimate { tokens, cost_nano_usd }).await {
+            Ok(()) => self.guess.answer = answer,
+            Err(broken) => {
+                self.broken = Some(broken);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The stream ends here, because a limit has no room for more; its client has so many tokens of
+    /// the answer. What was used.
+    pub(super) async fn cut_off(&mut self, head: &Head, given: u64, counters: Counters) -> Usage {
+        self.record.cut_off = true;
+        self.given = Some(given);
+        if let Some(Broken { tenant, limit, .. }) = &self.broken {
+            self.ledger.metrics().limit_cut_off(tenant, limit);
+            log::info!("request {}: cut off by a limit ({limit})", self.record.request_id);
+        }
+        self.counters = Some(counters);
+        self.count(head).await;
+        self.record.usage
     }
 
     /// The request was refused by limits that stand like this.
@@ -331,6 +376,10 @@ impl Settlement {
     /// Decides what was used: the provider's word where it gave one, our own count where not.
     /// Counting a prompt is only done here, only where nobody else did, and not on this thread.
     pub(super) async fn count(&mut self, head: &Head) {
+        if !self.record.usage_source.is_empty() {
+            // A stream that was cut off.
+            return;
+        }
         if let Some(usage) = self.usage {
             self.record.usage = usage;
             self.record.usage_source = UsageSource::Provider.as_str();
@@ -345,7 +394,10 @@ impl Settlement {
         let tokenizer_exact = model.is_some_and(|model| meter::tokenizer_for(model).exact);
         let mut exact = counted.exact && tokenizer_exact;
         let mut usage = self.prompt_usage.unwrap_or_default();
-        usage.output = usage.output.max(counted.tokens);
+        usage.output = self.given.unwrap_or_else(|| usage.output.max(counted.tokens));
+        // Some say with every frame what was used, also with one that the client did not get.
+        usage.reasoning = usage.reasoning.min(usage.output);
+        usage.audio_output = usage.audio_output.min(usage.output);
         if usage.input == 0 {
             let prompt = prompt(head, std::mem::take(&mut self.body), counters.vocabulary()).await;
             usage.input = prompt.tokens;
@@ -402,10 +454,14 @@ impl Settlement {
         if record.usage_source.is_empty() {
             return None;
         }
-        let provider = record.provider.as_deref()?;
-        let model = record.model_served.as_deref()?;
-        let price = self.plan.prices.price(provider, model)?;
-        Some(price.cost(&record.usage).0)
+        Some(self.price()?.cost(&record.usage).0)
+    }
+
+    /// What the target that answers costs.
+    fn price(&self) -> Option<meter::Price> {
+        let provider = self.record.provider.as_deref()?;
+        let model = self.record.model_served.as_deref()?;
+        self.plan.prices.price(provider, model)
     }
 }
 

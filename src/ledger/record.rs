@@ -64,6 +64,8 @@ pub struct Record {
     pub client_gone: bool,
     /// The answer broke after its first byte had reached the client.
     pub stream_broken: bool,
+    /// A limit ended its stream before its model did.
+    pub cut_off: bool,
     /// Tokens.
     pub usage: Usage,
     /// Who counted them (`provider`, `counted`, `estimated`); empty when nobody did.
@@ -180,6 +182,7 @@ impl Record {
         line.flag_if("hedged", self.hedged);
         line.flag_if("client_gone", self.client_gone);
         line.flag_if("stream_broken", self.stream_broken);
+        line.flag_if("cut_off", self.cut_off);
         self.write_attempts(&mut line);
         self.write_usage(&mut line);
         line.ms_if("queue_ms", self.queue);

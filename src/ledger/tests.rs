@@ -50,6 +50,7 @@ fn full() -> Record {
         hedged: false,
         client_gone: false,
         stream_broken: false,
+        cut_off: false,
         usage: Usage { input: 12, output: 48, cached_input: 8, ..Usage::default() },
         usage_source: "provider",
         cost_nano_usd: Some(1_230),

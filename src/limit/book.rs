@@ -6,6 +6,7 @@ use super::calendar::Budget;
 use super::moment::Moment;
 use super::rules::{Kind, Rule, Rules, Span, Unit};
 use super::settings::WhenSpent;
+use super::state::CounterState;
 use super::window::Window;
 
 /// What a request holds in a scope, by unit.
@@ -23,6 +24,27 @@ impl Ask {
             Unit::Tokens => self.tokens,
             Unit::NanoUsd => self.nano_usd,
         }
+    }
+
+    fn with(&self, other: &Self, each: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            requests: each(self.requests, other.requests),
+            tokens: each(self.tokens, other.tokens),
+            nano_usd: each(self.nano_usd, other.nano_usd),
+        }
+    }
+
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+
+    /// What this is more than the other; nothing where it is less.
+    pub(super) fn less(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_sub)
+    }
+
+    pub(super) fn least(&self, other: &Self) -> Self {
+        self.with(other, u64::min)
     }
 }
 
@@ -44,6 +66,8 @@ pub(super) struct Full {
     pub(super) wait_ns: Option<u64>,
     /// The request alone asks for more than there ever is.
     pub(super) too_large: bool,
+    /// It would fit, but not into what this process has claimed of a limit that others share.
+    pub(super) unclaimed: bool,
 }
 
 /// How much of a rule is left.
@@ -61,6 +85,28 @@ pub struct Level {
 struct Counter {
     kind: Kind,
     tally: Tally,
+    /// The least that a rule of its kind refuses at, and the least that one warns at, as they were
+    /// when the counter was used last.
+    most: Option<u64>,
+    warn_at: Option<u64>,
+    /// It was said in this period that a soft budget is used up.
+    noted: bool,
+    /// Up to where this process may use it, where others share the limit.
+    allowed: Option<u64>,
+    /// What those claim of it.
+    others: u64,
+}
+
+/// How much of a counter this process uses, for the claim of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) used: u64,
+    /// Up to where it may be used.
+    pub(super) allowed: u64,
+    /// Tells one period of a budget from the next.
+    pub(super) begin_s: i64,
+    /// How long what is used now counts.
+    pub(super) ttl_ms: u64,
 }
 
 #[derive(Debug)]
@@ -76,11 +122,18 @@ pub(super) struct Book {
     /// is in order all the same.
     now: Moment,
     in_flight: u32,
+    /// Other processes use the same limits.
+    shared: bool,
     /// Never taken out, so that entries of requests in flight stay right.
     counters: SmallVec<[Counter; 2]>,
 }
 
 impl Book {
+    /// One whose limits other processes share.
+    pub(super) fn shared() -> Self {
+        Self { shared: true, ..Self::default() }
+    }
+
     /// Brings the counters that the rules ask for up to the moment, and makes those that are new.
     pub(super) fn roll(&mut self, rules: &Rules, now: Moment) {
         self.now = self.now.max(now);
@@ -89,14 +142,24 @@ impl Book {
             let known = self.counters.iter_mut().find(|counter| counter.kind == rule.kind);
             let Some(counter) = known else {
                 let tally = Tally::new(rule.kind.span, rules, now);
-                self.counters.push(Counter { kind: rule.kind, tally });
+                let (most, warn_at) = rules.bounds(rule.kind);
+                self.counters.push(Counter {
+                    kind: rule.kind,
+                    tally,
+                    most,
+                    warn_at,
+                    noted: false,
+                    allowed: self.shared.then_some(0),
+                    others: 0,
+                });
                 continue;
             };
             if let Tally::Budget(budget) = &mut counter.tally {
                 budget.move_to(&rules.zone);
             }
+            (counter.most, counter.warn_at) = rules.bounds(rule.kind);
         }
-        self.counters.iter_mut().for_each(|counter| counter.tally.roll(now));
+        self.counters.iter_mut().for_each(|counter| counter.roll(now));
     }
 
     /// Whether all rules allow it; of those that do not, the one that takes longest.
@@ -108,29 +171,40 @@ impl Book {
                 worst = Some(full);
             }
         };
-        if let Some(most) = rules.concurrent.filter(|most| self.in_flight >= *most) {
-            full(Full { kind: None, most: most.into(), wait_ns: None, too_large: false });
+        // An extension is of a request that is in flight.
+        let full_house =
+            rules.concurrent.filter(|most| ask.requests > 0 && self.in_flight >= *most);
+        if let Some(most) = full_house {
+            let most = most.into();
+            full(Full { kind: None, most, wait_ns: None, too_large: false, unclaimed: false });
         }
         for rule in rules.each.iter().filter(|rule| rule.when_spent == WhenSpent::Refuse) {
-            let (Some(tally), asked) = (self.tally(rule.kind), ask.of(rule.kind.unit)) else {
+            let (Some(counter), asked) = (self.counter(rule.kind), ask.of(rule.kind.unit)) else {
                 continue;
             };
-            // What asks for nothing fits until there is nothing left at all.
-            let over = tally.used().saturating_add(asked.max(1)).saturating_sub(rule.most);
-            if over > 0 {
+            if asked == 0 && ask.requests == 0 {
+                continue;
+            }
+            // A request that asks for nothing fits until there is nothing left at all.
+            let need = counter.tally.used().saturating_add(asked.max(1));
+            let over = need.saturating_sub(rule.most);
+            let unclaimed = over == 0 && counter.allowed.is_some_and(|allowed| need > allowed);
+            if over > 0 || unclaimed {
                 let too_large = asked > rule.most;
-                let wait_ns = (!too_large).then(|| tally.freed_in_ns(self.now, over));
-                let kind = Some(rule.kind);
-                full(Full { kind, most: rule.most, wait_ns: wait_ns.flatten(), too_large });
+                // When others give something back is not known.
+                let known = !too_large && !unclaimed;
+                let wait_ns = known.then(|| counter.tally.freed_in_ns(self.now, over)).flatten();
+                let (kind, most) = (Some(rule.kind), rule.most);
+                full(Full { kind, most, wait_ns, too_large, unclaimed });
             }
         }
         worst.map_or(Ok(()), Err)
     }
 
-    /// Enters a request.
+    /// Enters a request, or an extension of one.
     pub(super) fn enter(&mut self, rules: &Rules, ask: &Ask) -> Entry {
         let now = self.now;
-        self.in_flight += 1;
+        self.in_flight += u32::from(ask.requests > 0);
         let mut counters = 0;
         for (at, counter) in self.counters.iter_mut().enumerate() {
             if rules.each.iter().any(|rule| rule.kind == counter.kind) {
@@ -141,22 +215,28 @@ impl Book {
         Entry { counters, at: now }
     }
 
-    /// Replaces what a request held by what it used; nothing at all, where it is given back.
-    pub(super) fn settle(&mut self, entry: Entry, held: &Ask, used: &Ask, now: Moment) {
+    /// Takes a part of what was entered back, from its own moment.
+    pub(super) fn take_back(&mut self, entry: Entry, back: &Ask, now: Moment) {
         self.now = self.now.max(now);
+        let now = self.now;
+        self.each_of(entry, |counter| {
+            counter.tally.roll(now);
+            counter.tally.take_back(entry.at, back.of(counter.kind.unit));
+        });
+    }
+
+    /// A request is over. What it used beyond all that it held is charged now.
+    pub(super) fn leave(&mut self, entry: Entry, more: &Ask) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        for (at, counter) in self.counters.iter_mut().enumerate() {
-            if entry.counters & (1 << at) == 0 {
-                continue;
-            }
-            let (held, used) = (held.of(counter.kind.unit), used.of(counter.kind.unit));
-            counter.tally.roll(self.now);
-            if used > held {
-                counter.tally.add(self.now, used - held);
-            } else {
-                counter.tally.take_back(entry.at, held - used);
-            }
-        }
+        let now = self.now;
+        self.each_of(entry, |counter| counter.tally.add(now, more.of(counter.kind.unit)));
+    }
+
+    fn each_of(&mut self, entry: Entry, mut change: impl FnMut(&mut Counter)) {
+        let counters = self.counters.iter_mut().enumerate();
+        counters
+            .filter(|(at, _)| entry.counters & (1 << at) != 0)
+            .for_each(|(_, counter)| change(counter));
     }
 
     /// Of the rules of a unit in a window, the one of which least is left.
@@ -164,26 +244,108 @@ impl Book {
         let in_window =
             |rule: &&Rule| rule.kind.unit == unit && matches!(rule.kind.span, Span::Last(..));
         let level = |rule: &Rule| {
-            let Tally::Window(window) = self.tally(rule.kind)? else { return None };
-            let remaining = rule.most.saturating_sub(window.used());
+            let counter = self.counter(rule.kind)?;
+            let Tally::Window(window) = &counter.tally else { return None };
+            let used = window.used().saturating_add(counter.others);
+            let remaining = rule.most.saturating_sub(used);
             let reset_ns = window.empty_in_ns(self.now.ns);
             Some(Level { limit: rule.most, remaining, reset_ns })
         };
         rules.each.iter().filter(in_window).filter_map(level).min_by_key(|level| level.remaining)
     }
 
-    /// The soft budgets that are used up.
-    pub(super) fn overspent<'a>(&'a self, rules: &'a Rules) -> impl Iterator<Item = Kind> + 'a {
-        let soft = rules.each.iter().filter(|rule| rule.when_spent == WhenSpent::Warn);
-        soft.filter(|rule| self.tally(rule.kind).is_some_and(|tally| tally.used() >= rule.most))
-            .map(|rule| rule.kind)
+    /// The soft budgets that are used up, and whether that is new in this period.
+    pub(super) fn overspent<'a>(
+        &'a mut self,
+        rules: &'a Rules,
+    ) -> impl Iterator<Item = (Kind, bool)> + 'a {
+        let asked = |counter: &Counter| rules.each.iter().any(|rule| rule.kind == counter.kind);
+        let counters = self.counters.iter_mut().filter(move |counter| asked(counter));
+        counters
+            .filter(|counter| {
+                let used = counter.tally.used().saturating_add(counter.others);
+                counter.warn_at.is_some_and(|most| used >= most)
+            })
+            .map(|counter| (counter.kind, !std::mem::replace(&mut counter.noted, true)))
+    }
+
+    /// The kinds of which more has to be claimed for a request, and up to where.
+    pub(super) fn lacking(&self, rules: &Rules, ask: &Ask) -> impl Iterator<Item = (Kind, u64)> {
+        let lacking = |counter: &Counter| {
+            let asked = ask.of(counter.kind.unit);
+            let (most, _) = rules.bounds(counter.kind);
+            let need = counter.tally.used().saturating_add(asked.max(1));
+            let allowed = counter.allowed.filter(|allowed| need > *allowed);
+            let asks = asked > 0 || ask.requests > 0;
+            (asks && allowed.is_some() && need <= most?).then_some((counter.kind, need))
+        };
+        self.counters.iter().filter_map(lacking)
+    }
+
+    /// How much of a counter is used here.
+    pub(super) fn share(&mut self, kind: Kind, now: Moment) -> Option<Share> {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let counter = self.counters.iter_mut().find(|counter| counter.kind == kind)?;
+        counter.roll(now);
+        let (begin_s, ttl_ms) = counter.tally.lasts(now);
+        let (used, allowed) = (counter.tally.used(), counter.allowed.unwrap_or(0));
+        Some(Share { used, allowed, begin_s, ttl_ms })
+    }
+
+    /// What is used, and up to where it may be used until the claim of it is known: no further than
+    /// `want`, unless more is used.
+    pub(super) fn before_claim(&mut self, kind: Kind, want: u64) -> Option<(u64, u64)> {
+        let counter = self.counters.iter_mut().find(|counter| counter.kind == kind)?;
+        let used = counter.tally.used();
+        let want = want.max(used);
+        counter.allowed = counter.allowed.map(|allowed| allowed.min(want));
+        Some((used, want))
+    }
+
+    /// What is claimed here, and by others, of a period.
+    pub(super) fn claimed(&mut self, kind: Kind, claim: u64, others: u64, begin_s: i64) {
+        let now = self.now;
+        let Some(counter) = self.counters.iter_mut().find(|counter| counter.kind == kind) else {
+            return;
+        };
+        if counter.tally.lasts(now).0 == begin_s {
+            (counter.allowed, counter.others) = (Some(claim), others);
+        }
+    }
+
+    /// What was used, for operators, and how many requests are in flight.
+    pub(super) fn state(&mut self, now: Moment) -> (u32, Vec<CounterState>) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let state = |counter: &mut Counter| {
+            counter.roll(now);
+            let used = counter.tally.used().saturating_add(counter.others);
+            let (period, forecast) = match &counter.tally {
+                Tally::Window(_) => (None, None),
+                Tally::Budget(budget) => (budget.period(), budget.forecast(used, now.unix_s)),
+            };
+            CounterState {
+                limit: counter.kind.words(),
+                unit: counter.kind.unit.as_str(),
+                used,
+                most: counter.most,
+                warn_at: counter.warn_at,
+                period_begin_unix_s: period.map(|(begin, _)| begin),
+                period_end_unix_s: period.map(|(_, end)| end),
+                forecast,
+            }
+        };
+        (self.in_flight, self.counters.iter_mut().map(state).collect())
     }
 
     /// Whether forgetting the scope changes nothing.
     pub(super) fn is_neutral(&mut self, now: Moment) -> bool {
         self.now = self.now.max(now);
         let now = self.now;
-        self.counters.iter_mut().for_each(|counter| counter.tally.roll(now));
+        self.counters.iter_mut().for_each(|counter| {
+            counter.tally.roll(now);
+        });
         self.in_flight == 0 && self.counters.iter().all(|counter| counter.tally.used() == 0)
     }
 
@@ -194,11 +356,11 @@ impl Book {
 
     #[cfg(test)]
     pub(super) fn used(&self, kind: Kind) -> u64 {
-        self.tally(kind).map_or(0, Tally::used)
+        self.counter(kind).map_or(0, |counter| counter.tally.used())
     }
 
-    fn tally(&self, kind: Kind) -> Option<&Tally> {
-        self.counters.iter().find(|counter| counter.kind == kind).map(|counter| &counter.tally)
+    fn counter(&self, kind: Kind) -> Option<&Counter> {
+        self.counters.iter().find(|counter| counter.kind == kind)
     }
 }
 
@@ -210,7 +372,30 @@ impl Full {
     }
 }
 
+impl Counter {
+    fn roll(&mut self, now: Moment) {
+        if self.tally.roll(now) {
+            self.noted = false;
+            (self.allowed, self.others) = (self.allowed.map(|_| 0), 0);
+        }
+    }
+}
+
 impl Tally {
+    /// When its period began, and for how long what is used now counts, in milliseconds.
+    fn lasts(&self, now: Moment) -> (i64, u64) {
+        /// Longer than any clock is wrong, and than any process is silent.
+        const SLACK_MS: u64 = 10_000;
+        const FOR_EVER_MS: u64 = 400 * 86_400_000;
+        match self {
+            Tally::Window(window) => (0, window.length_ms() + SLACK_MS),
+            Tally::Budget(budget) => match (budget.period(), budget.ends_in_s(now.unix_s)) {
+                (Some((begin, _)), Some(left_s)) => (begin, left_s * 1000 + SLACK_MS),
+                _ => (0, FOR_EVER_MS),
+            },
+        }
+    }
+
     fn new(span: Span, rules: &Rules, now: Moment) -> Self {
         match span {
             Span::Last(length_ns, _) => Tally::Window(Window::new(length_ns)),
@@ -218,9 +403,13 @@ impl Tally {
         }
     }
 
-    fn roll(&mut self, now: Moment) {
+    /// True when a new period has begun.
+    fn roll(&mut self, now: Moment) -> bool {
         match self {
-            Tally::Window(window) => window.roll(now.ns),
+            Tally::Window(window) => {
+                window.roll(now.ns);
+                false
+            }
             Tally::Budget(budget) => budget.roll(now.unix_s),
         }
     }

@@ -82,14 +82,34 @@ impl Budget {
         }
     }
 
-    /// Begins a new period if the current one is over.
-    pub(super) fn roll(&mut self, now_s: i64) {
-        if now_s >= self.end_s {
+    /// Begins a new period if the current one is over. True when it has.
+    pub(super) fn roll(&mut self, now_s: i64) -> bool {
+        let over = now_s >= self.end_s;
+        if over {
             let (begin_s, end_s) = self.period.around(now_s, &self.zone);
             // Never back into what was counted, also where the zone changed.
             (self.begin_s, self.end_s) = (begin_s.max(self.end_s), end_s);
             self.used = 0;
         }
+        over
+    }
+
+    /// Where the period begins and ends, in seconds since the Unix epoch; `None` if it never does.
+    pub(super) fn period(&self) -> Option<(i64, i64)> {
+        (self.end_s != i64::MAX).then_some((self.begin_s, self.end_s))
+    }
+
+    /// What will have been used at the end of the period if it goes on as it did until now. `None` before a
+    /// hundredth of the period has passed, on which no word can be based.
+    pub(super) fn forecast(&self, used: u64, now_s: i64) -> Option<u64> {
+        const PART_MIN: i128 = 100;
+        let (begin, end) = self.period()?;
+        let (length, passed) =
+            (i128::from(end) - i128::from(begin), i128::from(now_s) - i128::from(begin));
+        if passed <= 0 || passed * PART_MIN < length {
+            return None;
+        }
+        u64::try_from(i128::from(used) * length / passed.min(length)).ok()
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -141,6 +161,16 @@ mod tests {
             assert_eq!(period.around(now, zone), (unix_s(begin), unix_s(end)), "{period:?}");
         }
         assert_eq!(Period::Total.around(now, &berlin), (i64::MIN, i64::MAX));
+    }
+
+    #[test]
+    fn a_forecast_goes_on_as_the_period_began() {
+        let noon = unix_s("2026-06-11T12:00:00Z");
+        let budget = Budget::new(Period::Month, &TimeZone::UTC, noon);
+        // Ten and a half days of thirty have passed.
+        assert_eq!(budget.forecast(1_050, noon), Some(3_000));
+        assert_eq!(budget.forecast(9, unix_s("2026-06-01T02:00:00Z")), None, "too early to say");
+        assert_eq!(Budget::new(Period::Total, &TimeZone::UTC, noon).forecast(9, noon), None);
     }
 
     #[test]

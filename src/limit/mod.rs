@@ -10,9 +10,11 @@
 //! and entered together ([`scope`]); rates count in sliding [`window`]s, budgets by the [`calendar`].
 //! Counters belong to the scope's name, not to the configuration, so they go on after a reload.
 //!
-//! What a request uses beyond its estimate is charged when it is known, and later requests wait for
-//! it; an estimate that is a bound (a prompt counted or over-estimated, an answer bounded by the
-//! request) makes a limit exact.
+//! A stream that needs more than it holds extends its hold ([`Hold::extend`]) before its client gets
+//! more, and ends where there is no more to hold. What a request uses beyond its hold all the same is
+//! charged when it is known, and later requests wait for it; an estimate that is a bound (a prompt
+//! over-estimated, an answer bounded by the request, by its stream's hold or by
+//! [`Assumptions::whole_answer`]) makes a limit exact.
 //!
 //! # Memory
 //!
@@ -27,7 +29,9 @@ mod registry;
 mod rules;
 mod scope;
 mod settings;
+mod shared;
 mod standing;
+mod state;
 mod window;
 
 #[cfg(test)]
@@ -39,13 +43,16 @@ use book::{Ask, Book};
 use moment::Moment;
 use registry::{Found, Registry};
 use scope::{Claims, Reservation, Scope};
+use shared::Shared;
 
 pub use book::Level;
 pub use calendar::Period;
 pub use jiff::tz::TimeZone;
 pub use rules::{Applicable, Owner, Sets, Subject};
-pub use settings::{BudgetSettings, Dimension, Rates, Settings, WhenSpent};
+pub use settings::{Assumptions, BudgetSettings, Dimension, Rates, Settings, WhenSpent};
+pub use shared::{Service as SharedService, SharedMode, SharedSettings, WhenAway};
 pub use standing::{Refusal, Standing};
+pub use state::{CounterState, ScopeState, States};
 
 use crate::telemetry::{Metrics, prefix};
 
@@ -53,6 +60,8 @@ use crate::telemetry::{Metrics, prefix};
 pub const SCOPES_MAX: usize = 1 << 20;
 /// The part of a user's or model's name that tells it from others.
 const NAME_BYTES_MAX: usize = 256;
+/// How often a request tries to get what is claimed for it before others do.
+const CLAIMS_MAX: u32 = 8;
 /// The most that one request can hold. Far above any request, and far below what would overflow a
 /// counter.
 const ASK_MAX: u64 = 1 << 53;
@@ -79,12 +88,80 @@ pub struct Actual {
 pub struct Limits {
     metrics: Arc<Metrics>,
     registry: Registry,
+    shared: Option<Arc<Shared>>,
 }
 
 impl Limits {
     /// Nothing used yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, registry: Registry::new(SCOPES_MAX) }
+        Self { metrics, registry: Registry::new(SCOPES_MAX, false), shared: None }
+    }
+
+    /// Limits that other processes share. The service is to be run beside them.
+    ///
+    /// # Errors
+    ///
+    /// The address of the store cannot be read, or is none.
+    pub fn shared(
+        metrics: Arc<Metrics>,
+        settings: &SharedSettings,
+    ) -> Result<(Self, SharedService), String> {
+        let (shared, service) = Shared::new(settings, Arc::clone(&metrics))?;
+        let registry = Registry::new(SCOPES_MAX, true);
+        Ok((Self { metrics, registry, shared: Some(Arc::new(shared)) }, service))
+    }
+
+    /// Whether the store of shared limits is away, and whether requests are refused because of it.
+    pub fn store_away(&self) -> (bool, bool) {
+        self.shared.as_ref().map_or((false, false), |shared| shared.standing())
+    }
+
+    /// Admits a request, or says why not. Waits where others share the limits and more has to be
+    /// claimed of them.
+    pub async fn admit(
+        &self,
+        limits: Option<&Applicable>,
+        subject: &Subject<'_>,
+        estimate: Estimate,
+    ) -> Result<Hold, Box<Refusal>> {
+        match (&self.shared, limits) {
+            (Some(shared), Some(limits)) => {
+                Box::pin(self.admit_shared(shared, limits, subject, estimate)).await
+            }
+            _ => self.reserve(limits, subject, estimate),
+        }
+    }
+
+    async fn admit_shared(
+        &self,
+        shared: &Shared,
+        limits: &Applicable,
+        subject: &Subject<'_>,
+        estimate: Estimate,
+    ) -> Result<Hold, Box<Refusal>> {
+        let ask = ask(estimate);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let claims = self.claims(limits, &short(subject), Moment::now());
+            let enough = shared.ensure(&claims, &ask).await.map_err(|error| {
+                let by = (Arc::clone(&limits.sets[0].rules.tenant), "store_away");
+                self.metrics.limit_refusal(&by.0, by.1);
+                let standing = Standing::default();
+                Box::new(Refusal { error, standing, by, unclaimed: false })
+            })?;
+            match self.enter(limits, subject, estimate, Moment::now()) {
+                Ok(limited) => return Ok(self.holding(estimate, Some(limited))),
+                // Another request was faster with what was claimed.
+                Err(refusal) if refusal.unclaimed && enough && attempt < CLAIMS_MAX => {}
+                Err(mut refusal) => {
+                    if let Some(error) = shared.refusal().filter(|_| refusal.unclaimed) {
+                        refusal.error = error;
+                    }
+                    return Err(self.refused(refusal));
+                }
+            }
+        }
     }
 
     /// Admits a request, or says why not. Without limits it is always admitted.
@@ -96,14 +173,27 @@ impl Limits {
     ) -> Result<Hold, Box<Refusal>> {
         let limited = match limits {
             None => None,
-            Some(limits) => Some(self.enter(limits, subject, estimate, Moment::now())?),
+            Some(limits) => {
+                let entered = self.enter(limits, subject, estimate, Moment::now());
+                Some(entered.map_err(|refusal| self.refused(refusal))?)
+            }
         };
+        Ok(self.holding(estimate, limited))
+    }
+
+    fn refused(&self, refusal: Box<Refusal>) -> Box<Refusal> {
+        let (tenant, limit) = &refusal.by;
+        self.metrics.limit_refusal(tenant, limit);
+        refusal
+    }
+
+    fn holding(&self, estimate: Estimate, limited: Option<Box<Limited>>) -> Hold {
         let held = Estimate {
             tokens: estimate.tokens.min(ASK_MAX),
             cost_nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
         };
         self.metrics.held(1, held.tokens.cast_signed(), held.cost_nano_usd.cast_signed());
-        Ok(Hold { metrics: Arc::clone(&self.metrics), held, limited })
+        Hold { metrics: Arc::clone(&self.metrics), shared: self.shared.clone(), held, limited }
     }
 
     fn enter(
@@ -113,36 +203,45 @@ impl Limits {
         estimate: Estimate,
         now: Moment,
     ) -> Result<Box<Limited>, Box<Refusal>> {
-        let ask = Ask {
-            requests: 1,
-            tokens: estimate.tokens.min(ASK_MAX),
-            nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
-        };
-        let subject = Subject {
-            model: subject.model.map(|name| prefix(name, NAME_BYTES_MAX)),
-            user: subject.user.map(|name| prefix(name, NAME_BYTES_MAX)),
-        };
+        let (ask, subject) = (ask(estimate), short(subject));
         let mut standing = Standing::default();
-        let look = |book: &Book, rules: &rules::Rules| standing.look(book, rules);
+        let look = |book: &mut Book, rules: &rules::Rules| standing.look(book, rules);
         match Reservation::new(self.claims(limits, &subject, now), ask, now, look) {
             Ok(reservation) => {
                 for warning in &standing.warnings {
                     self.metrics.budget_warning(&warning.tenant, warning.limit);
+                    if warning.new {
+                        log::warn!("tenant {}: {}", warning.tenant, warning.text);
+                    }
                 }
                 Ok(Box::new(Limited { reservation, standing }))
             }
             Err(refused) => {
                 let limit = refused.full.kind.map_or("concurrent", rules::Kind::label);
-                self.metrics.limit_refusal(&refused.rules.tenant, limit);
-                Err(Box::new(Refusal { error: standing::error(&refused), standing }))
+                let by = (Arc::clone(&refused.rules.tenant), limit);
+                let (error, unclaimed) = (standing::error(&refused), refused.full.unclaimed);
+                Err(Box::new(Refusal { error, standing, by, unclaimed }))
             }
         }
+    }
+
+    /// How scopes stand whose set's name begins like this, at most `states_max` of them.
+    pub fn states(&self, owner: &str, states_max: usize) -> States {
+        self.registry.states(owner, states_max, Moment::now())
     }
 
     /// The scopes that a request belongs to.
     fn claims(&self, limits: &Applicable, subject: &Subject<'_>, now: Moment) -> Claims {
         let applying = limits.sets.iter().filter(|set| set.applies(subject));
         applying.map(|set| (self.scope(set, subject, now), Arc::clone(&set.rules))).collect()
+    }
+
+    /// The scope of users and models for which there is no room.
+    fn one_for_all(&self, set: &rules::Set) -> Arc<Scope> {
+        Arc::new(match &self.shared {
+            Some(_) => Scope::shared(format!("{}\u{1f}*", set.id)),
+            None => Scope::default(),
+        })
     }
 
     fn scope(&self, set: &rules::Set, subject: &Subject<'_>, now: Moment) -> Arc<Scope> {
@@ -159,7 +258,7 @@ impl Limits {
             }
             Found::NoRoom => {
                 self.metrics.limit_scope_shared();
-                return Arc::clone(set.own.get_or_init(Arc::default));
+                return Arc::clone(set.own.get_or_init(|| self.one_for_all(set)));
             }
         };
         if set.is_one() {
@@ -170,16 +269,45 @@ impl Limits {
     }
 }
 
+/// What a request asks for, bounded.
+fn ask(estimate: Estimate) -> Ask {
+    Ask {
+        requests: 1,
+        tokens: estimate.tokens.min(ASK_MAX),
+        nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
+    }
+}
+
+/// What tells a user or model from others.
+fn short<'a>(subject: &Subject<'a>) -> Subject<'a> {
+    Subject {
+        model: subject.model.map(|name| prefix(name, NAME_BYTES_MAX)),
+        user: subject.user.map(|name| prefix(name, NAME_BYTES_MAX)),
+    }
+}
+
 /// What a request under limits holds.
 struct Limited {
     reservation: Reservation,
     standing: Standing,
 }
 
+/// A limit that has no room for more.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// Whose tenant's it is.
+    pub tenant: Arc<str>,
+    /// The label in metrics.
+    pub limit: &'static str,
+    /// There is room, but not in what is claimed of a limit that others share.
+    unclaimed: bool,
+}
+
 /// Tokens, money and one concurrency slot of an admitted request. Dropping it releases all.
 #[must_use = "dropping a hold releases it"]
 pub struct Hold {
     metrics: Arc<Metrics>,
+    shared: Option<Arc<Shared>>,
     held: Estimate,
     limited: Option<Box<Limited>>,
 }
@@ -188,6 +316,47 @@ impl Hold {
     /// What is held.
     pub fn held(&self) -> Estimate {
         self.held
+    }
+
+    /// Whether a limit on tokens or money refuses what is not held.
+    pub fn is_bound(&self) -> bool {
+        self.limited.as_ref().is_some_and(|limited| limited.reservation.is_bound())
+    }
+
+    /// Holds more of both, or says which limit it would break. Waits where others share the limits
+    /// and more has to be claimed of them.
+    pub async fn extend(&mut self, more: Estimate) -> Result<(), Broken> {
+        let broken = match self.try_extend(more) {
+            Err(broken) if broken.unclaimed => broken,
+            extended => return extended,
+        };
+        let (Some(shared), Some(limited)) = (&self.shared, &self.limited) else {
+            return Err(broken);
+        };
+        let ask = Ask { requests: 0, ..ask(more) };
+        match Box::pin(shared.ensure(limited.reservation.claims(), &ask)).await {
+            Ok(true) => self.try_extend(more),
+            _ => Err(broken),
+        }
+    }
+
+    fn try_extend(&mut self, more: Estimate) -> Result<(), Broken> {
+        let more = Estimate {
+            tokens: more.tokens.min(ASK_MAX.saturating_sub(self.held.tokens)),
+            cost_nano_usd: more.cost_nano_usd.min(ASK_MAX.saturating_sub(self.held.cost_nano_usd)),
+        };
+        if let Some(limited) = &mut self.limited {
+            let ask = Ask { requests: 0, tokens: more.tokens, nano_usd: more.cost_nano_usd };
+            limited.reservation.extend(ask, Moment::now()).map_err(|refused| Broken {
+                tenant: Arc::clone(&refused.rules.tenant),
+                limit: refused.full.kind.map_or("concurrent", rules::Kind::label),
+                unclaimed: refused.full.unclaimed,
+            })?;
+        }
+        self.metrics.held(0, more.tokens.cast_signed(), more.cost_nano_usd.cast_signed());
+        self.held.tokens += more.tokens;
+        self.held.cost_nano_usd += more.cost_nano_usd;
+        Ok(())
     }
 
     /// How much of the limits is left, with this request in it. `None` without limits.

@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 
 use super::moment::Moment;
 use super::scope::{Scope, ScopeId, ScopeKey};
+use super::state::{ScopeState, States};
 
 /// Shards. A power of two.
 const SHARDS: usize = 64;
@@ -26,6 +27,8 @@ pub(super) struct Registry {
     shards: Box<[RwLock<Shard>]>,
     hasher: ahash::RandomState,
     per_shard_max: usize,
+    /// Other processes share the limits.
+    shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +51,12 @@ pub(super) enum Found {
 
 impl Registry {
     /// Room for so many scopes, rounded up to whole shards.
-    pub(super) fn new(scopes_max: usize) -> Self {
+    pub(super) fn new(scopes_max: usize, shared: bool) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: ahash::RandomState::new(),
             per_shard_max: scopes_max.div_ceil(SHARDS),
+            shared,
         }
     }
 
@@ -62,7 +66,30 @@ impl Registry {
         if let Some(scope) = shard.read().scopes.get(id) {
             return Found::Known(Arc::clone(scope));
         }
-        shard.write().grow(id, self.per_shard_max, now)
+        shard.write().grow(id, (self.per_shard_max, self.shared), now)
+    }
+
+    /// How scopes stand whose set's name begins like this.
+    pub(super) fn states(&self, owner: &str, states_max: usize, now: Moment) -> States {
+        let mut states = States::default();
+        for shard in &self.shards {
+            let shard = shard.read();
+            for (key, scope) in shard.scopes.iter().filter(|(key, _)| key.set.starts_with(owner)) {
+                if states.scopes.len() == states_max {
+                    states.more = true;
+                    return states;
+                }
+                let (in_flight, counters) = scope.book.lock().state(now);
+                states.scopes.push(ScopeState {
+                    set: Arc::clone(&key.set),
+                    user: key.user.clone(),
+                    model: key.model.clone(),
+                    in_flight,
+                    counters,
+                });
+            }
+        }
+        states
     }
 
     #[cfg(test)]
@@ -73,7 +100,12 @@ impl Registry {
 
 impl Shard {
     #[cold]
-    fn grow(&mut self, id: &ScopeId<'_>, scopes_max: usize, now: Moment) -> Found {
+    fn grow(
+        &mut self,
+        id: &ScopeId<'_>,
+        (scopes_max, shared): (usize, bool),
+        now: Moment,
+    ) -> Found {
         // Another thread may have made it in between.
         if let Some(scope) = self.scopes.get(id) {
             return Found::Known(Arc::clone(scope));
@@ -82,7 +114,13 @@ impl Shard {
         if self.scopes.len() >= scopes_max {
             return Found::NoRoom;
         }
-        let (key, scope) = (id.keep(), Arc::new(Scope::default()));
+        let scope = if shared {
+            let ScopeId { set, user, model } = id;
+            Scope::shared(format!("{set}\u{1f}{user}\u{1f}{model}"))
+        } else {
+            Scope::default()
+        };
+        let (key, scope) = (id.keep(), Arc::new(scope));
         self.scopes.insert(key.clone(), Arc::clone(&scope));
         self.turn.push_back((key, Arc::clone(&scope)));
         Found::New { scope, forgotten }

@@ -142,6 +142,35 @@ impl Applicable {
     }
 }
 
+impl Unit {
+    /// The word for operators.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Requests => "requests",
+            Unit::Tokens => "tokens",
+            Unit::NanoUsd => "nano_usd",
+        }
+    }
+}
+
+impl Rules {
+    /// The least at which a rule of this kind refuses, and the least at which one warns.
+    pub(super) fn bounds(&self, kind: Kind) -> (Option<u64>, Option<u64>) {
+        let least = |when| {
+            let rules = self.each.iter().filter(|rule| rule.kind == kind);
+            rules.filter(|rule| rule.when_spent == when).map(|rule| rule.most).min()
+        };
+        (least(WhenSpent::Refuse), least(WhenSpent::Warn))
+    }
+
+    /// Whether one of them refuses what does not fit of tokens or money.
+    pub(super) fn binds_use(&self) -> bool {
+        let binds =
+            |rule: &Rule| rule.kind.unit != Unit::Requests && rule.when_spent == WhenSpent::Refuse;
+        self.each.iter().any(binds)
+    }
+}
+
 type FieldError = (String, String);
 
 impl Set {

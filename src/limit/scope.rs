@@ -38,6 +38,15 @@ impl Lock for Mutex<Book> {
 #[derive(Debug, Default)]
 pub(super) struct Scope<L = Mutex<Book>> {
     pub(super) book: L,
+    /// Its name where other processes share its limits.
+    pub(super) name: Box<str>,
+}
+
+impl Scope {
+    /// One whose limits other processes share.
+    pub(super) fn shared(name: String) -> Self {
+        Self { book: Mutex::new(Book::shared()), name: name.into() }
+    }
 }
 
 /// The name of a scope.
@@ -51,9 +60,9 @@ pub(super) struct ScopeId<'a> {
 /// The same, kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ScopeKey {
-    set: Arc<str>,
-    user: Box<str>,
-    model: Box<str>,
+    pub(super) set: Arc<str>,
+    pub(super) user: Box<str>,
+    pub(super) model: Box<str>,
 }
 
 impl Hash for ScopeId<'_> {
@@ -89,8 +98,16 @@ pub(super) type Claims<L = Mutex<Book>> = SmallVec<[Claim<L>; 4]>;
 /// What a request holds in all scopes that apply to it. Given back when it is dropped.
 #[must_use = "dropping a reservation gives it back"]
 pub(super) struct Reservation<L: Lock = Mutex<Book>> {
+    /// In the order of their addresses.
+    claims: Claims<L>,
+    /// What was taken at admission, and behind it each extension. Empty once it is settled.
+    parts: SmallVec<[Part; 1]>,
+}
+
+/// What was taken at one moment, with its entry in each scope.
+struct Part {
     held: Ask,
-    entries: SmallVec<[(Arc<Scope<L>>, Entry); 4]>,
+    entries: SmallVec<[Entry; 4]>,
 }
 
 /// The scope that did not admit a request.
@@ -106,13 +123,39 @@ impl<L: Lock> Reservation<L> {
         mut claims: Claims<L>,
         held: Ask,
         now: Moment,
-        mut look: impl FnMut(&Book, &Rules),
+        look: impl FnMut(&mut Book, &Rules),
     ) -> Result<Self, Refused> {
         claims.sort_unstable_by_key(|(scope, _)| Arc::as_ptr(scope));
         // No two sets share a scope. If they did, the second lock would wait for the first for ever.
         claims.dedup_by(|a, b| Arc::ptr_eq(&a.0, &b.0));
+        let mut reservation = Self { claims, parts: SmallVec::new() };
+        reservation.take(held, now, look)?;
+        Ok(reservation)
+    }
+
+    /// Holds more for the same request: all of it, or nothing.
+    pub(super) fn extend(&mut self, more: Ask, now: Moment) -> Result<(), Refused> {
+        self.take(more, now, |_, _| ())
+    }
+
+    /// Where it is counted.
+    pub(super) fn claims(&self) -> &Claims<L> {
+        &self.claims
+    }
+
+    /// Whether a rule on tokens or money refuses what does not fit.
+    pub(super) fn is_bound(&self) -> bool {
+        self.claims.iter().any(|(_, rules)| rules.binds_use())
+    }
+
+    fn take(
+        &mut self,
+        held: Ask,
+        now: Moment,
+        mut look: impl FnMut(&mut Book, &Rules),
+    ) -> Result<(), Refused> {
         let mut books: SmallVec<[_; 4]> =
-            claims.iter().map(|(scope, rules)| (scope.book.lock(), rules)).collect();
+            self.claims.iter().map(|(scope, rules)| (scope.book.lock(), rules)).collect();
         let mut refused: Option<Refused> = None;
         for (book, rules) in &mut books {
             book.roll(rules, now);
@@ -122,19 +165,21 @@ impl<L: Lock> Reservation<L> {
                 refused = Some(Refused { rules: Arc::clone(rules), full });
             }
         }
-        let mut entered: SmallVec<[Entry; 4]> = SmallVec::new();
+        let mut entries: SmallVec<[Entry; 4]> = SmallVec::new();
         for (book, rules) in &mut books {
             if refused.is_none() {
-                entered.push(book.enter(rules, &held));
+                entries.push(book.enter(rules, &held));
             }
             look(book, rules);
         }
         drop(books);
-        if let Some(refused) = refused {
-            return Err(refused);
+        match refused {
+            Some(refused) => Err(refused),
+            None => {
+                self.parts.push(Part { held, entries });
+                Ok(())
+            }
         }
-        let scopes = claims.into_iter().map(|(scope, _)| scope);
-        Ok(Self { held, entries: scopes.zip(entered).collect() })
     }
 
     /// Replaces what is held by what was used.
@@ -142,17 +187,31 @@ impl<L: Lock> Reservation<L> {
         self.leave(&used, now);
     }
 
+    /// What is used beyond all that was held is charged now; what is not used is taken back from the
+    /// latest extension first, because what was held first was used first.
     fn leave(&mut self, used: &Ask, now: Moment) {
-        for (scope, entry) in self.entries.drain(..) {
-            scope.book.lock().settle(entry, &self.held, used, now);
+        let held = self.parts.iter().fold(Ask::default(), |sum, part| sum.plus(&part.held));
+        let (more, unused) = (used.less(&held), held.less(used));
+        for (at, (scope, _)) in self.claims.iter().enumerate() {
+            let mut book = scope.book.lock();
+            let mut left = unused;
+            for part in self.parts.iter().rev() {
+                let back = part.held.least(&left);
+                book.take_back(part.entries[at], &back, now);
+                left = left.less(&back);
+            }
+            if let Some(first) = self.parts.first() {
+                book.leave(first.entries[at], &more);
+            }
         }
+        self.parts.clear();
     }
 }
 
 impl<L: Lock> Drop for Reservation<L> {
     fn drop(&mut self) {
-        // A request that was settled has left all scopes.
-        if !self.entries.is_empty() {
+        // A request that was settled has left all scopes, one that was refused has entered none.
+        if !self.parts.is_empty() {
             self.leave(&Ask::default(), Moment::default());
         }
     }

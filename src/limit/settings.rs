@@ -5,6 +5,29 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Period;
 
+/// What is held of an answer before it is known, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Assumptions {
+    /// The most that a stream holds at first. It holds more as it goes on, and ends as if it had
+    /// reached its greatest length where a limit has no more. Default 1024.
+    #[schemars(range(min = 1))]
+    pub stream: u64,
+    /// The least that a stream holds more at a time, as long as there is so much. Default 256.
+    #[schemars(range(min = 1))]
+    pub step: u64,
+    /// Held for an answer that does not stream and whose request does not say how long it may be.
+    /// What it has beyond that is charged afterwards. Default 4096.
+    #[schemars(range(min = 1))]
+    pub whole_answer: u64,
+}
+
+impl Default for Assumptions {
+    fn default() -> Self {
+        Self { stream: 1024, step: 256, whole_answer: 4096 }
+    }
+}
+
 /// Limits on what is used together. Where several apply to a request, all of them must allow it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

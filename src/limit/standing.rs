@@ -26,6 +26,8 @@ pub struct Standing {
 pub struct Warning {
     /// What it is, in words.
     pub text: String,
+    /// This is the first request of the period that finds it so.
+    pub(super) new: bool,
     /// Whose tenant's it is.
     pub(super) tenant: Arc<str>,
     /// The label in metrics.
@@ -39,14 +41,19 @@ pub struct Refusal {
     pub error: Error,
     /// How much is left.
     pub standing: Standing,
+    /// Whose tenant's limit it is, and its label in metrics.
+    pub(super) by: (Arc<str>, &'static str),
+    /// It would fit, but not into what is claimed of a limit that others share.
+    pub(super) unclaimed: bool,
 }
 
 impl Standing {
-    pub(super) fn look(&mut self, book: &Book, rules: &Rules) {
+    pub(super) fn look(&mut self, book: &mut Book, rules: &Rules) {
         self.requests = tighter(self.requests, book.tightest(rules, Unit::Requests));
         self.tokens = tighter(self.tokens, book.tightest(rules, Unit::Tokens));
-        for kind in book.overspent(rules) {
+        for (kind, new) in book.overspent(rules) {
             self.warnings.push(Warning {
+                new,
                 text: format!("{}: {} used up", rules.owner, kind.words()),
                 tenant: Arc::clone(&rules.tenant),
                 limit: kind.label(),

@@ -56,6 +56,8 @@ type Open = (Reservation, u64, Vec<(usize, usize)>);
 enum Step {
     /// Waits, then asks for tokens in the scopes of these bits.
     Ask { after_ms: u64, scopes: u8, tokens: u64 },
+    /// The request that was admitted last asks for more.
+    Extend { after_ms: u64, tokens: u64 },
     /// Ends the request that has been open for longest: settled with this share of what it held, in
     /// percent, or dropped.
     End { used: Option<u64> },
@@ -64,6 +66,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0u64..8_000, 1u8..8, 0u64..60).prop_map(|(after_ms, scopes, tokens)| Step::Ask { after_ms, scopes, tokens }),
+        2 => (0u64..4_000, 1u64..30).prop_map(|(after_ms, tokens)| Step::Extend { after_ms, tokens }),
         2 => prop::option::of(0u64..=100).prop_map(|used| Step::End { used }),
     ]
 }
@@ -142,6 +145,30 @@ proptest! {
                         }
                     }
                 }
+                Step::Extend { after_ms, tokens } if !open.is_empty() => {
+                    now = at(now.ns + after_ms * 1_000_000);
+                    let (reservation, held, places) = open.last_mut().expect("one is open");
+                    let more = Ask { requests: 0, tokens, nano_usd: 0 };
+                    let all_fit = |slots| places.iter().all(|(n, _)| {
+                        let tokens_fit = |rule: &rules::Rule| rule.kind.unit == Unit::Requests
+                            || used(&model[*n], rule.kind, now, slots) + tokens <= rule.most;
+                        rules[*n].each.iter().all(tokens_fit)
+                    });
+                    if reservation.extend(more, now).is_ok() {
+                        prop_assert!(all_fit(0), "an extension over a limit");
+                        *held += tokens;
+                        // Each scope that the request is in, once.
+                        let scopes: std::collections::BTreeSet<usize> =
+                            places.iter().map(|(n, _)| *n).collect();
+                        for n in scopes {
+                            places.push((n, model[n].len()));
+                            model[n].push(Event { at: now, tokens, requests: 0, open: false });
+                        }
+                    } else {
+                        prop_assert!(!all_fit(1), "an extension that fits was refused");
+                    }
+                }
+                Step::Extend { .. } => {}
                 Step::End { used } if !open.is_empty() => {
                     let (reservation, held, places) = open.remove(0);
                     let spent = used.map(|percent| held * percent / 100);
@@ -149,11 +176,14 @@ proptest! {
                         Some(tokens) => reservation.settle(Ask { requests: 1, tokens, nano_usd: 0 }, now),
                         None => drop(reservation),
                     }
+                    // What was held first was used first, in each scope.
+                    let mut left = [spent.unwrap_or(0); 3];
                     for (n, place) in places {
                         let event = &mut model[n][place];
                         event.open = false;
-                        event.tokens = spent.unwrap_or(0);
-                        event.requests = u64::from(spent.is_some());
+                        event.tokens = event.tokens.min(left[n]);
+                        left[n] -= event.tokens;
+                        event.requests = event.requests.min(u64::from(spent.is_some()));
                     }
                 }
                 Step::End { .. } => {}
@@ -216,7 +246,12 @@ fn explore(scheduler: impl Scheduler + 'static, run: impl Fn() + Send + Sync + '
 /// a time, no order of theirs waits for ever, and in the end everything is given back.
 fn threads_in_overlapping_scopes() {
     let rules = rules("[{ concurrent: 1, tokens: { minute: 100 } }]");
-    let scope = || Arc::new(Scope::<Explored> { book: shuttle::sync::Mutex::new(Book::default()) });
+    let scope = || {
+        Arc::new(Scope::<Explored> {
+            book: shuttle::sync::Mutex::new(Book::default()),
+            name: "".into(),
+        })
+    };
     let scopes = [scope(), scope(), scope()];
     let inside: Arc<[shuttle::sync::atomic::AtomicU32; 3]> = Arc::default();
     let threads: Vec<_> = (0..3usize)
@@ -269,8 +304,10 @@ fn every_order_of_threads_holds_the_limit() {
 fn in_every_order_the_last_of_a_budget_goes_to_one() {
     let run = || {
         let rules = rules("[{ budgets: [{ period: total, tokens: 100 }] }]");
-        let scope =
-            Arc::new(Scope::<Explored> { book: shuttle::sync::Mutex::new(Book::default()) });
+        let scope = Arc::new(Scope::<Explored> {
+            book: shuttle::sync::Mutex::new(Book::default()),
+            name: "".into(),
+        });
         let ask = Ask { requests: 1, tokens: 60, nano_usd: 0 };
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -284,6 +321,39 @@ fn in_every_order_the_last_of_a_budget_goes_to_one() {
         let admitted = threads.into_iter().map(shuttle::thread::JoinHandle::join);
         assert_eq!(admitted.filter(|admitted| matches!(admitted, Ok(true))).count(), 1);
         assert_eq!(scope.book.lock().expect("free").used(rules.each[0].kind), 60);
+    };
+    explore(DfsScheduler::new(None, false), run);
+}
+
+/// Two streams that hold more as they go on: together they never hold more than there is, and both
+/// give back what they did not use.
+#[test]
+fn in_every_order_extensions_stay_within_a_budget() {
+    let run = || {
+        let rules = rules("[{ budgets: [{ period: total, tokens: 100 }] }]");
+        let book = shuttle::sync::Mutex::new(Book::default());
+        let scope = Arc::new(Scope::<Explored> { book, name: "".into() });
+        let threads: Vec<_> = (0..2u64)
+            .map(|_| {
+                let claim: Claim<Explored> = (Arc::clone(&scope), Arc::clone(&rules));
+                shuttle::thread::spawn(move || {
+                    let ask = Ask { requests: 1, tokens: 40, nano_usd: 0 };
+                    let Ok(mut held) = Reservation::new(smallvec![claim], ask, at(0), |_, _| ())
+                    else {
+                        return 0;
+                    };
+                    let more = Ask { requests: 0, tokens: 30, nano_usd: 0 };
+                    let used = if held.extend(more, at(1)).is_ok() { 55 } else { 40 };
+                    held.settle(Ask { tokens: used, ..ask }, at(2));
+                    used
+                })
+            })
+            .collect();
+        let used: u64 = threads.into_iter().map(|thread| thread.join().expect("it ends")).sum();
+        // One is refused, or both are admitted and one of them at most has more.
+        assert!(matches!(used, 55 | 80 | 95), "{used}");
+        let book = scope.book.lock().expect("free");
+        assert_eq!((book.used(rules.each[0].kind), book.in_flight()), (used, 0));
     };
     explore(DfsScheduler::new(None, false), run);
 }
@@ -406,7 +476,7 @@ fn what_can_never_fit_has_no_time_to_come_back_at() {
 
 #[test]
 fn idle_scopes_are_forgotten_and_used_ones_are_not() {
-    let registry = Registry::new(64 * 16);
+    let registry = Registry::new(64 * 16, false);
     let set: Arc<str> = "key acme/ci".into();
     let rules = rules("[{ requests: { minute: 5 } }]");
     let found = |user: &str, now| match registry
@@ -439,7 +509,8 @@ fn idle_scopes_are_forgotten_and_used_ones_are_not() {
 #[test]
 fn what_finds_no_room_is_counted_together() {
     let metrics = Metrics::new();
-    let limits = Limits { metrics: Arc::clone(&metrics), registry: Registry::new(1) };
+    let limits =
+        Limits { metrics: Arc::clone(&metrics), registry: Registry::new(1, false), shared: None };
     let limited = applicable("[{ per: [user], requests: { hour: 2 } }]");
     let admitted = (0..2_000).filter(|n| {
         let user = format!("user {n}");

@@ -32,6 +32,11 @@ impl Window {
         Self { slot_ns: length_ns / SLOTS, sum: 0, steps: VecDeque::new() }
     }
 
+    /// For how long an amount stays at most, in milliseconds.
+    pub(super) fn length_ms(&self) -> u64 {
+        self.slot_ns * (SLOTS + 1) / 1_000_000
+    }
+
     /// Forgets what is older than the window. To be called before anything is read or added.
     pub(super) fn roll(&mut self, now_ns: u64) {
         let now = now_ns / self.slot_ns;

@@ -15,6 +15,7 @@ pub struct Counters {
     vocabulary: Vocabulary,
     channels: Vec<(u32, Counter)>,
     others: Option<Counter>,
+    bytes: u64,
 }
 
 impl TextSink for Counters {
@@ -27,7 +28,7 @@ impl Counters {
     /// No text yet. Asks for the vocabulary if it is not loaded.
     pub fn new(vocabulary: Vocabulary) -> Self {
         super::warm(vocabulary);
-        Self { vocabulary, channels: Vec::new(), others: None }
+        Self { vocabulary, channels: Vec::new(), others: None, bytes: 0 }
     }
 
     /// Adds text to a channel.
@@ -35,6 +36,7 @@ impl Counters {
         if text.is_empty() {
             return;
         }
+        self.bytes += text.len() as u64;
         let known = self.channels.iter().position(|&(id, _)| id == channel);
         let counter = match known {
             Some(at) => &mut self.channels[at].1,
@@ -46,6 +48,11 @@ impl Counters {
             None => self.others.get_or_insert_with(|| Counter::new(self.vocabulary)),
         };
         counter.push(text);
+    }
+
+    /// Bytes of all channels so far. There are at least as many as tokens.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// What it counts with.

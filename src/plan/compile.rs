@@ -8,6 +8,7 @@ use super::{Bounds, File, Source, check};
 use crate::clock;
 use crate::config::{Diagnostic, NamePattern, Report};
 use crate::dialect::Dialect;
+use crate::limit;
 use crate::meter::{PriceSettings, Prices};
 use crate::pool::{self, Pool};
 use crate::provider::{self, Catalogue, Provider, SimulatedSettings};
@@ -45,6 +46,8 @@ pub struct Plan {
     pub routes: route::Table,
     /// Who calls.
     pub callers: Directory,
+    /// What requests are taken to use.
+    pub admission: limit::Assumptions,
     /// What models cost.
     pub prices: Prices,
     /// How responses are kept.
@@ -106,6 +109,7 @@ pub fn compile(
         passthrough: upstreams.passthrough,
         pools: upstreams.pools,
         callers,
+        admission: file.admission,
         prices,
         responses: file.responses.clone(),
         skipped: routes.skipped,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{SecretSource, Size, Time};
 use crate::transport::{ListenerSettings, RuntimeSettings};
-use crate::{meter, pool, provider, route, store, tenant};
+use crate::{limit, meter, pool, provider, route, store, tenant};
 
 /// weir's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +48,12 @@ pub struct File {
     /// Groups of keys, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, tenant::Settings>,
+    /// What requests are taken to use, where limits have to know it before it is known.
+    #[serde(default)]
+    pub admission: limit::Assumptions,
+    /// Where several processes keep limits that they share. By default each process has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_limits: Option<limit::SharedSettings>,
     /// Responses that are kept for clients who go on from them by their id.
     #[serde(default)]
     pub responses: store::Settings,

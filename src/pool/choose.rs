@@ -27,6 +27,7 @@ use super::ring::Ring;
 use super::settings::{HedgeSettings, QueueSettings, Strategy};
 use super::target::{Standing, Target};
 use crate::clock::Instant;
+use crate::config::Class;
 
 /// Latencies this close to the best are as good as it.
 const LATENCY_TIE: f64 = 1.1;
@@ -44,9 +45,16 @@ pub struct Pick {
     /// targets that are out of the question.
     pub(super) again: bool,
     pub(super) rng: SmallRng,
+    pub(super) class: Class,
 }
 
 impl Pick {
+    /// For a request of this class.
+    #[must_use]
+    pub fn of_class(self, class: Class) -> Self {
+        Self { class, ..self }
+    }
+
     /// For a new request.
     pub fn new(hash: Option<u64>) -> Self {
         Self::with_rng(hash, SmallRng::from_rng(&mut rand::rng()))
@@ -58,7 +66,7 @@ impl Pick {
     }
 
     fn with_rng(hash: Option<u64>, rng: SmallRng) -> Self {
-        Self { hash, tried: SmallVec::new(), again: false, rng }
+        Self { hash, tried: SmallVec::new(), again: false, rng, class: Class::default() }
     }
 
     /// Notes the choice that was made.
@@ -133,7 +141,7 @@ impl Core {
             let mut probes: SmallVec<[u16; 4]> = SmallVec::new();
             for &index in tier.members.iter().filter(|index| !pick.tried.contains(index)) {
                 let target = &self.targets[usize::from(index)];
-                match target.standing(now) {
+                match target.standing(now, pick.class) {
                     Standing::Ready => {
                         let weight = f64::from(target.weight) * target.warmth(now);
                         ready.push(Candidate { index, weight });
@@ -148,12 +156,12 @@ impl Core {
             }
             if pick.again {
                 spare.extend(probes);
-            } else if let Some(lease) = self.first_leased(&probes, now) {
+            } else if let Some(lease) = self.first_leased(&probes, pick.class, now) {
                 return Ok(lease);
             }
             while let Some(at) = self.choose(tier, &ready, pick, now) {
                 let index = ready[at].index;
-                if let Some(lease) = self.lease(index, now) {
+                if let Some(lease) = self.lease(index, pick.class, now) {
                     self.take_turn(ready[at]);
                     return Ok(lease);
                 }
@@ -162,7 +170,7 @@ impl Core {
                 ready.swap_remove(at);
             }
         }
-        match self.first_leased(&spare, now) {
+        match self.first_leased(&spare, pick.class, now) {
             Some(lease) => Ok(lease),
             None if full => Err(Blocked::Full),
             None => Err(Blocked::Exhausted(earliest)),
@@ -174,7 +182,7 @@ impl Core {
         let members = self.tiers.iter().flat_map(|tier| &tier.members);
         let mut earliest: Option<Instant> = None;
         for index in members.filter(|index| !pick.tried.contains(index)) {
-            match self.targets[usize::from(*index)].standing(now) {
+            match self.targets[usize::from(*index)].standing(now, pick.class) {
                 Standing::Ready | Standing::Probe | Standing::Full => return Blocked::Full,
                 Standing::Out(Some(until)) => {
                     earliest = Some(earliest.map_or(until, |first| first.min(until)));
@@ -185,13 +193,18 @@ impl Core {
         Blocked::Exhausted(earliest)
     }
 
-    fn first_leased(self: &Arc<Self>, indices: &[u16], now: Instant) -> Option<Lease> {
-        indices.iter().find_map(|index| self.lease(*index, now))
+    fn first_leased(
+        self: &Arc<Self>,
+        indices: &[u16],
+        class: Class,
+        now: Instant,
+    ) -> Option<Lease> {
+        indices.iter().find_map(|index| self.lease(*index, class, now))
     }
 
-    fn lease(self: &Arc<Self>, index: u16, now: Instant) -> Option<Lease> {
+    fn lease(self: &Arc<Self>, index: u16, class: Class, now: Instant) -> Option<Lease> {
         let target = &self.targets[usize::from(index)];
-        if !target.take_slot() {
+        if !target.take_slot(class) {
             return None;
         }
         let Some(admission) = target.state.breaker.admit(&target.breaker, now) else {

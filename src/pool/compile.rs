@@ -245,6 +245,12 @@ fn compile_targets(
                 "the same provider and model stand here twice: write one target with both weights",
             );
         }
+        let adaptive = settings.adaptive.unwrap_or_default();
+        let ordered = (1..=adaptive.max).contains(&adaptive.min);
+        // Once, with the first target.
+        if at == 0 && !(ordered && adaptive.tolerance >= 1.0) {
+            mistakes.add("adaptive", "must have 1 ≤ `min` ≤ `max` and a `tolerance` of at least 1");
+        }
         if written.max_concurrent == Some(0) {
             mistakes.add(
                 &format!("targets[{at}].max_concurrent"),
@@ -306,6 +312,7 @@ fn compile_target(
         weight: written.weight,
         priority: written.priority,
         max_concurrent: written.max_concurrent,
+        adaptive: settings.adaptive,
         cost,
         breaker: settings.breaker,
         slow_start: settings.slow_start.0,

@@ -26,6 +26,17 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// Whether the target had too much to do.
+    fn says_overload(self) -> bool {
+        matches!(
+            self,
+            Outcome::RateLimited { .. }
+                | Outcome::Failure(Kind::FirstTokenTimeout | Kind::Overloaded)
+        )
+    }
+}
+
 /// Leave to send one request to one target: a concurrency slot and, while the breaker is half
 /// open, its probe. Dropping it means [`Outcome::Cancelled`].
 #[derive(Debug)]
@@ -65,7 +76,11 @@ impl Lease {
 
     /// Notes the time to the first token, which came now.
     pub fn first_token(&self, ttft: Duration, now: Instant) {
-        self.target().state.ttft.record(ttft, now);
+        let target = self.target();
+        target.state.ttft.record(ttft, now);
+        if let Some(settings) = &target.adaptive {
+            target.state.adaptive.sample(settings, ttft, target.state.in_flight());
+        }
         if let Some(hedge) = &self.core.hedge {
             self.core.shared.ttft.record(ttft, hedge.quantile);
         }
@@ -110,6 +125,11 @@ impl Lease {
             Outcome::Cancelled => (Verdict::Neutral, &state.counts.cancelled),
         };
         count.fetch_add(1, Ordering::Relaxed);
+        if let Some(settings) = &target.adaptive
+            && outcome.says_overload()
+        {
+            state.adaptive.overloaded(settings, state.in_flight());
+        }
         let change = state.breaker.record(&target.breaker, self.admission, verdict, now);
         if let Some(change) = change {
             thorough = true;

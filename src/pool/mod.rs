@@ -4,6 +4,7 @@
 //! A [`Pool`] is immutable and belongs to one plan. What is learnt while weir runs (requests under
 //! way, breakers, latency, the queue) is shared by all threads and outlives a reload.
 
+mod adaptive;
 mod breaker;
 mod budget;
 mod choose;
@@ -28,13 +29,14 @@ pub use health::{Check, Checker, Prober, watch};
 pub use lease::{Lease, Outcome};
 pub use queue::SelectError;
 pub use settings::{
-    BreakerSettings, HashOn, HealthKind, HealthSettings, HedgeSettings, QueueSettings,
-    RetrySettings, Settings, Strategy, TargetSettings, Timeouts,
+    AdaptiveSettings, BreakerSettings, HashOn, HealthKind, HealthSettings, HedgeSettings,
+    QueueSettings, RetrySettings, Settings, Strategy, TargetSettings, Timeouts,
 };
 pub use snapshot::{PoolSnapshot, TargetSnapshot};
 pub use target::{Target, TargetState};
 
 use crate::clock::{self, Duration, Instant};
+use crate::config::Class;
 use choose::Core;
 use target::Standing;
 
@@ -113,7 +115,7 @@ impl Pool {
     pub fn usable(&self, now: Instant) -> bool {
         let members = self.core.tiers.iter().flat_map(|tier| &tier.members);
         members
-            .map(|index| self.targets[usize::from(*index)].standing(now))
+            .map(|index| self.targets[usize::from(*index)].standing(now, Class::High))
             .any(|standing| matches!(standing, Standing::Ready | Standing::Probe | Standing::Full))
     }
 

@@ -1,4 +1,4 @@
-//! Waiting for a concurrency slot: bounded, first come first served, and by a deadline.
+//! Waiting for a concurrency slot: bounded, first come first served within a class, and by a deadline.
 //!
 //! Waiters do not race for a slot that becomes free: whoever frees it serves the queue, in order,
 //! under one short lock, and hands finished leases over. So nobody is woken in vain, none is
@@ -202,18 +202,27 @@ impl Core {
         let mut list = queue.list.lock();
         list.tickets += 1;
         let ticket = list.tickets;
-        list.waiters.push_back(Waiter { ticket, core: Arc::clone(self), pick, hand_over: sender });
+        let class = pick.class;
+        let waiter = Waiter { ticket, core: Arc::clone(self), pick, hand_over: sender };
+        // Behind all of its own class and of those that go first.
+        let ahead = list.waiters.iter().rposition(|other| other.pick.class <= class);
+        list.waiters.insert(ahead.map_or(0, |at| at + 1), waiter);
         queue.waiting.store(list.waiters.len(), Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let served = queue.serve(&mut list, false, now);
-        let over = list.waiters.len() > self.queue.max as usize
-            && list.waiters.back().is_some_and(|last| last.ticket == ticket);
+        // The last of the lowest class.
+        let over = list.waiters.len() > self.queue.max as usize;
         let turned_away = if over { list.waiters.pop_back() } else { None };
         queue.waiting.store(list.waiters.len(), Ordering::SeqCst);
         drop(list);
         hand_over(served);
         match turned_away {
-            Some(_) => Err(SelectError::QueueFull),
+            Some(last) if last.ticket == ticket => Err(SelectError::QueueFull),
+            Some(last) => {
+                // One that is gone does not mind.
+                let _ = last.hand_over.send(Err(SelectError::QueueFull));
+                Ok(ticket)
+            }
             None => Ok(ticket),
         }
     }

@@ -36,6 +36,10 @@ pub struct Settings {
     /// A second request to another target when the first is slow to its first token. None unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<HedgeSettings>,
+    /// How many requests each target is given at a time, found from its latency. Not bounded that way
+    /// unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<AdaptiveSettings>,
     /// How long a target that came back takes to reach its full share. Default 0: at once.
     #[serde(default = "zero")]
     pub slow_start: Time,
@@ -67,6 +71,7 @@ impl Settings {
             health: None,
             queue: QueueSettings::default(),
             hedge: None,
+            adaptive: None,
             slow_start: zero(),
             heartbeat: zero(),
             fallback: Vec::new(),
@@ -266,6 +271,30 @@ pub struct QueueSettings {
 impl Default for QueueSettings {
     fn default() -> Self {
         Self { max: 256, wait: Time::s(5) }
+    }
+}
+
+/// How many requests a target is given at a time, found from its time to first token.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdaptiveSettings {
+    /// Before anything is known. Default 20.
+    #[schemars(range(min = 1))]
+    pub initial: u32,
+    /// Never fewer. Default 2.
+    #[schemars(range(min = 1))]
+    pub min: u32,
+    /// Never more. Default 1000.
+    #[schemars(range(min = 1))]
+    pub max: u32,
+    /// How many times longer than usual the first token may take before fewer are given. Default 1.5.
+    #[schemars(range(min = 1.0))]
+    pub tolerance: f64,
+}
+
+impl Default for AdaptiveSettings {
+    fn default() -> Self {
+        Self { initial: 20, min: 2, max: 1000, tolerance: 1.5 }
     }
 }
 

@@ -43,6 +43,8 @@ pub struct TargetSnapshot {
     pub in_flight: u32,
     /// Most requests at a time.
     pub max_concurrent: Option<u32>,
+    /// The most that its latency allows at present.
+    pub adaptive_concurrent: Option<u32>,
     /// What active checks say.
     pub healthy: bool,
     /// What its breaker lets through.
@@ -94,6 +96,7 @@ impl Target {
             priority: self.priority,
             in_flight: state.in_flight(),
             max_concurrent: self.max_concurrent,
+            adaptive_concurrent: self.adaptive.map(|settings| state.adaptive.whole(&settings)),
             healthy: state.healthy(),
             breaker: state.breaker(now),
             breaker_open_ms: left_ms(state.breaker.open_until(now)),

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::adaptive::Adaptive;
 use super::breaker::{Breaker, BreakerState, Gate};
 use super::health::Health;
 use super::latency::Average;
-use super::settings::BreakerSettings;
+use super::settings::{AdaptiveSettings, BreakerSettings};
 use crate::clock::{AtomicInstant, Duration, Instant};
+use crate::config::Class;
 use crate::provider::Provider;
 
 /// The smallest share of its weight that a target has when slow start begins.
@@ -34,6 +36,8 @@ pub struct Target {
     pub priority: u32,
     /// Most requests at a time.
     pub max_concurrent: Option<u32>,
+    /// How many of them it is given, found from its latency.
+    pub(super) adaptive: Option<AdaptiveSettings>,
     /// What it costs, in any unit that the pool's targets share. Unknown is the dearest.
     pub(super) cost: u64,
     pub(super) breaker: BreakerSettings,
@@ -49,6 +53,7 @@ pub struct TargetState {
     pub(super) breaker: Breaker,
     pub(super) health: Health,
     pub(super) ttft: Average,
+    pub(super) adaptive: Adaptive,
     /// Not used before then: it answered 429.
     pub(super) resting: AtomicInstant,
     limited_in_a_row: AtomicU32,
@@ -87,6 +92,7 @@ impl TargetState {
             breaker: Breaker::new(),
             health: Health::new(),
             ttft: Average::new(),
+            adaptive: Adaptive::new(),
             resting: AtomicInstant::none(),
             limited_in_a_row: AtomicU32::new(0),
             back_since: AtomicInstant::none(),
@@ -143,10 +149,21 @@ impl TargetState {
 impl Target {
     /// Whether it may be used now, a busy one included.
     pub fn usable(&self, now: Instant) -> bool {
-        matches!(self.standing(now), Standing::Ready | Standing::Probe | Standing::Full)
+        matches!(
+            self.standing(now, Class::High),
+            Standing::Ready | Standing::Probe | Standing::Full
+        )
     }
 
-    pub(super) fn standing(&self, now: Instant) -> Standing {
+    /// The most requests at a time for this class.
+    pub(super) fn most(&self, class: Class) -> Option<u32> {
+        let adaptive = self.adaptive.as_ref();
+        let found = adaptive.map(|settings| self.state.adaptive.bound(settings, class));
+        found.into_iter().chain(self.max_concurrent).min()
+    }
+
+    /// Whether a request of this class may be sent to it now.
+    pub(super) fn standing(&self, now: Instant, class: Class) -> Standing {
         let state = &*self.state;
         if !state.health.healthy() {
             return Standing::Out(None);
@@ -161,15 +178,15 @@ impl Target {
         if let Some(until) = self.provider.keys.resting_until(now) {
             return Standing::Out(Some(until));
         }
-        if self.max_concurrent.is_some_and(|max| state.in_flight() >= max) {
+        if self.most(class).is_some_and(|max| state.in_flight() >= max) {
             return Standing::Full;
         }
         if gate == Gate::Probe { Standing::Probe } else { Standing::Ready }
     }
 
     /// Takes a slot, unless all are taken.
-    pub(super) fn take_slot(&self) -> bool {
-        let Some(max) = self.max_concurrent else {
+    pub(super) fn take_slot(&self, class: Class) -> bool {
+        let Some(max) = self.most(class) else {
             self.state.in_flight.fetch_add(1, Ordering::SeqCst);
             return true;
         };

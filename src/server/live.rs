@@ -22,16 +22,21 @@ use crate::admin::{Admin, ConfigStatus, ReloadFailure, View};
 use crate::clock;
 use crate::config::{Diagnostic, Secret};
 use crate::ledger::Ledger;
+use crate::limit::Limits;
 use crate::plan::{Plan, Source};
 use crate::pool::BreakerState;
 use crate::telemetry::{Breaker, Live as Reading, LivePool, LiveTarget, Metrics};
 use crate::transport::tls;
+
+/// The most scopes of limits that are shown at a time.
+const LIMIT_STATES_MAX: usize = 1000;
 
 /// What runs now, and what a reload changes.
 pub(super) struct Live {
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    limits: Arc<Limits>,
     draining: AtomicBool,
     config: Option<PathBuf>,
     acceptors: Acceptors,
@@ -48,6 +53,7 @@ pub(super) struct Parts {
     pub(super) plan: Arc<ArcSwap<Plan>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) limits: Arc<Limits>,
     pub(super) config: Option<PathBuf>,
     pub(super) acceptors: Acceptors,
     pub(super) simulated: Simulated,
@@ -56,7 +62,7 @@ pub(super) struct Parts {
 impl Live {
     /// Fails when the admin token cannot be read: an open admin API is never the answer to that.
     pub(super) fn new(parts: Parts) -> Result<Self, String> {
-        let Parts { plan, metrics, ledger, config, acceptors, simulated } = parts;
+        let Parts { plan, metrics, ledger, limits, config, acceptors, simulated } = parts;
         let now = plan.load();
         let token = match &now.file.admin.token {
             Some(source) => source.resolve().map_err(|error| format!("admin.token: {error}"))?,
@@ -73,6 +79,7 @@ impl Live {
             plan,
             metrics,
             ledger,
+            limits,
             draining: AtomicBool::new(false),
             config,
             acceptors,
@@ -223,7 +230,10 @@ impl View for Live {
                     .collect(),
             })
             .collect();
+        let (limit_store_away, limits_refuse) = self.limits.store_away();
         Reading {
+            limit_store_away,
+            limits_refuse,
             plan_version: plan.version,
             draining,
             route_condition_errors: plan.routes.expression_failures(),
@@ -236,6 +246,10 @@ impl View for Live {
         let plan = self.plan.load();
         let pools = plan.pools.iter().map(|pool| serde_json::to_value(pool.snapshot(now)));
         serde_json::Value::Array(pools.filter_map(Result::ok).collect())
+    }
+
+    fn limits(&self, owner: &str) -> serde_json::Value {
+        serde_json::to_value(self.limits.states(owner, LIMIT_STATES_MAX)).unwrap_or_default()
     }
 
     fn config_status(&self) -> ConfigStatus {

@@ -22,13 +22,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch as channel;
+use tokio::sync::{oneshot, watch as channel};
 
 use crate::clock::Instant;
 use crate::config::Diagnostic;
 use crate::exchange::Gateway;
 use crate::ledger::{Ledger, Writer};
-use crate::limit::Limits;
+use crate::limit::{Limits, SharedService};
 use crate::plan::{Plan, Source};
 use crate::store::Store;
 use crate::telemetry::{Level, Metrics, ProcessLog};
@@ -41,6 +41,8 @@ use worker::{Phase, Worker};
 
 /// Idle upstream connections that one worker keeps.
 const IDLE_CONNECTIONS_MAX: usize = 1024;
+/// How long it may take to give back what is claimed of shared limits.
+const SHARING_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the access log's last lines may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,7 @@ struct Server {
     sockets: sockets::Kept,
     writer: Writer,
     store: Arc<Store>,
+    sharing: Option<SharedService>,
     runtime: RuntimeSettings,
 }
 
@@ -106,10 +109,19 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
+    let (limits, sharing) = match &file.shared_limits {
+        None => (Limits::new(Arc::clone(&metrics)), None),
+        Some(settings) => {
+            let (limits, service) = Limits::shared(Arc::clone(&metrics), settings)
+                .map_err(|error| Failed::Start(format!("shared_limits.url: {error}")))?;
+            (limits, Some(service))
+        }
+    };
+    let limits = Arc::new(limits);
     let gateway = Gateway {
         plan: Arc::clone(&plan),
         upstreams: Arc::new(Upstreams::new(IDLE_CONNECTIONS_MAX)),
-        limits: Arc::new(Limits::new(Arc::clone(&metrics))),
+        limits: Arc::clone(&limits),
         metrics: Arc::clone(&metrics),
         ledger: Arc::clone(&ledger),
         store: Arc::clone(&store),
@@ -139,6 +151,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         plan,
         metrics,
         ledger,
+        limits,
         config: options.config.clone(),
         acceptors: kept.acceptors(),
         simulated,
@@ -152,13 +165,14 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         sockets: kept,
         writer,
         store,
+        sharing,
         runtime: file.runtime,
     })
 }
 
 impl Server {
     /// Runs the control thread until the process is to end.
-    fn serve(self) -> ExitCode {
+    fn serve(mut self) -> ExitCode {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -166,6 +180,8 @@ impl Server {
                 return ExitCode::FAILURE;
             }
         };
+        let (stop_sharing, stopped) = oneshot::channel();
+        let sharing = self.sharing.take().map(|service| runtime.spawn(service.run(stopped)));
         let ending = match runtime.block_on(control(&self)) {
             Ok(ending) => ending,
             Err(message) => {
@@ -188,6 +204,11 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
+        if let Some(sharing) = sharing {
+            let _ = stop_sharing.send(());
+            // What it could not give back runs out by itself.
+            let _ = runtime.block_on(tokio::time::timeout(SHARING_PATIENCE, sharing));
+        }
         let clean = workers.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
         let kept = runtime.block_on(async {
             tokio::time::timeout(LOG_PATIENCE, store.written()).await.is_ok_and(|it| it.is_ok())

@@ -32,5 +32,8 @@ pub(super) fn needs_upgrade(old: &Plan, new: &Plan) -> Vec<&'static str> {
     if old.runtime != new.runtime {
         changed.push("runtime");
     }
+    if old.shared_limits != new.shared_limits {
+        changed.push("shared_limits");
+    }
     changed
 }

@@ -11,6 +11,10 @@ pub struct Live {
     pub draining: bool,
     /// CEL conditions that failed to evaluate, since the start.
     pub route_condition_errors: u64,
+    /// Whether the store of shared limits is away.
+    pub limit_store_away: bool,
+    /// Whether requests under limits are refused because of that.
+    pub limits_refuse: bool,
     /// Every pool of the plan.
     pub pools: Vec<LivePool>,
 }
@@ -27,7 +31,16 @@ impl Live {
             let names: Vec<&str> = self.pools.iter().map(|pool| &*pool.name).collect();
             reasons.push(format!("no pool is usable ({})", names.join(", ")));
         }
+        if self.limits_refuse {
+            reasons.push("the store of shared limits is away".to_owned());
+        }
         reasons
+    }
+
+    /// What is not as it should be, although requests are answered.
+    pub fn degraded(&self) -> Vec<&'static str> {
+        let away = self.limit_store_away && !self.limits_refuse;
+        away.then_some("the store of shared limits is away").into_iter().collect()
     }
 }
 

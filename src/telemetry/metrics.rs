@@ -110,7 +110,9 @@ pub struct Metrics {
     pub(super) tokens_in_flight: Gauge,
     pub(super) cost_in_flight: Gauge,
     pub(super) limit_refusals: Family<Counter, 2>,
+    pub(super) limit_cut_offs: Family<Counter, 2>,
     pub(super) budget_warnings: Family<Counter, 2>,
+    pub(super) limit_store_away: AtomicU64,
     pub(super) limit_scopes: Gauge,
     pub(super) limit_scopes_shared: Counter,
     pub(super) connections: Counter,
@@ -165,7 +167,9 @@ impl Metrics {
             tokens_in_flight: Gauge::default(),
             cost_in_flight: Gauge::default(),
             limit_refusals: Family::new(["tenant", "limit"], Counter::default),
+            limit_cut_offs: Family::new(["tenant", "limit"], Counter::default),
             budget_warnings: Family::new(["tenant", "limit"], Counter::default),
+            limit_store_away: AtomicU64::new(0),
             limit_scopes: Gauge::default(),
             limit_scopes_shared: Counter::default(),
             connections: Counter::default(),
@@ -264,9 +268,19 @@ impl Metrics {
         self.limit_refusals.with([tenant, limit], Counter::inc);
     }
 
+    /// A stream was ended because a limit had no room for more of it.
+    pub fn limit_cut_off(&self, tenant: &str, limit: &'static str) {
+        self.limit_cut_offs.with([tenant, limit], Counter::inc);
+    }
+
     /// A request was admitted although a soft budget is used up.
     pub fn budget_warning(&self, tenant: &str, limit: &'static str) {
         self.budget_warnings.with([tenant, limit], Counter::inc);
+    }
+
+    /// Whether the store of shared limits is there.
+    pub fn limit_store(&self, there: bool) {
+        self.limit_store_away.store(u64::from(!there), Relaxed);
     }
 
     /// So many more scopes of limits are remembered, or fewer.

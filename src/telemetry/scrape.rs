@@ -326,9 +326,19 @@ impl Scrape {
             &metrics.limit_refusals,
         )?;
         page.counters(
+            "weir_limit_cut_offs",
+            "Streams ended because a limit had no room for more of them",
+            &metrics.limit_cut_offs,
+        )?;
+        page.counters(
             "weir_budget_warnings",
             "Requests admitted although a soft budget is used up",
             &metrics.budget_warnings,
+        )?;
+        page.gauge(
+            "weir_limit_store_away",
+            "1 while the store of shared limits is away",
+            metrics.limit_store_away.load(Relaxed).cast_signed(),
         )?;
         page.gauge(
             "weir_limit_scopes",

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::settings::{Access, KeySettings, Settings};
-use crate::config::NamePattern;
+use crate::config::{Class, NamePattern};
 use crate::error::{Error, Kind};
 use crate::limit::{self, Applicable, Sets, TimeZone};
 
@@ -33,6 +33,8 @@ pub struct Caller {
     pub labels: BTreeMap<String, String>,
     /// The limits that it is under, if any.
     pub limits: Option<Applicable>,
+    /// Which of its requests wait first.
+    pub class: Class,
     models: Vec<NamePattern>,
 }
 
@@ -154,6 +156,7 @@ fn anonymous() -> Caller {
         id: "anonymous".into(),
         labels: BTreeMap::new(),
         limits: None,
+        class: Class::default(),
         models: Vec::new(),
     }
 }
@@ -203,6 +206,7 @@ fn compile_key(tenant: &str, key: &KeySettings) -> Result<Option<([u8; 32], Call
         id: format!("{tenant}/{}", key.name).into(),
         labels: key.labels.clone(),
         limits: None,
+        class: key.class,
         models,
     };
     Ok(Some((hash, caller)))
@@ -266,6 +270,7 @@ mod tests {
             hash: Some(hash_form(secret)),
             labels: BTreeMap::from([("team".into(), "research".into())]),
             models: vec!["gpt-*".into()],
+            class: Class::default(),
             limits: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::SecretSource;
+use crate::config::{Class, SecretSource};
 use crate::limit;
 
 /// Whether a caller needs a key.
@@ -52,6 +52,9 @@ pub struct KeySettings {
     /// Models it may use, by exact name, glob or regex. By default all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Which of its requests wait first where a pool is `adaptive` or has a queue. Default `normal`.
+    #[serde(default)]
+    pub class: Class,
     /// Limits on what is used with this key, beside those of the tenant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<limit::Settings>,

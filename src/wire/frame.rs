@@ -44,6 +44,23 @@ pub enum FrameError {
     },
 }
 
+/// Cuts a run of complete frames into single ones. What stands between two goes with the second.
+pub fn each(framing: Framing, run: &Bytes) -> Vec<Bytes> {
+    let mut ends: Vec<usize> = match framing {
+        Framing::Sse => sse::events(run).map(|event| event.span.end).collect(),
+        Framing::AwsEventStream => {
+            eventstream::messages(run).map_while(Result::ok).map(|it| it.span.end).collect()
+        }
+        Framing::JsonArray => jsonarray::elements(run).map(|element| element.span.end).collect(),
+        Framing::Opaque => Vec::new(),
+    };
+    // What is behind the last one, or is not understood, stays with it.
+    ends.pop();
+    ends.push(run.len());
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(&ends).map(|(start, end)| run.slice(start..*end)).collect()
+}
+
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

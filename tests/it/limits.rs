@@ -23,6 +23,11 @@ fn key(tenant: &str) -> String {
 }
 
 fn weir(upstream: &Handle, tenants: &[(&str, &str)]) -> Weir {
+    weir_with(upstream, tenants, "")
+}
+
+/// The same with more to say.
+pub fn weir_with(upstream: &Handle, tenants: &[(&str, &str)], more: &str) -> Weir {
     let base = format!("http://{}", upstream.address());
     let tenant = |(name, limits): &(&str, &str)| {
         let hash = hash_form(&key(name));
@@ -31,10 +36,12 @@ fn weir(upstream: &Handle, tenants: &[(&str, &str)]) -> Weir {
     let tenants = tenants.iter().map(tenant).collect::<Vec<_>>().join("\n");
     Weir::start(&format!(
         "
+{more}
 access: keys
 tenants:
 {tenants}
 runtime: {{ threads: auto }}
+admission: {{ stream: 40, step: 16 }}
 prices: {{ sim-1: {{ input: 100, output: 100 }} }}
 providers:
   up: {{ dialect: openai, base_url: '{base}/v1' }}
@@ -49,7 +56,7 @@ routes:
     ))
 }
 
-fn chat(tenant: &str, headers: &str, words: u64, answer: u64, stream: bool) -> Vec<u8> {
+pub fn chat(tenant: &str, headers: &str, words: u64, answer: u64, stream: bool) -> Vec<u8> {
     let prompt = "word ".repeat(words as usize);
     let json = format!(
         r#"{{"model":"sim-1","max_tokens":{answer},"stream":{stream},"messages":[{{"role":"user","content":"{prompt}"}}]}}"#
@@ -68,7 +75,7 @@ fn post(path: &str, tenant: &str, headers: &str, json: &str) -> Vec<u8> {
 }
 
 /// Sends a request and reads its answer, at most so many bytes of it.
-fn ask(weir: &Weir, request: &[u8], bytes_max: usize) -> String {
+pub fn ask(weir: &Weir, request: &[u8], bytes_max: usize) -> String {
     let mut stream = TcpStream::connect(weir.address).expect("connect");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
     stream.write_all(request).expect("sent");
@@ -100,9 +107,9 @@ fn client(weir: &Weir, tenant: &str, seed: u64) {
             0 => ("x-mock-fault: 500\r\n", false, all),
             1 => ("x-mock-fault: error_in_stream=2\r\n", true, all),
             // Gone after a few tokens.
-            2 => ("x-mock-itl: 4ms\r\n", true, 600),
+            2 => ("x-mock-itl-ms: 4\r\n", true, 600),
             // Gone before there is an answer.
-            3 => ("x-mock-ttft: 40ms\r\n", false, 0),
+            3 => ("x-mock-ttft-ms: 40\r\n", false, 0),
             4 | 5 => ("", true, all),
             _ => ("", false, all),
         };
@@ -121,7 +128,7 @@ fn gauge(weir: &Weir, name: &str) -> i64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn wait_until_all_is_given_back(weir: &Weir) {
+pub fn wait_until_all_is_given_back(weir: &Weir) {
     let held = ["weir_admitted_in_flight", "weir_tokens_in_flight", "weir_cost_in_flight_nano_usd"];
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -135,14 +142,18 @@ fn wait_until_all_is_given_back(weir: &Weir) {
 }
 
 #[derive(Debug, Default)]
-struct Used {
-    requests: u64,
-    tokens: u64,
-    nano_usd: u64,
+pub struct Used {
+    pub requests: u64,
+    pub tokens: u64,
+    pub nano_usd: u64,
+    /// Clients that left, answers that failed, streams that a limit ended.
+    gone: u64,
+    failed: u64,
+    cut_off: u64,
 }
 
 /// What the access log says that a tenant used.
-fn used(weir: &Weir, tenant: &str) -> Used {
+pub fn used(weir: &Weir, tenant: &str) -> Used {
     let mut used = Used::default();
     for line in weir.access_log().lines() {
         let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
@@ -153,20 +164,29 @@ fn used(weir: &Weir, tenant: &str) -> Used {
         let tokens = number("input_tokens") + number("output_tokens");
         used.tokens += tokens;
         used.nano_usd += number("cost_nano_usd");
-        // What a provider rejects was answered, too.
-        let answered = record["error"].is_null() || record["error"] == "upstream_rejected";
-        used.requests += u64::from(answered || tokens > 0);
+        used.requests += u64::from(record["error"].is_null() || tokens > 0);
+        used.gone += u64::from(record["error"] == "client_gone");
+        used.failed += u64::from(record["error"] == "upstream_status");
+        used.cut_off += u64::from(record["cut_off"] == true);
+        // Nothing of what the test asks for is a mistake.
+        assert_ne!(record["error"], "upstream_rejected", "{record}");
     }
     used
 }
 
-/// All clients at once; then small requests one after the other, until nothing fits.
-fn exhaust(weir: &Weir, tenant: &str) -> Used {
+/// All clients at once, each at one of these.
+pub fn all_clients(weirs: &[Weir], tenant: &str) {
     std::thread::scope(|scope| {
         for seed in 1..=CLIENTS {
+            let weir = &weirs[seed as usize % weirs.len()];
             scope.spawn(move || client(weir, tenant, seed));
         }
     });
+}
+
+/// All clients at once; then small requests one after the other, until nothing fits.
+fn exhaust(weir: &Weir, tenant: &str) -> Used {
+    all_clients(std::slice::from_ref(weir), tenant);
     wait_until_all_is_given_back(weir);
     let admitted = (0..1000).take_while(|_| {
         let answer = ask(weir, &chat(tenant, "", 1, 8, false), usize::MAX);
@@ -181,7 +201,7 @@ fn exhaust(weir: &Weir, tenant: &str) -> Used {
 }
 
 /// The log is written behind the answers.
-fn wait_until_all_is_logged(weir: &Weir) {
+pub fn wait_until_all_is_logged(weir: &Weir) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let page = weir.metrics();
@@ -214,6 +234,10 @@ fn limits_are_exact_under_64_clients() {
     assert!((9_900..=10_000).contains(&tokens.tokens), "{tokens:?}");
     let money = exhaust(&weir, "money");
     assert!((990_000_000..=1_000_000_000).contains(&money.nano_usd), "{money:?}");
+    // All of it was in it: clients that left, answers that failed, streams that were ended.
+    let all = [&requests, &tokens, &money];
+    assert!(all.iter().all(|used| used.gone > 0 && used.failed > 0), "{all:?}");
+    assert!(tokens.cut_off + money.cut_off > 0, "{all:?}");
     for kind in ["requests", "tokens", "budget"] {
         let label = format!("limit=\"{kind}\"");
         assert!(weir.metrics().lines().any(|line| {
@@ -276,6 +300,13 @@ fn clients_are_told_how_they_stand() {
         weir.metrics()
             .contains("weir_budget_warnings_total{tenant=\"soft\",limit=\"token_budget\"} 1")
     );
+    let request = b"GET /admin/v1/limits?owner=tenant%20soft HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let shown = weir.ask_admin(request);
+    let shown = shown.split_once("\r\n\r\n").expect("a body").1;
+    let shown: serde_json::Value = serde_json::from_str(shown).expect("JSON");
+    let counter = &shown["scopes"][0]["counters"][0];
+    assert_eq!((&counter["limit"], &counter["warn_at"]), (&"tokens for the day".into(), &1.into()));
+    assert!(counter["used"].as_u64().is_some_and(|used| used > 8), "{shown}");
     let free = get("free");
     assert_eq!(header(&free, "x-weir-budget-warning"), None);
 }

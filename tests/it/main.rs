@@ -9,6 +9,7 @@ mod metrics;
 mod properties;
 mod providers;
 mod requests;
+mod shared;
 mod stand;
 mod streams;
 mod tls;

@@ -70,6 +70,7 @@ fn eventful() -> (Arc<Metrics>, Live) {
     metrics.sockets_driven_by("io_uring", None);
     metrics.log_dropped("access", 1);
     metrics.limit_refusal("acme", "tokens");
+    metrics.limit_cut_off("acme", "tokens");
     metrics.budget_warning("acme", "budget");
     metrics.credential_renewed("vertex", true);
     // A sampler takes its first sample after a while; the series is there at once.

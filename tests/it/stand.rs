@@ -94,6 +94,11 @@ impl Weir {
         String::from_utf8(exchange(self.admin, request)).expect("text")
     }
 
+    /// What the operators' listener answers to bytes as they are.
+    pub fn ask_admin(&self, request: &[u8]) -> String {
+        String::from_utf8(exchange(self.admin, request)).expect("text")
+    }
+
     /// The access log so far.
     pub fn access_log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("access.jsonl")).unwrap_or_default()

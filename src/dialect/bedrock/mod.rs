@@ -2,6 +2,7 @@
 
 pub(super) mod body;
 pub(super) mod codec;
+pub(super) mod cut;
 pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod request;

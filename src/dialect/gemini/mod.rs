@@ -2,6 +2,7 @@
 
 pub(super) mod answer;
 pub(super) mod codec;
+pub(super) mod cut;
 pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod request;

@@ -5,6 +5,7 @@ mod annotation;
 pub(super) mod body;
 pub(super) mod chat;
 pub(super) mod chat_codec;
+pub(super) mod chat_cut;
 pub(super) mod embed_codec;
 pub(super) mod error;
 pub(super) mod events;
@@ -13,6 +14,7 @@ mod logprob;
 pub(super) mod rank_codec;
 pub(super) mod request;
 pub(super) mod responses_codec;
+pub(super) mod responses_cut;
 mod usage;
 
 pub(super) use usage::usage;

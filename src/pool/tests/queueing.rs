@@ -303,3 +303,60 @@ fn nobody_is_forgotten_while_targets_come_and_go() {
     assert!(start.elapsed() < 25 * SECOND, "somebody waited for the bound of the queue");
     assert_eq!((pool.waiting(), in_flight(&pool)), (0, vec![0, 0]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_high_class_goes_first_and_the_low_one_is_turned_away() {
+    use crate::config::Class::{self, High, Low, Normal};
+    let pool =
+        Arc::new(pool("{targets: [{provider: p0, max_concurrent: 1}], queue: {max: 2, wait: 5s}}"));
+    let held = pool.select(&mut Pick::seeded(None, 1), far()).await.expect("free");
+    let order: Arc<parking_lot::Mutex<Vec<Class>>> = Arc::default();
+    let wait = |class: Class| {
+        let (pool, order) = (Arc::clone(&pool), Arc::clone(&order));
+        tokio::spawn(async move {
+            let mut pick = Pick::seeded(None, 1).of_class(class);
+            let lease = pool.select(&mut pick, far()).await;
+            if lease.is_ok() {
+                order.lock().push(class);
+            }
+            lease.map(drop)
+        })
+    };
+    let low = wait(Low);
+    tokio::task::yield_now().await;
+    let normal = wait(Normal);
+    tokio::task::yield_now().await;
+    // The queue is full: for the high class the low one makes room.
+    let high = wait(High);
+    assert_eq!(low.await.expect("it ends"), Err(SelectError::QueueFull));
+    held.finish(Outcome::Success);
+    assert_eq!(high.await.expect("it ends"), Ok(()));
+    assert_eq!(normal.await.expect("it ends"), Ok(()));
+    assert_eq!(*order.lock(), [High, Normal]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_target_slows_down_the_low_class_waits_first() {
+    use crate::config::Class::{High, Low};
+    let pool = pool("{targets: [{provider: p0}], adaptive: {initial: 10, min: 2, max: 100}}");
+    let now = clock::now();
+    let mut held: Vec<Lease> = Vec::new();
+    let take = |class, held: &mut Vec<Lease>| {
+        let mut pick = Pick::seeded(None, 1).of_class(class);
+        pool.try_select(&mut pick, now).map(|lease| held.push(lease)).is_some()
+    };
+    while take(Low, &mut held) {}
+    assert_eq!(held.len(), 6, "six tenths of the bound");
+    while take(High, &mut held) {}
+    assert_eq!(held.len(), 10);
+    // All are as slow as never before.
+    held.iter().for_each(|lease| lease.first_token(Duration::from_millis(100), now));
+    for _ in 0..5 {
+        held.iter().for_each(|lease| lease.first_token(Duration::from_secs(2), now));
+    }
+    let bound = pool.targets[0].snapshot(now).adaptive_concurrent.expect("a bound");
+    assert!(bound < 10, "{bound}");
+    held.truncate(bound as usize - 1);
+    assert!(!take(Low, &mut held), "it waits");
+    assert!(take(High, &mut held), "it does not");
+}

@@ -6,6 +6,7 @@
 //! that is declared here.
 
 mod ask;
+mod cut;
 mod read;
 mod state;
 mod table;

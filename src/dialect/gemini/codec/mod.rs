@@ -47,7 +47,7 @@ fn finish_of(word: &str) -> Finish {
 }
 
 /// The members of `usageMetadata`, in which thoughts stand beside the answer.
-fn usage_members(usage: &Usage, out: &mut ObjectWriter<'_>) {
+pub(super) fn usage_members(usage: &Usage, out: &mut ObjectWriter<'_>) {
     out.number("promptTokenCount", usage.input);
     out.number("candidatesTokenCount", usage.output.saturating_sub(usage.reasoning));
     out.number("totalTokenCount", usage.input.saturating_add(usage.output));

@@ -39,7 +39,7 @@ fn finish_of(word: &str) -> Finish {
 }
 
 /// The members of `usage`.
-fn usage_members(usage: &Usage, out: &mut ObjectWriter<'_>) {
+pub(super) fn usage_members(usage: &Usage, out: &mut ObjectWriter<'_>) {
     out.number("prompt_tokens", usage.input);
     out.number("completion_tokens", usage.output);
     out.number("total_tokens", usage.input.saturating_add(usage.output));

@@ -35,7 +35,7 @@ fn finish_of(status: &str, incomplete: Option<&str>) -> Finish {
 }
 
 /// The members of `usage`.
-fn usage_members(usage: &Usage, out: &mut ObjectWriter<'_>) {
+pub(super) fn usage_members(usage: &Usage, out: &mut ObjectWriter<'_>) {
     out.number("input_tokens", usage.input);
     out.object("input_tokens_details", |details| {
         details.number("cached_tokens", usage.cached_input);

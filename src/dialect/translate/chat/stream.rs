@@ -14,7 +14,7 @@ use crate::dialect::ir::{
     CITATIONS_MAX, Citation, Dropped, Event, Finish, Format, Loss, LossPolicy, Opening, Said, Sink,
     Text,
 };
-use crate::dialect::{anthropic, bedrock, cohere, failure, gemini, openai};
+use crate::dialect::{Usage, anthropic, bedrock, cohere, failure, gemini, openai};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
 use crate::wire::{eventstream, jsonarray, sse};
@@ -89,6 +89,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Choice {
     begun: bool,
+    /// The block that is open, and whether it is a call.
+    block: Option<(u32, bool)>,
     /// The block of text that is open.
     open: Option<u32>,
     said: Said,
@@ -183,6 +185,12 @@ impl StreamTranslator {
     /// Ends the stream with an error.
     pub fn error(&mut self, error: &Error) -> Bytes {
         self.state.fail(error);
+        self.state.take()
+    }
+
+    /// Ends the stream as if its answer had reached its greatest length.
+    pub fn cut(&mut self, usage: Usage) -> Bytes {
+        self.state.end_early(usage);
         self.state.take()
     }
 
@@ -332,8 +340,14 @@ impl Sink for State {
                     state.open = Some(block);
                     state.said.open(block);
                 }
-                state.calls |= matches!(opening, Opening::ToolCall { .. });
+                let call = matches!(opening, Opening::ToolCall { .. });
+                state.calls |= call;
+                state.block = Some((block, call));
                 Event::Open { choice, block, opening }
+            }
+            Event::Close { choice, block } => {
+                self.choice(choice).block = None;
+                Event::Close { choice, block }
             }
             event => event,
         };
@@ -417,6 +431,25 @@ impl State {
 
     fn too_long(&mut self) {
         self.fail(&Error::new(Kind::UpstreamProtocol, "The answer is too long."));
+    }
+
+    fn end_early(&mut self, usage: Usage) {
+        for choice in 0..self.choices.len().max(1) as u32 {
+            let state = self.choice(choice);
+            if state.finished || !state.begun && choice > 0 {
+                continue;
+            }
+            if let Some((block, call)) = state.block
+                // This format has calls whole or not at all.
+                && !(call && self.client == Format::Gemini)
+            {
+                self.event(Event::Close { choice, block });
+            }
+            let finish = Finish::Length;
+            self.event(Event::Finish { choice, finish, stop_sequence: None });
+        }
+        self.event(Event::Usage(usage));
+        self.event(Event::End);
     }
 
     fn cut(&mut self) {

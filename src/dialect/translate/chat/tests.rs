@@ -1,6 +1,7 @@
 //! The translator without a network: round trips, seals, streams in any cutting.
 
 mod beside;
+mod cut;
 mod fields;
 mod fixtures;
 mod properties;

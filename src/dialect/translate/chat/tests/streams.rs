@@ -18,7 +18,7 @@ pub(super) const CITED: [(Format, &str); 6] = [
 ];
 
 /// A recorded stream of each format that says, thinks or calls something.
-fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
+pub(super) fn recordings() -> Vec<(Format, &'static str, Vec<u8>)> {
     let files = [
         (Format::Chat, "openai/chat_text.sse"),
         (Format::Chat, "openai/chat_usage.sse"),
