@@ -54,6 +54,7 @@ fn directory() -> Directory {
         labels: [("team".to_owned(), "research".to_owned())].into(),
         models: Vec::new(),
         limits: Vec::new(),
+        class: Default::default(),
     };
     let other = |n| {
         (
