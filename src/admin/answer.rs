@@ -133,6 +133,9 @@ fn readyz(view: &dyn View) -> Answer {
     if let Some(storage) = &live.storage {
         said["storage"] = json!(storage);
     }
+    if let Some(ledger) = &live.ledger {
+        said["ledger"] = json!(ledger);
+    }
     Answer::json(status, &said)
 }
 

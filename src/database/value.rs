@@ -76,6 +76,11 @@ impl Row<'_> {
     pub fn int_or_null(&self, at: usize) -> Result<Option<i64>, Error> {
         match &self.0 {
             Inner::Sqlite(row) => row.get(at).map_err(Error::from),
+            // What a server makes of a literal is shorter than its columns.
+            Inner::Postgres(row) if row.columns().get(at).is_some_and(is_short) => {
+                let number: Option<i32> = row.try_get(at)?;
+                Ok(number.map(i64::from))
+            }
             Inner::Postgres(row) => row.try_get(at).map_err(Error::from),
         }
     }
@@ -100,6 +105,10 @@ impl Row<'_> {
             Inner::Postgres(row) => row.try_get(at).map_err(Error::from),
         }
     }
+}
+
+fn is_short(column: &postgres::Column) -> bool {
+    *column.type_() == postgres::types::Type::INT4
 }
 
 fn missing(at: usize) -> Error {

@@ -25,7 +25,9 @@ use crate::database::Database;
 use crate::ledger::Ledger;
 use crate::plan::{Plan, Source};
 use crate::pool::BreakerState;
-use crate::telemetry::{Breaker, Live as Reading, LivePool, LiveStorage, LiveTarget, Metrics};
+use crate::telemetry::{
+    Breaker, Live as Reading, LiveLedger, LivePool, LiveStorage, LiveTarget, Metrics,
+};
 use crate::transport::tls;
 
 /// What runs now, and what a reload changes.
@@ -238,6 +240,22 @@ impl View for Live {
                     state: health.state.as_str(),
                     reason: health.reason,
                     since_unix_ms: health.since_unix_ms,
+                }
+            }),
+            ledger: self.ledger.books().map(|books| {
+                let standing = books.standing();
+                LiveLedger {
+                    state: standing.state.as_str(),
+                    number: standing.state as i64,
+                    reason: standing.reason,
+                    since_unix_ms: standing.since_unix_ms,
+                    entered: standing.entered,
+                    waiting: standing.waiting,
+                    memory_bytes: standing.memory_bytes,
+                    journal_bytes: standing.journal_bytes,
+                    recovered: standing.recovered,
+                    torn: standing.torn,
+                    lost: standing.lost,
                 }
             }),
         }

@@ -28,7 +28,8 @@ use crate::clock::Instant;
 use crate::config::Diagnostic;
 use crate::database::{Database, Migrations, Place};
 use crate::exchange::Gateway;
-use crate::ledger::{Ledger, Writer};
+use crate::ledger::books::{Books, BooksThread};
+use crate::ledger::{self, Ledger, Writer};
 use crate::limit::Limits;
 use crate::plan::{File, Plan, Source};
 use crate::store::Store;
@@ -41,7 +42,7 @@ use signals::{Ending, Signals};
 use worker::{Phase, Worker};
 
 /// The rooms that keep something in the database.
-static STORED: [&Migrations; 0] = [];
+static STORED: [&Migrations; 1] = [&ledger::books::MIGRATIONS];
 
 /// Idle upstream connections that one worker keeps.
 const IDLE_CONNECTIONS_MAX: usize = 1024;
@@ -88,6 +89,7 @@ struct Server {
     phase: channel::Sender<Phase>,
     sockets: sockets::Kept,
     writer: Writer,
+    books: Option<BooksThread>,
     store: Arc<Store>,
     runtime: RuntimeSettings,
 }
@@ -103,11 +105,12 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let plan = reload::compile(&source, addresses, None).map_err(Failed::Config)?;
     let bound = sockets::open(&plan, options.upgrade).map_err(Failed::Start)?;
     let admin = sockets::admin(&plan, options.upgrade).map_err(Failed::Start)?;
-    let (ledger, writer) = Ledger::start(Arc::clone(&metrics), &file.log.access)
+    let database = database(&file, &metrics).map_err(Failed::Start)?;
+    let (books, books_thread) = books(&file, database.as_ref()).map_err(Failed::Start)?.unzip();
+    let (ledger, writer) = Ledger::start_with(Arc::clone(&metrics), &file.log.access, books)
         .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
     let store =
         Store::open(file.responses.path.as_ref(), Arc::clone(&metrics)).map_err(Failed::Start)?;
-    let database = database(&file, &metrics).map_err(Failed::Start)?;
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
@@ -157,6 +160,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         phase,
         sockets: kept,
         writer,
+        books: books_thread,
         store,
         runtime: file.runtime,
     })
@@ -179,7 +183,8 @@ impl Server {
                 return ExitCode::FAILURE;
             }
         };
-        let Self { live, workers, phase, sockets, writer, store, runtime: settings, .. } = self;
+        let Self { live, workers, phase, sockets, writer, books, store, runtime: settings, .. } =
+            self;
         let drain = match ending {
             Ending::Drain => settings.drain.0,
             Ending::Fast => Duration::ZERO,
@@ -202,9 +207,10 @@ impl Server {
             log::error!("not all responses that were to be kept could be written");
         }
         runtime.shutdown_background();
+        let recorded = books.is_none_or(|books| books.stop(LOG_PATIENCE));
         let logged = writer.stop(LOG_PATIENCE);
         log::info!("done");
-        if clean && logged { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if clean && recorded && logged { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -262,6 +268,15 @@ fn database(file: &File, metrics: &Arc<Metrics>) -> Result<Option<Database>, Str
     let Some(settings) = &file.storage else { return Ok(None) };
     let place = Place::of(settings).map_err(|(field, why)| format!("storage{field}: {why}"))?;
     Database::open(place, &STORED, Arc::clone(metrics)).map(Some)
+}
+
+/// The ledger of record, where there is a database for it.
+fn books(
+    file: &File,
+    database: Option<&Database>,
+) -> Result<Option<(Arc<Books>, BooksThread)>, String> {
+    let Some(database) = database.filter(|_| file.ledger.enabled) else { return Ok(None) };
+    Books::start(database, &file.ledger).map(Some)
 }
 
 fn announce(plan: &Plan, config: Option<&Path>) {

@@ -35,5 +35,8 @@ pub(super) fn needs_upgrade(old: &Plan, new: &Plan) -> Vec<&'static str> {
     if old.storage != new.storage {
         changed.push("storage");
     }
+    if old.ledger != new.ledger {
+        changed.push("ledger");
+    }
     changed
 }

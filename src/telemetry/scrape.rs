@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::cell::{Counter, Histogram};
 use super::family::Family;
-use super::live::{Live, LivePool, LiveTarget};
+use super::live::{Live, LiveLedger, LivePool, LiveTarget};
 use super::metrics::Metrics;
 use super::process::Process;
 use super::settled::{Operation, TOKEN_KINDS, TOKEN_TOTALS};
@@ -182,6 +182,46 @@ impl Page<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The ledger of record.
+    fn ledger(&mut self, ledger: &LiveLedger) -> fmt::Result {
+        self.gauge(
+            "weir_ledger_state",
+            "Records go to the database (0), wait in the journal (1), wait in memory alone (2), are lost (3)",
+            ledger.number,
+        )?;
+        self.counter("weir_ledger_entered", "Records that the database has taken", ledger.entered)?;
+        self.gauge(
+            "weir_ledger_waiting",
+            "Records that wait for the database",
+            ledger.waiting as i64,
+        )?;
+        self.gauge(
+            "weir_ledger_memory_bytes",
+            "Memory that waiting records take",
+            ledger.memory_bytes as i64,
+        )?;
+        self.gauge(
+            "weir_ledger_journal_bytes",
+            "What waiting records take of the journal",
+            ledger.journal_bytes as i64,
+        )?;
+        self.counter(
+            "weir_ledger_recovered",
+            "Records of an earlier process that were found in its journal",
+            ledger.recovered,
+        )?;
+        self.counter(
+            "weir_ledger_torn",
+            "Batches that an earlier process had not written to their end",
+            ledger.torn,
+        )?;
+        self.counter(
+            "weir_ledger_lost",
+            "Records lost because journal and memory were full",
+            ledger.lost,
+        )
     }
 
     /// A gauge for every pool.
@@ -520,7 +560,8 @@ impl Scrape {
             "weir_storage_errors",
             "Failures of the database by kind",
             &self.metrics.storage_errors,
-        )
+        )?;
+        self.live.ledger.as_ref().map_or(Ok(()), |ledger| page.ledger(ledger))
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {

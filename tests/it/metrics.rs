@@ -13,7 +13,7 @@ use weir::dialect::{Endpoint, Usage};
 use weir::error::Kind;
 use weir::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
 use weir::telemetry::{
-    Breaker, Format, HedgeResult, Live, LivePool, LiveStorage, LiveTarget, Metrics,
+    Breaker, Format, HedgeResult, Live, LiveLedger, LivePool, LiveStorage, LiveTarget, Metrics,
 };
 
 const REFERENCE: &str = "conf/metrics.md";
@@ -31,8 +31,8 @@ has at most 2,000 series; what is beyond them is counted in one whose labels are
 without a value is left out.
 
 An autoscaler wants `weir_tokens_in_flight` and `weir_event_loop_lag_seconds`. Worth an alert:
-`weir_ready == 0`, `weir_config_last_reload_successful == 0`, `weir_storage_state == 2`, and a growing
-`weir_log_dropped_total`.
+`weir_ready == 0`, `weir_config_last_reload_successful == 0`, `weir_storage_state == 2`,
+`weir_ledger_state >= 2`, and a growing `weir_log_dropped_total`.
 ";
 
 /// A process in which everything has happened once.
@@ -92,7 +92,9 @@ fn eventful() -> (Arc<Metrics>, Live) {
     };
     let pool = LivePool { name: "chat".into(), queued: 0, usable: true, targets: vec![target] };
     let storage = LiveStorage { state: "ok", reason: String::new(), since_unix_ms: 0 };
-    (metrics, Live { pools: vec![pool], storage: Some(storage), ..Live::default() })
+    let ledger = LiveLedger { state: "ok", ..LiveLedger::default() };
+    let (storage, ledger) = (Some(storage), Some(ledger));
+    (metrics, Live { pools: vec![pool], storage, ledger, ..Live::default() })
 }
 
 #[derive(Default)]

@@ -131,6 +131,12 @@ impl<'s> Check<'s> {
         if let Some(ca) = &settings.ca {
             self.certificates("storage.ca", ca);
         }
+        let ledger = &self.file.ledger;
+        if settings.url.is_some() && ledger.enabled && ledger.journal.is_none() {
+            let message = "with `storage.url` the ledger's journal needs a folder on this machine: \
+                           write `ledger: { journal: /var/lib/weir/journal }`";
+            self.add_at_key("storage.url", message);
+        }
     }
 
     /// Keys that callers need: there must be one. What a key itself must be like is
