@@ -47,6 +47,7 @@ scenarios:
     target/debug/weir-loadtest faults cancel --repeat 1 --within 1s
     target/debug/weir-loadtest faults cancel --repeat 1 --within 1s --weir-io epoll
     target/debug/weir-loadtest faults kill --duration 6s --rate 200
+    target/debug/weir-loadtest faults ledger --requests 6000 --rate 300
     target/debug/weir-loadtest faults reload --duration 8s --reloads 16 --rounds 2 --rate 100 --p99-factor 1000
     target/debug/weir-loadtest faults upgrade --streams 50 --rate 100
     target/debug/weir-loadtest soak --duration 60s --rate 40 --interval 2s

@@ -12,7 +12,9 @@ use divan::{AllocProfiler, Bencher, black_box};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use weir::clock::Duration;
+use weir::database::{Database, Migrations, Place};
 use weir::dialect::{self, Dialect, Endpoint, NoText, Usage};
+use weir::ledger::books::{self, Books};
 use weir::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
 use weir::limit::{Actual, Estimate, Limits, Subject};
 use weir::meter;
@@ -169,6 +171,24 @@ fn record() -> Record {
 #[divan::bench(args = ["/dev/null", "off"])]
 fn settle(bencher: Bencher<'_, '_>, log: &str) {
     let (ledger, _writer) = Ledger::start(Metrics::new(), log).expect("a ledger");
+    let record = record();
+    bencher.bench_local(|| {
+        ledger.attempt("main", &record.attempts[0]);
+        ledger.settle(black_box(&record));
+    });
+}
+
+/// The same with a ledger of record in a file, whose own threads work beside it.
+#[divan::bench]
+fn settle_recorded(bencher: Bencher<'_, '_>) {
+    static ROOMS: [&Migrations; 1] = [&books::MIGRATIONS];
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place::file(folder.path().join("weir.db"));
+    let metrics = Metrics::new();
+    let database = Database::open(place, &ROOMS, Arc::clone(&metrics)).expect("opens");
+    let settings = weir::ledger::Settings::default();
+    let (books, _thread) = Books::start(&database, &settings).expect("starts");
+    let (ledger, _writer) = Ledger::start_with(metrics, "off", Some(books)).expect("a ledger");
     let record = record();
     bencher.bench_local(|| {
         ledger.attempt("main", &record.attempts[0]);

@@ -145,6 +145,12 @@ fn readyz(view: &dyn View) -> Answer {
     if !degraded.is_empty() {
         page["degraded"] = degraded.into();
     }
+    if let Some(storage) = &live.storage {
+        page["storage"] = json!(storage);
+    }
+    if let Some(ledger) = &live.ledger {
+        page["ledger"] = json!(ledger);
+    }
     Answer::json(status, &page)
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod count;
 mod keys;
+mod ledger;
 mod run;
 
 use std::path::PathBuf;
@@ -49,6 +50,9 @@ enum Command {
     /// Work with callers' API keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Ask, export and check the ledger
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
 }
 
 #[derive(Debug, Default, Args)]
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         Some(Command::Schema) => check::schema(),
         Some(Command::Count(args)) => count::count(&args),
         Some(Command::Keys(KeysCommand::Hash)) => keys::hash(),
+        Some(Command::Ledger(command)) => ledger::run(&command),
     }
 }
 

@@ -134,6 +134,7 @@ impl Settlement {
     pub(super) fn caller(&mut self, caller: &Caller) {
         self.record.caller = Some(Arc::clone(&caller.name));
         self.record.tenant = Some(Arc::clone(&caller.tenant));
+        self.record.team.clone_from(&caller.team);
     }
 
     pub(super) fn body_in(&mut self, body: &bytes::Bytes) {
@@ -427,6 +428,9 @@ impl Settlement {
         self.record.inter_token_p50 = self.gaps.quantile(0.5);
         self.record.inter_token_p99 = self.gaps.quantile(0.99);
         self.record.cost_nano_usd = self.cost();
+        if self.record.cost_nano_usd.is_some() {
+            self.record.price_version = Some(Arc::clone(&self.plan.price_version));
+        }
         // What came to nothing gives all of its hold back, the request itself included.
         if let Some(hold) = self.hold.take().filter(|_| !self.came_to_nothing()) {
             let record = &self.record;

@@ -9,12 +9,24 @@
 //! fill, lines are lost, and `weir_log_dropped_total` says how many: a reader that stalls never
 //! stalls a stream.
 
+//!
+//! Where a database is configured, the record also goes to the ledger of record in it, by the same
+//! kind of buffer: see [`books`]. There it is accounted for, and not lost while there is room.
+
+pub mod books;
+mod entry;
+pub mod export;
 mod json;
+pub mod query;
+pub mod reconcile;
 mod record;
+mod settings;
 mod sink;
+pub mod verify;
 mod writer;
 
 pub use record::{AttemptOutcome, AttemptRecord, Record};
+pub use settings::Settings;
 pub use writer::{Ledger, Writer};
 
 #[cfg(test)]

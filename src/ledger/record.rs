@@ -30,6 +30,8 @@ pub struct Record {
     pub caller: Option<Arc<str>>,
     /// The caller's tenant.
     pub tenant: Option<Arc<str>>,
+    /// The caller's team.
+    pub team: Option<Arc<str>>,
     /// The end user that the request names.
     pub user: Option<String>,
     /// The route that matched.
@@ -72,6 +74,8 @@ pub struct Record {
     pub usage_source: &'static str,
     /// What they cost, where a price is known.
     pub cost_nano_usd: Option<u64>,
+    /// The version of the prices under which that was reckoned.
+    pub price_version: Option<Arc<str>>,
     /// Time spent waiting for a concurrency slot.
     pub queue: Option<Duration>,
     /// From the head to the first token.
@@ -155,7 +159,7 @@ impl Record {
     }
 
     /// Its tokens in the order of [`crate::telemetry::TOKEN_KINDS`].
-    fn tokens(&self) -> [u64; 8] {
+    pub(super) fn tokens(&self) -> [u64; 8] {
         let usage = &self.usage;
         [
             usage.input,
@@ -202,6 +206,7 @@ impl Record {
         }
         line.text_if("caller", self.caller.as_deref());
         line.text_if("tenant", self.tenant.as_deref());
+        line.text_if("team", self.team.as_deref());
         line.text_if("user", self.user.as_deref());
         line.text_if("route", self.route.as_deref());
         line.text_if("pool", self.pool.as_deref());

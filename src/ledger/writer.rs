@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
+use super::books::Books;
 use super::record::{AttemptRecord, Record};
 use super::sink::Sink;
 use crate::clock::{Duration, Instant};
@@ -36,6 +37,8 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 /// Where finished requests are entered.
 pub struct Ledger {
     metrics: Arc<Metrics>,
+    /// The ledger of record, where there is a database.
+    books: Option<Arc<Books>>,
     waiting: Sharded<Mutex<Lines>>,
     /// Nobody wants lines.
     off: AtomicBool,
@@ -64,9 +67,19 @@ impl Ledger {
     /// Opens the access log (`stdout`, `stderr`, `off` or a path) and starts its writer. To be called
     /// after the process has forked, if it does.
     pub fn start(metrics: Arc<Metrics>, destination: &str) -> io::Result<(Arc<Self>, Writer)> {
+        Self::start_with(metrics, destination, None)
+    }
+
+    /// The same with a ledger of record beside the access log.
+    pub fn start_with(
+        metrics: Arc<Metrics>,
+        destination: &str,
+        books: Option<Arc<Books>>,
+    ) -> io::Result<(Arc<Self>, Writer)> {
         let sink = Sink::open(destination)?;
         let ledger = Arc::new(Self {
             metrics,
+            books,
             waiting: Sharded::new(Mutex::default),
             off: AtomicBool::new(matches!(sink, Sink::Off)),
             asleep: AtomicBool::new(false),
@@ -83,9 +96,13 @@ impl Ledger {
         Ok((ledger, writer))
     }
 
-    /// Enters a request that is over: counts it and writes its line. Called once a request.
+    /// Enters a request that is over: counts it, records it and writes its line. Called once a
+    /// request.
     pub fn settle(&self, record: &Record) {
         self.metrics.settled(&record.settled());
+        if let Some(books) = &self.books {
+            books.enter(record);
+        }
         if self.off.load(Ordering::Relaxed) {
             return;
         }
@@ -108,6 +125,11 @@ impl Ledger {
     /// Counts an attempt when it is over, which may be long before its request is.
     pub fn attempt(&self, pool: &str, attempt: &AttemptRecord) {
         self.metrics.attempt(pool, &attempt.target, attempt.outcome.as_str());
+    }
+
+    /// How the ledger of record stands, where there is one.
+    pub fn books(&self) -> Option<&Arc<Books>> {
+        self.books.as_ref()
     }
 
     /// The metrics in which it counts.

@@ -45,6 +45,9 @@ pub struct OverrideError {
 }
 
 impl Prices {
+    /// The built-in catalogue as it is written.
+    pub const BUILTIN: &str = BUILTIN;
+
     /// The built-in catalogue alone. Compiled once for the process is enough; a copy is cheap next to it.
     pub fn builtin() -> Self {
         let settings: BTreeMap<String, PriceSettings> =

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
 use super::{Bounds, File, Source, check};
+use sha2::{Digest, Sha256};
+
 use crate::clock;
 use crate::config::{Diagnostic, NamePattern, Report};
 use crate::dialect::Dialect;
@@ -50,6 +52,8 @@ pub struct Plan {
     pub admission: limit::Assumptions,
     /// What models cost.
     pub prices: Prices,
+    /// What the prices are recognised by in a record of what they were applied to.
+    pub price_version: Arc<str>,
     /// How responses are kept.
     pub responses: store::Settings,
     /// Names of models that a caller can ask for, as far as the configuration spells them out.
@@ -110,10 +114,24 @@ pub fn compile(
         pools: upstreams.pools,
         callers,
         admission: file.admission,
+        price_version: price_version(file),
         prices,
         responses: file.responses.clone(),
         skipped: routes.skipped,
     })
+}
+
+/// Twelve hex digits that change with any price, built in or the file's own.
+fn price_version(file: &File) -> Arc<str> {
+    let own = file.providers.iter().map(|(name, settings)| (name.as_str(), &settings.prices));
+    // Maps of numbers under names always serialise.
+    let written = serde_json::to_vec(&(&file.prices, own.collect::<Vec<_>>())).unwrap_or_default();
+    let mut digest = Sha256::new();
+    digest.update(Prices::BUILTIN);
+    digest.update(written);
+    let digest = digest.finalize();
+    let number = digest.iter().take(6).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:012x}").into()
 }
 
 /// Providers and pools.

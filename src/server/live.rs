@@ -21,11 +21,14 @@ use super::{level, reload};
 use crate::admin::{Admin, ConfigStatus, ReloadFailure, View};
 use crate::clock;
 use crate::config::{Diagnostic, Secret};
+use crate::database::Database;
 use crate::ledger::Ledger;
 use crate::limit::Limits;
 use crate::plan::{Plan, Source};
 use crate::pool::BreakerState;
-use crate::telemetry::{Breaker, Live as Reading, LivePool, LiveTarget, Metrics};
+use crate::telemetry::{
+    Breaker, Live as Reading, LiveLedger, LivePool, LiveStorage, LiveTarget, Metrics,
+};
 use crate::transport::tls;
 
 /// The most scopes of limits that are shown at a time.
@@ -37,6 +40,7 @@ pub(super) struct Live {
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
     limits: Arc<Limits>,
+    database: Option<Database>,
     draining: AtomicBool,
     config: Option<PathBuf>,
     acceptors: Acceptors,
@@ -54,6 +58,7 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) limits: Arc<Limits>,
+    pub(super) database: Option<Database>,
     pub(super) config: Option<PathBuf>,
     pub(super) acceptors: Acceptors,
     pub(super) simulated: Simulated,
@@ -62,7 +67,8 @@ pub(super) struct Parts {
 impl Live {
     /// Fails when the admin token cannot be read: an open admin API is never the answer to that.
     pub(super) fn new(parts: Parts) -> Result<Self, String> {
-        let Parts { plan, metrics, ledger, limits, config, acceptors, simulated } = parts;
+        let Parts { plan, metrics, ledger, limits, database, config, acceptors, simulated } =
+            parts;
         let now = plan.load();
         let token = match &now.file.admin.token {
             Some(source) => source.resolve().map_err(|error| format!("admin.token: {error}"))?,
@@ -80,6 +86,7 @@ impl Live {
             metrics,
             ledger,
             limits,
+            database,
             draining: AtomicBool::new(false),
             config,
             acceptors,
@@ -238,6 +245,30 @@ impl View for Live {
             draining,
             route_condition_errors: plan.routes.expression_failures(),
             pools,
+            storage: self.database.as_ref().map(|database| {
+                let health = database.health();
+                LiveStorage {
+                    state: health.state.as_str(),
+                    reason: health.reason,
+                    since_unix_ms: health.since_unix_ms,
+                }
+            }),
+            ledger: self.ledger.books().map(|books| {
+                let standing = books.standing();
+                LiveLedger {
+                    state: standing.state.as_str(),
+                    number: standing.state as i64,
+                    reason: standing.reason,
+                    since_unix_ms: standing.since_unix_ms,
+                    entered: standing.entered,
+                    waiting: standing.waiting,
+                    memory_bytes: standing.memory_bytes,
+                    journal_bytes: standing.journal_bytes,
+                    recovered: standing.recovered,
+                    torn: standing.torn,
+                    lost: standing.lost,
+                }
+            }),
         }
     }
 

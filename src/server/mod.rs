@@ -26,10 +26,12 @@ use tokio::sync::{oneshot, watch as channel};
 
 use crate::clock::Instant;
 use crate::config::Diagnostic;
+use crate::database::{Database, Migrations, Place};
 use crate::exchange::Gateway;
-use crate::ledger::{Ledger, Writer};
+use crate::ledger::books::{Books, BooksThread};
+use crate::ledger::{self, Ledger, Writer};
 use crate::limit::{Limits, SharedService};
-use crate::plan::{Plan, Source};
+use crate::plan::{File, Plan, Source};
 use crate::store::Store;
 use crate::telemetry::{Level, Metrics, ProcessLog};
 use crate::transport::upstream::Upstreams;
@@ -38,6 +40,9 @@ use crate::transport::{self, Choice, Drive, Io, RuntimeSettings};
 use live::Live;
 use signals::{Ending, Signals};
 use worker::{Phase, Worker};
+
+/// The rooms that keep something in the database.
+static STORED: [&Migrations; 1] = [&ledger::books::MIGRATIONS];
 
 /// Idle upstream connections that one worker keeps.
 const IDLE_CONNECTIONS_MAX: usize = 1024;
@@ -86,6 +91,7 @@ struct Server {
     phase: channel::Sender<Phase>,
     sockets: sockets::Kept,
     writer: Writer,
+    books: Option<BooksThread>,
     store: Arc<Store>,
     sharing: Option<SharedService>,
     runtime: RuntimeSettings,
@@ -102,7 +108,9 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let plan = reload::compile(&source, addresses, None).map_err(Failed::Config)?;
     let bound = sockets::open(&plan, options.upgrade).map_err(Failed::Start)?;
     let admin = sockets::admin(&plan, options.upgrade).map_err(Failed::Start)?;
-    let (ledger, writer) = Ledger::start(Arc::clone(&metrics), &file.log.access)
+    let database = database(&file, &metrics).map_err(Failed::Start)?;
+    let (books, books_thread) = books(&file, database.as_ref()).map_err(Failed::Start)?.unzip();
+    let (ledger, writer) = Ledger::start_with(Arc::clone(&metrics), &file.log.access, books)
         .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
     let store =
         Store::open(file.responses.path.as_ref(), Arc::clone(&metrics)).map_err(Failed::Start)?;
@@ -152,6 +160,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         metrics,
         ledger,
         limits,
+        database,
         config: options.config.clone(),
         acceptors: kept.acceptors(),
         simulated,
@@ -164,6 +173,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         phase,
         sockets: kept,
         writer,
+        books: books_thread,
         store,
         sharing,
         runtime: file.runtime,
@@ -189,7 +199,8 @@ impl Server {
                 return ExitCode::FAILURE;
             }
         };
-        let Self { live, workers, phase, sockets, writer, store, runtime: settings, .. } = self;
+        let Self { live, workers, phase, sockets, writer, books, store, runtime: settings, .. } =
+            self;
         let drain = match ending {
             Ending::Drain => settings.drain.0,
             Ending::Fast => Duration::ZERO,
@@ -217,9 +228,10 @@ impl Server {
             log::error!("not all responses that were to be kept could be written");
         }
         runtime.shutdown_background();
+        let recorded = books.is_none_or(|books| books.stop(LOG_PATIENCE));
         let logged = writer.stop(LOG_PATIENCE);
         log::info!("done");
-        if clean && logged { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if clean && recorded && logged { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -271,6 +283,22 @@ fn drive(io: Io, metrics: &Metrics) -> Result<Drive, String> {
     }
     metrics.sockets_driven_by(drive.name(), refused);
     Ok(drive)
+}
+
+/// The database, where one is configured.
+fn database(file: &File, metrics: &Arc<Metrics>) -> Result<Option<Database>, String> {
+    let Some(settings) = &file.storage else { return Ok(None) };
+    let place = Place::of(settings).map_err(|(field, why)| format!("storage{field}: {why}"))?;
+    Database::open(place, &STORED, Arc::clone(metrics)).map(Some)
+}
+
+/// The ledger of record, where there is a database for it.
+fn books(
+    file: &File,
+    database: Option<&Database>,
+) -> Result<Option<(Arc<Books>, BooksThread)>, String> {
+    let Some(database) = database.filter(|_| file.ledger.enabled) else { return Ok(None) };
+    Books::start(database, &file.ledger).map(Some)
 }
 
 fn announce(plan: &Plan, config: Option<&Path>) {

@@ -35,5 +35,11 @@ pub(super) fn needs_upgrade(old: &Plan, new: &Plan) -> Vec<&'static str> {
     if old.shared_limits != new.shared_limits {
         changed.push("shared_limits");
     }
+    if old.storage != new.storage {
+        changed.push("storage");
+    }
+    if old.ledger != new.ledger {
+        changed.push("ledger");
+    }
     changed
 }

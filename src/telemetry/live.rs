@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 /// The state of the live plan.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
@@ -17,6 +19,62 @@ pub struct Live {
     pub limits_refuse: bool,
     /// Every pool of the plan.
     pub pools: Vec<LivePool>,
+    /// The database, where one is configured.
+    pub storage: Option<LiveStorage>,
+    /// The ledger of record, where there is one.
+    pub ledger: Option<LiveLedger>,
+}
+
+/// How the ledger of record stands. Requests flow whatever it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LiveLedger {
+    /// `ok`, `behind`, `memory` or `losing`.
+    pub state: &'static str,
+    /// The same as a number from 0 to 3.
+    #[serde(skip)]
+    pub number: i64,
+    /// Why it is not well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Since when it is as it is; 0: since the start.
+    pub since_unix_ms: u64,
+    /// Records that the database has taken since the start.
+    pub entered: u64,
+    /// Records that wait for it.
+    pub waiting: u64,
+    /// Bytes of memory that they take.
+    pub memory_bytes: u64,
+    /// Bytes of the journal that they take.
+    pub journal_bytes: u64,
+    /// Records of an earlier process that were found in its journal.
+    pub recovered: u64,
+    /// Batches that an earlier process had not written to their end.
+    pub torn: u64,
+    /// Records lost because journal and memory were full.
+    pub lost: u64,
+}
+
+/// How the database is doing. Requests flow whatever it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveStorage {
+    /// `ok`, `slow` or `away`.
+    pub state: &'static str,
+    /// Why it is not well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Since when it is as it is.
+    pub since_unix_ms: u64,
+}
+
+impl LiveStorage {
+    /// The number in `weir_storage_state`.
+    pub fn number(&self) -> i64 {
+        match self.state {
+            "ok" => 0,
+            "slow" => 1,
+            _ => 2,
+        }
+    }
 }
 
 impl Live {

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::cell::{Counter, Histogram};
 use super::family::Family;
-use super::live::{Live, LivePool, LiveTarget};
+use super::live::{Live, LiveLedger, LivePool, LiveTarget};
 use super::metrics::Metrics;
 use super::process::Process;
 use super::settled::{Operation, TOKEN_KINDS, TOKEN_TOTALS};
@@ -107,6 +107,7 @@ impl Collector for Scrape {
         self.upstreams(&mut page)?;
         self.live(&mut page)?;
         self.control(&mut page)?;
+        self.storage(&mut page)?;
         self.process(&mut page)
     }
 }
@@ -181,6 +182,46 @@ impl Page<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The ledger of record.
+    fn ledger(&mut self, ledger: &LiveLedger) -> fmt::Result {
+        self.gauge(
+            "weir_ledger_state",
+            "Records go to the database (0), wait in the journal (1), wait in memory alone (2), are lost (3)",
+            ledger.number,
+        )?;
+        self.counter("weir_ledger_entered", "Records that the database has taken", ledger.entered)?;
+        self.gauge(
+            "weir_ledger_waiting",
+            "Records that wait for the database",
+            ledger.waiting as i64,
+        )?;
+        self.gauge(
+            "weir_ledger_memory_bytes",
+            "Memory that waiting records take",
+            ledger.memory_bytes as i64,
+        )?;
+        self.gauge(
+            "weir_ledger_journal_bytes",
+            "What waiting records take of the journal",
+            ledger.journal_bytes as i64,
+        )?;
+        self.counter(
+            "weir_ledger_recovered",
+            "Records of an earlier process that were found in its journal",
+            ledger.recovered,
+        )?;
+        self.counter(
+            "weir_ledger_torn",
+            "Batches that an earlier process had not written to their end",
+            ledger.torn,
+        )?;
+        self.counter(
+            "weir_ledger_lost",
+            "Records lost because journal and memory were full",
+            ledger.lost,
+        )
     }
 
     /// A gauge for every pool.
@@ -515,6 +556,22 @@ impl Scrape {
         }
         page.metric("weir_build_info", "The running version", MetricType::Gauge)?
             .gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1)
+    }
+
+    fn storage(&self, page: &mut Page<'_>) -> fmt::Result {
+        if let Some(storage) = &self.live.storage {
+            page.gauge(
+                "weir_storage_state",
+                "The database: 0 ok, 1 slow, 2 away; requests flow whatever it is",
+                storage.number(),
+            )?;
+        }
+        page.counters(
+            "weir_storage_errors",
+            "Failures of the database by kind",
+            &self.metrics.storage_errors,
+        )?;
+        self.live.ledger.as_ref().map_or(Ok(()), |ledger| page.ledger(ledger))
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -29,6 +29,8 @@ pub struct Caller {
     pub name: Arc<str>,
     /// `tenant/name`, for logs, metrics and sticky choices.
     pub id: Arc<str>,
+    /// Its team: the label `team`.
+    pub team: Option<Arc<str>>,
     /// Labels that routes can match.
     pub labels: BTreeMap<String, String>,
     /// The limits that it is under, if any.
@@ -154,6 +156,7 @@ fn anonymous() -> Caller {
         tenant: "default".into(),
         name: "anonymous".into(),
         id: "anonymous".into(),
+        team: None,
         labels: BTreeMap::new(),
         limits: None,
         class: Class::default(),
@@ -204,6 +207,7 @@ fn compile_key(tenant: &str, key: &KeySettings) -> Result<Option<([u8; 32], Call
         tenant: tenant.into(),
         name: key.name.as_str().into(),
         id: format!("{tenant}/{}", key.name).into(),
+        team: key.labels.get("team").map(|team| team.as_str().into()),
         labels: key.labels.clone(),
         limits: None,
         class: key.class,

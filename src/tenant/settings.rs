@@ -46,7 +46,7 @@ pub struct KeySettings {
     /// `sha256:` and the 64 hex digits of the key's hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// Labels that routes can match.
+    /// Labels that routes can match. `team` also stands in the access log and the ledger.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Models it may use, by exact name, glob or regex. By default all.

@@ -2,6 +2,7 @@
 
 mod config;
 mod corpus;
+mod ledger;
 mod limits;
 mod matrix;
 mod metrics;

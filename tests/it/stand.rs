@@ -32,12 +32,17 @@ impl Weir {
 
     /// The same with more to say of its listener.
     pub fn start_with(listener: &str, rest: &str) -> Self {
+        Self::start_by(&[], listener, rest)
+    }
+
+    /// The same, started by another program that gets the command as its last arguments and becomes it.
+    pub fn start_by(by: &[&str], listener: &str, rest: &str) -> Self {
         // A port that was free may be taken by a connection of another test before weir has it.
-        (0..STARTS_MAX).find_map(|_| Self::try_start(listener, rest)).expect("weir starts")
+        (0..STARTS_MAX).find_map(|_| Self::try_start(by, listener, rest)).expect("weir starts")
     }
 
     /// `None` if it ended before it was ready.
-    fn try_start(listener: &str, rest: &str) -> Option<Self> {
+    fn try_start(by: &[&str], listener: &str, rest: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let (address, admin) = (free(), free());
         let file = directory.path().join("weir.yaml");
@@ -52,8 +57,10 @@ impl Weir {
             log.display()
         );
         std::fs::write(&file, text).expect("the configuration");
-        let process = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(["run", "--config"])
+        let mut command: Vec<&str> = by.to_vec();
+        command.extend([env!("CARGO_BIN_EXE_weir"), "run", "--config"]);
+        let process = Command::new(command[0])
+            .args(&command[1..])
             .arg(&file)
             .stdout(Stdio::null())
             .spawn()
@@ -86,6 +93,32 @@ impl Weir {
     /// Sends bytes as they are and reads until the connection closes or falls silent.
     pub fn send(&self, request: &[u8]) -> Vec<u8> {
         exchange(self.address, request)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> std::path::PathBuf {
+        self.directory.path().join("weir.yaml")
+    }
+
+    /// Ends it as an operator does, and waits for the end.
+    pub fn end(mut self) {
+        let pid = self.process.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        assert!(asked.success());
+        self.process.wait().expect("its end");
+    }
+
+    /// What `/readyz` says now.
+    pub fn readyz(&self) -> serde_json::Value {
+        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let answer = String::from_utf8(exchange(self.admin, request)).expect("text");
+        let body = answer.split_once("\r\n\r\n").expect("a body").1;
+        serde_json::from_str(body).expect("JSON")
     }
 
     /// What the metrics say now.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::drive::Summary;
 use crate::report;
-use crate::scenario::{Check, cancel, kill, prompt, reload, table, upgrade};
+use crate::scenario::{Check, cancel, kill, ledger, prompt, reload, table, upgrade};
 use crate::stand::Settings;
 
 #[derive(Debug, Args)]
@@ -29,6 +29,8 @@ enum Scenario {
     Cancel(cancel::Plan),
     /// One of two upstreams is killed in the middle of the load.
     Kill(kill::Plan),
+    /// weir is killed in the middle of the load; its ledger must equal the upstreams' own books.
+    Ledger(ledger::Plan),
     /// Prompts of megabytes beside small requests, which must not wait for them.
     Prompt(prompt::Plan),
     /// The configuration is read again and again under load, a quarter of the time invalid.
@@ -54,6 +56,11 @@ impl Arguments {
                 let findings = kill::run(&self.settings, plan)?;
                 let shown = report::summary(&findings.load);
                 self.close("an upstream is killed", &shown, &findings, &findings.checks)
+            }
+            Scenario::Ledger(plan) => {
+                let findings = ledger::run(&self.settings, plan)?;
+                let shown = ledger::render(&findings);
+                self.close("the ledger", &shown, &findings, &findings.checks)
             }
             Scenario::Prompt(plan) => {
                 let findings = prompt::run(&self.settings, plan)?;

@@ -289,6 +289,16 @@ impl Books {
         entries.iter().map(|entry| entry.record()).collect()
     }
 
+    /// At most `limit` requests that came after this one, oldest first.
+    pub(super) fn records_after(&self, sequence: u64, limit: usize) -> Vec<Record> {
+        let entries: Vec<Arc<Entry>> = {
+            let ring = lock(&self.ring);
+            let entries = ring.iter().skip_while(|entry| entry.sequence() <= sequence);
+            entries.take(limit).cloned().collect()
+        };
+        entries.iter().map(|entry| entry.record()).collect()
+    }
+
     /// The last request with this id.
     pub(super) fn by_request_id(&self, id: &str) -> Option<Record> {
         let ring = lock(&self.ring);
@@ -317,6 +327,10 @@ impl Books {
 }
 
 impl Entry {
+    fn sequence(&self) -> u64 {
+        lock(&self.state).record.sequence
+    }
+
     /// Changes the record while the request runs.
     pub(super) fn edit(&self, change: impl FnOnce(&mut Record)) {
         change(&mut lock(&self.state).record);

@@ -3,6 +3,7 @@
 //! | call | effect |
 //! |---|---|
 //! | `GET /__mock/stats?records=N` | totals, and the last N requests |
+//! | `GET /__mock/records?after=SEQUENCE&records=N` | the next N requests after that one |
 //! | `GET /__mock/request?id=X` | the request with this `x-request-id` |
 //! | `DELETE /__mock/stats` | forgets both |
 //! | `GET`, `POST`, `DELETE /__mock/fault?prefix=P` | the global fault, as text (`stall=3@0.5`) |
@@ -59,6 +60,11 @@ fn act(shared: &Shared, request: &Request) -> Result<String, (u16, String)> {
             let stats = serde_json::to_value(shared.books.stats()).unwrap_or_default();
             let records = shared.books.records(limit);
             Ok(json!({ "stats": stats, "faults": shared.faults(), "records": records }).to_string())
+        }
+        (&Method::GET, "/__mock/records") => {
+            let limit = number("records")?.map_or(RECORDS_SHOWN, |number| number as usize);
+            let records = shared.books.records_after(number("after")?.unwrap_or_default(), limit);
+            serde_json::to_string(&records).map_err(|why| (500, why.to_string()))
         }
         (&Method::GET, "/__mock/request") => {
             let id = query("id").ok_or((400, "which `id`?".to_owned()))?;

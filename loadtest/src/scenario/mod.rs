@@ -4,6 +4,7 @@
 
 pub mod cancel;
 pub mod kill;
+pub mod ledger;
 pub mod prompt;
 pub mod reload;
 pub mod soak;

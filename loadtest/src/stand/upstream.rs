@@ -63,6 +63,22 @@ impl Upstream {
         self.child.ready(self.address, Duration::from_secs(5))
     }
 
+    /// Every request that its books remember, the oldest first.
+    pub fn records(&self) -> Result<Vec<Record>, String> {
+        let mut records: Vec<Record> = Vec::new();
+        loop {
+            let after = records.last().map_or(0, |record| record.sequence);
+            let path = format!("/__mock/records?after={after}&records=2000");
+            let body = call(self.control, "GET", &path, "")?;
+            let more: Vec<Record> = serde_json::from_slice(&body)
+                .map_err(|error| format!("the books cannot be read: {error}"))?;
+            if more.is_empty() {
+                return Ok(records);
+            }
+            records.extend(more);
+        }
+    }
+
     /// The last request with this `x-request-id`.
     pub fn record(&self, request_id: &str) -> Result<Record, String> {
         let path = format!("/__mock/request?id={request_id}");

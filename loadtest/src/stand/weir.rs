@@ -171,6 +171,7 @@ pub struct Weir {
     program: PathBuf,
     log: PathBuf,
     runtime: Runtime,
+    environment: Vec<(String, String)>,
 }
 
 impl Weir {
@@ -197,7 +198,9 @@ impl Weir {
         let arguments = ["run".into(), "--config".into(), file.clone().into_os_string()];
         let child = Child::start("weir", &program, &arguments, &config.environment, &log, core)
             .map_err(|error| format!("{}: {error}", program.display()))?;
-        let mut weir = Self { child, address, admin, file, access_log, program, log, runtime };
+        let environment = config.environment;
+        let mut weir =
+            Self { child, address, admin, file, access_log, program, log, runtime, environment };
         weir.wait_ready().map_err(|error| {
             let said = std::fs::read_to_string(&weir.log).unwrap_or_default();
             format!("{error}\n{said}")
@@ -216,6 +219,16 @@ impl Weir {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Starts it again with the same configuration, after it was killed.
+    pub fn restart(&mut self) -> Result<(), String> {
+        self.child.wait(READY_WAIT);
+        let arguments = ["run".into(), "--config".into(), self.file.clone().into_os_string()];
+        self.child =
+            Child::start("weir", &self.program, &arguments, &self.environment, &self.log, None)
+                .map_err(|error| format!("{}: {error}", self.program.display()))?;
+        self.wait_ready()
     }
 
     /// Replaces its configuration file, in one step.

@@ -1,0 +1,205 @@
+//! The ledger of record: from the end of a request to a row in the database, off the hot path.
+//!
+//! 1. [`Books::enter`] appends an entry to a buffer of its thread: no other work is done there.
+//! 2. Every `ledger.sync` the thread `weir-ledger` takes the buffers away, writes what they hold to
+//!    the journal as one frame and brings it to the disk. From then on a record survives the process.
+//! 3. About once a second it hands what waits to the database, which takes it in one transaction,
+//!    together with how far it has read the journal.
+//!
+//! A database that is away leaves the journal to grow, up to `ledger.size`. A journal that cannot be
+//! written leaves memory to fill, up to `ledger.memory`; a database that answers is then fed from
+//! memory. Only when both are full are records lost, and counted. [`Standing`] says which of these
+//! holds.
+
+mod frame;
+mod journal;
+mod keeper;
+mod retain;
+mod standing;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use super::Settings;
+use super::entry;
+use super::record::Record;
+use crate::clock::{Duration, Instant};
+use crate::database::{Connection, Database, Error, Place};
+use crate::telemetry::Sharded;
+
+pub use retain::kept_from;
+pub use standing::{Standing, State};
+pub use table::{DAY_MS, HOUR_MS, MIGRATIONS};
+
+use keeper::Keeper;
+
+/// Bytes of entries of one thread that may wait to be taken away.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+
+/// Where finished requests are entered for the database.
+pub struct Books {
+    waiting: Sharded<Mutex<Waiting>>,
+    /// With so many records in one buffer the thread is woken.
+    wake_records: u64,
+    asleep: AtomicBool,
+    stopping: AtomicBool,
+    lost: AtomicU64,
+    standing: Mutex<Standing>,
+    keeper: Mutex<Option<thread::Thread>>,
+}
+
+/// Whole entries, and how many.
+#[derive(Default)]
+struct Waiting {
+    entries: Vec<u8>,
+    count: u64,
+}
+
+/// The thread. Dropping it stops it, after a short last chance to write what waits.
+#[must_use = "dropping it stops the ledger"]
+pub struct BooksThread {
+    books: Arc<Books>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Books {
+    /// Takes over what an earlier process has left in the journal and starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started, or there is no place for a journal.
+    pub fn start(
+        database: &Database,
+        settings: &Settings,
+    ) -> Result<(Arc<Self>, BooksThread), String> {
+        let root = folder(database.place(), settings)?;
+        let waiting = Sharded::new(Mutex::default);
+        let shards = waiting.iter().count() as u64;
+        let books = Arc::new(Self {
+            waiting,
+            wake_records: (u64::from(settings.batch) / shards).max(1),
+            asleep: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            standing: Mutex::default(),
+            keeper: Mutex::new(None),
+        });
+        let keeper = Keeper::new(Arc::clone(&books), database.clone(), settings.clone(), root);
+        let thread = thread::Builder::new()
+            .name("weir-ledger".into())
+            .spawn(move || keeper.run())
+            .map_err(|error| format!("the thread of the ledger cannot be started: {error}"))?;
+        *books.keeper.lock() = Some(thread.thread().clone());
+        let thread = BooksThread { books: Arc::clone(&books), thread: Some(thread) };
+        Ok((books, thread))
+    }
+
+    /// Enters a request that is over.
+    pub fn enter(&self, record: &Record) {
+        let count = {
+            // Held by others for no longer than it takes to exchange it.
+            let mut waiting = self.waiting.own().lock();
+            if waiting.entries.len() >= WAITING_BYTES_MAX {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            entry::write(record, &mut waiting.entries);
+            waiting.count += 1;
+            waiting.count
+        };
+        if count >= self.wake_records && self.asleep.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let mut standing = self.standing.lock().clone();
+        standing.lost = self.lost.load(Ordering::Relaxed);
+        standing
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if let Some(keeper) = &*self.keeper.lock() {
+            keeper.unpark();
+        }
+    }
+}
+
+/// Where the journal is.
+///
+/// # Errors
+///
+/// The setting that is missing.
+pub fn folder(place: &Place, settings: &Settings) -> Result<PathBuf, String> {
+    if let Some(folder) = &settings.journal {
+        return Ok(folder.clone());
+    }
+    let Some(path) = place.path() else {
+        return Err(
+            "ledger.journal: with `storage.url` the journal needs a folder of its own".into()
+        );
+    };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".journal");
+    Ok(name.into())
+}
+
+/// The journals in a folder.
+pub fn journals(root: &Path) -> io::Result<Vec<PathBuf>> {
+    journal::folders(root)
+}
+
+/// The number of a journal's first record that the database does not have.
+pub fn applied(connection: &mut Connection, journal: &str) -> Result<u64, Error> {
+    Ok(table::known_journal(connection, journal)?.map_or(0, |(_, before)| before))
+}
+
+/// Records of a journal from this number on, and batches that were not written to their end. `None`
+/// if a process holds it. Nothing of it is changed.
+pub fn waiting(journal: &Path, before: u64) -> io::Result<Option<(u64, u64)>> {
+    let bounds = journal::Bounds { bytes_max: 0, reserve_bytes: 0 };
+    let taken = journal::Journal::take_over(journal, bounds)?;
+    Ok(taken.map(|(_held, taken)| {
+        let waits = taken.frames.iter().filter(|placed| placed.before() > before);
+        (waits.map(|placed| placed.count).sum(), taken.torn)
+    }))
+}
+
+impl BooksThread {
+    /// Writes what waits and stops. What the database does not take within `patience` stays in the
+    /// journal. False if the thread did not come to its end.
+    pub fn stop(mut self, patience: Duration) -> bool {
+        self.finish(patience)
+    }
+
+    fn finish(&mut self, patience: Duration) -> bool {
+        let Some(thread) = self.thread.take() else { return true };
+        self.books.stopping.store(true, Ordering::Release);
+        let give_up = Instant::now() + patience;
+        while !thread.is_finished() {
+            if Instant::now() >= give_up {
+                return false;
+            }
+            self.books.wake();
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread.join().is_ok()
+    }
+}
+
+impl Drop for BooksThread {
+    fn drop(&mut self) {
+        self.finish(Duration::from_secs(1));
+    }
+}

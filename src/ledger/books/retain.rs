@@ -1,0 +1,129 @@
+//! Old rows go, a few at a time.
+//!
+//! What goes is whole hours of records, whole days of hours and of days; the database remembers up
+//! to when, so that a question about rows that are gone is answered by the sums or refused, and never
+//! answered too low.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Settings;
+use super::table::{DAY_MS, HOUR_MS};
+use crate::clock::{self, Duration, Instant};
+use crate::database::{Connection, Database, Engine, Error, Value};
+
+/// Rows that go at once.
+const STEP_ROWS: u64 = 1000;
+/// Pages of a file that are given back at once.
+const STEP_PAGES: &str = "PRAGMA incremental_vacuum(256)";
+/// How often is looked whether something is old.
+const EVERY: Duration = Duration::from_secs(60);
+/// Between two steps while something is.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A table whose rows go when they are old.
+struct Aging {
+    /// The name under which is remembered up to when they have gone.
+    mark: &'static str,
+    delete: &'static str,
+    /// They go by so much at a time.
+    period_ms: u64,
+    keep_ms: u64,
+}
+
+/// What is kept how long.
+pub(super) struct Retention {
+    tables: Arc<[Aging; 3]>,
+    running: Arc<AtomicBool>,
+    more: Arc<AtomicBool>,
+    stepped: Option<Instant>,
+}
+
+impl Retention {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let tables = [
+            Aging {
+                mark: "records_from_ms",
+                delete: "DELETE FROM ledger_records WHERE (time_ms, number) IN (SELECT time_ms, number \
+                         FROM ledger_records WHERE time_ms < ?1 ORDER BY time_ms, number LIMIT ?2)",
+                period_ms: HOUR_MS,
+                keep_ms: ms(settings.keep.0),
+            },
+            Aging {
+                mark: "hours_from_ms",
+                delete: "DELETE FROM ledger_hours WHERE (from_ms, dims, user_name) IN (SELECT from_ms, \
+                         dims, user_name FROM ledger_hours WHERE from_ms < ?1 ORDER BY from_ms LIMIT ?2)",
+                period_ms: DAY_MS,
+                keep_ms: ms(settings.keep_hours.0),
+            },
+            Aging {
+                mark: "days_from_ms",
+                delete: "DELETE FROM ledger_days WHERE (from_ms, dims, user_name) IN (SELECT from_ms, \
+                         dims, user_name FROM ledger_days WHERE from_ms < ?1 ORDER BY from_ms LIMIT ?2)",
+                period_ms: DAY_MS,
+                keep_ms: ms(settings.keep_days.0),
+            },
+        ];
+        Self {
+            tables: Arc::new(tables),
+            running: Arc::new(AtomicBool::new(false)),
+            more: Arc::new(AtomicBool::new(false)),
+            stepped: None,
+        }
+    }
+
+    /// Lets a few rows go, if it is time to.
+    pub(super) fn step(&mut self, database: &Database) {
+        let pause = if self.more.load(Ordering::Relaxed) { PAUSE } else { EVERY };
+        let due = self.stepped.is_none_or(|stepped| stepped.elapsed() >= pause);
+        if !due || self.running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.stepped = Some(Instant::now());
+        let (tables, running, more) =
+            (Arc::clone(&self.tables), Arc::clone(&self.running), Arc::clone(&self.more));
+        let now_ms = clock::unix_ms();
+        let handed = database.submit(move |connection| {
+            let gone = connection.and_then(|connection| step(connection, &tables[..], now_ms));
+            match gone {
+                Ok(gone) => more.store(gone >= STEP_ROWS, Ordering::Relaxed),
+                Err(error) => log::debug!("ledger: old rows could not be removed: {error}"),
+            }
+            running.store(false, Ordering::Release);
+        });
+        if handed.is_err() {
+            self.running.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Removes a few rows of the first table that has old ones. Gives their number.
+fn step(connection: &mut Connection, tables: &[Aging], now_ms: u64) -> Result<u64, Error> {
+    for aging in tables {
+        let old = now_ms.saturating_sub(aging.keep_ms);
+        let before = old - old % aging.period_ms;
+        let gone = connection.transaction(|connection| {
+            connection.execute(
+                "INSERT INTO ledger_state (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE \
+                 SET value = excluded.value WHERE ledger_state.value < excluded.value",
+                &[aging.mark.into(), before.into()],
+            )?;
+            connection.execute(aging.delete, &[before.into(), Value::from(STEP_ROWS)])
+        })?;
+        if gone > 0 {
+            if connection.engine() == Engine::Sqlite {
+                connection.query(STEP_PAGES, &[], &mut |_| Ok(()))?;
+            }
+            return Ok(gone);
+        }
+    }
+    Ok(0)
+}
+
+/// From when on a table has all of its rows.
+pub fn kept_from(connection: &mut Connection, mark: &str) -> Result<u64, Error> {
+    let sql = "SELECT value FROM ledger_state WHERE name = ?1";
+    let from = connection.first(sql, &[mark.into()], |row| row.int(0))?;
+    Ok(from.unwrap_or_default() as u64)
+}

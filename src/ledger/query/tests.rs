@@ -1,0 +1,175 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Duration;
+use crate::config::{Size, Time};
+use crate::database::{Database, Migrations, Place};
+use crate::dialect::Usage;
+use crate::ledger::books::{Books, MIGRATIONS};
+use crate::ledger::verify::verify;
+use crate::ledger::{Record, Settings};
+use crate::telemetry::Metrics;
+
+static ROOMS: [&Migrations; 1] = [&MIGRATIONS];
+
+/// 2023-11-14, midnight.
+const DAY: u64 = 1_699_920_000_000;
+/// Between two records; three hours of them are less than a day.
+const STEP_MS: u64 = 97_000;
+const RECORDS: u64 = 2000;
+
+fn record(number: u64) -> Record {
+    let tenant = ["acme", "umbrella", "initech"][(number % 3) as usize];
+    let error = number.is_multiple_of(7).then_some(crate::error::Kind::RateLimited);
+    Record {
+        time_unix_ms: DAY + number * STEP_MS,
+        request_id: format!("req-{number}"),
+        tenant: Some(tenant.into()),
+        user: number.is_multiple_of(2).then(|| format!("user-{}", number % 4)),
+        model_asked: Some("gpt".into()),
+        model_served: Some(if number.is_multiple_of(5) { "gpt-4o".into() } else { "o3".into() }),
+        provider: Some("openai".into()),
+        status: if error.is_some() { 429 } else { 200 },
+        error,
+        usage: Usage { input: number, output: 1, ..Usage::default() },
+        usage_source: "provider",
+        cost_nano_usd: Some(number * 3),
+        ..Record::default()
+    }
+}
+
+fn filled(folder: &Path) -> Place {
+    let place = Place::file(folder.join("weir.db"));
+    let ever = Time::s(3_000_000_000);
+    let settings = Settings {
+        reserve: Size(0),
+        keep: ever,
+        keep_hours: ever,
+        keep_days: ever,
+        ..Settings::default()
+    };
+    let database = Database::open(place.clone(), &ROOMS, Metrics::new()).expect("opens");
+    let (books, thread) = Books::start(&database, &settings).expect("starts");
+    (0..RECORDS).for_each(|number| books.enter(&record(number)));
+    assert!(thread.stop(Duration::from_secs(30)));
+    place
+}
+
+fn rows(connection: &mut Connection, question: &Question) -> Vec<Vec<Cell>> {
+    let mut rows = Vec::new();
+    let each = &mut |cells: &[Cell]| {
+        rows.push(cells.to_vec());
+        Ok(())
+    };
+    question.ask(connection, each).expect("asked");
+    rows
+}
+
+/// Requests, input tokens and cost.
+fn total(connection: &mut Connection, filter: &Filter) -> [i64; 3] {
+    let question = Question::sums(connection, filter, &[]).expect("kept");
+    let rows = rows(connection, &question);
+    let number = |at: usize| match &rows[0][at] {
+        Cell::Number(number) => *number,
+        other => panic!("{other:?}"),
+    };
+    [number(0), number(2), number(10)]
+}
+
+fn expected(of: impl Fn(&u64) -> bool) -> [i64; 3] {
+    let numbers: Vec<u64> = (0..RECORDS).filter(of).collect();
+    let sum: u64 = numbers.iter().sum();
+    [numbers.len() as i64, sum as i64, sum as i64 * 3]
+}
+
+#[test]
+fn records_and_sums_are_what_was_entered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut connection = Connection::open(&filled(folder.path())).expect("opens");
+    let connection = &mut connection;
+    assert_eq!(total(connection, &Filter::default()), expected(|_| true));
+    let acme = vec![(Field::Tenant, "acme".to_owned()), (Field::Status, "429".to_owned())];
+    let filter = Filter { with: acme, ..Filter::default() };
+    assert_eq!(
+        total(connection, &filter),
+        expected(|n| n.is_multiple_of(3) && n.is_multiple_of(7))
+    );
+    let records = rows(connection, &Question::records(&filter, None));
+    assert_eq!(records.len() as i64, expected(|n| n.is_multiple_of(3) && n.is_multiple_of(7))[0]);
+    assert_eq!(records[1][2], Cell::Text("req-21".into()));
+    assert_eq!(rows(connection, &Question::records(&filter, Some(3))).len(), 3);
+    let question = Question::sums(connection, &Filter::default(), &[Field::Day, Field::Model]);
+    let by_day = rows(connection, &question.expect("kept"));
+    assert_eq!(by_day[0][..2], [Cell::Number(DAY as i64), Cell::Text("gpt-4o".into())]);
+    assert_eq!(by_day.len(), 6);
+    let mut spending = Vec::new();
+    spent(connection, Scope::User, DAY, &mut |one| spending.push(one)).expect("kept");
+    let user = spending.iter().find(|one| (&*one.tenant, &*one.name) == ("acme", "user-0"));
+    let mine = expected(|n| n.is_multiple_of(3) && n.is_multiple_of(4));
+    let user = user.expect("spent something");
+    assert_eq!([user.requests, user.cost_nano_usd], [mine[0] as u64, mine[2] as u64]);
+    assert_eq!(user.tokens, (mine[0] + mine[1]) as u64);
+}
+
+#[test]
+fn any_period_gives_the_sums_of_its_records() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let connection = Connection::open(&filled(folder.path())).expect("opens");
+    let connection = std::cell::RefCell::new(connection);
+    let end = DAY + RECORDS * STEP_MS;
+    let moment = prop_oneof![
+        DAY..end,
+        (DAY / HOUR_MS..end / HOUR_MS).prop_map(|hour| hour * HOUR_MS),
+        (DAY / DAY_MS..=end / DAY_MS).prop_map(|day| day * DAY_MS),
+    ];
+    let period = (proptest::option::of(moment.clone()), proptest::option::of(moment));
+    let config = ProptestConfig { cases: 200, ..ProptestConfig::default() };
+    proptest!(config, |((from_ms, to_ms) in period)| {
+        let filter = Filter { from_ms, to_ms, with: Vec::new() };
+        let within = |n: &u64| {
+            let time = DAY + n * STEP_MS;
+            from_ms.is_none_or(|from| time >= from) && to_ms.is_none_or(|to| time < to)
+        };
+        prop_assert_eq!(total(&mut connection.borrow_mut(), &filter), expected(within));
+    });
+}
+
+#[test]
+fn a_sum_that_is_wrong_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = filled(folder.path());
+    let mut connection = Connection::open(&place).expect("opens");
+    let journals = folder.path().join("weir.db.journal");
+    let verified = verify(&mut connection, Some(&journals)).expect("verified");
+    assert_eq!(verified.problems, Vec::<String>::new());
+    assert_eq!((verified.records, verified.days, verified.waiting), (RECORDS, 3, 0));
+    let sql = "UPDATE ledger_hours SET input_tokens = input_tokens + 1 WHERE from_ms = ?1";
+    connection.execute(sql, &[DAY.into()]).expect("changed");
+    connection.execute("DELETE FROM ledger_records WHERE number % 500 = 3", &[]).expect("gone");
+    let verified = verify(&mut connection, None).expect("verified");
+    assert!(verified.problems.len() >= 5, "{:?}", verified.problems);
+}
+
+#[test]
+fn what_is_gone_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut connection = Connection::open(&filled(folder.path())).expect("opens");
+    let mark = "INSERT INTO ledger_state (name, value) VALUES (?1, ?2) \
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let noon = DAY + 12 * HOUR_MS;
+    connection.execute(mark, &["records_from_ms".into(), noon.into()]).expect("marked");
+    let ask = |connection: &mut Connection, from_ms: u64, by: &[Field]| {
+        let filter = Filter { from_ms: Some(from_ms), ..Filter::default() };
+        Question::sums(connection, &filter, by).map(drop)
+    };
+    assert!(ask(&mut connection, DAY + HOUR_MS, &[Field::Hour]).is_ok());
+    assert!(ask(&mut connection, noon + 1, &[]).is_ok());
+    let error = ask(&mut connection, DAY + 1, &[]).expect_err("gone");
+    assert!(error.message.contains("whole hours may go further back"), "{error}");
+    connection.execute(mark, &["hours_from_ms".into(), (DAY + DAY_MS).into()]).expect("marked");
+    let error = ask(&mut connection, DAY, &[Field::Hour]).expect_err("gone");
+    assert!(error.message.contains("2023-11-15T00:00:00.000Z"), "{error}");
+    assert!(ask(&mut connection, DAY, &[Field::Day]).is_ok());
+}
