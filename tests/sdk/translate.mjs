@@ -90,16 +90,18 @@ async function gemini(model) {
   assert.equal(last.usageMetadata.candidatesTokenCount, 12);
 }
 
-/** The AI SDK runs the tool itself, over as many steps as it takes. */
-const aiSdk = (provider) => async (name) => {
+/**
+ * The AI SDK runs the tool itself, over as many steps as it takes. Where responses are kept, it sends
+ * references to their items instead of the items.
+ */
+const aiSdk = (provider, openaiOptions = {}) => async (name) => {
   const model = provider(name);
   for (const run of [generateText, streamText]) {
     let ran = 0;
     const result = run({
       model, prompt: question, stopWhen: stepCountIs(4), maxRetries: 0,
       onError: ({ error }) => { throw error; },
-      // Otherwise it sends references to items that the provider is to have kept.
-      providerOptions: { openai: { store: false } },
+      providerOptions: { openai: openaiOptions },
       tools: { get_weather: tool({
         description: "The weather", inputSchema: z.object({ city: z.string() }),
         execute: async () => { ran += 1; return "rain"; },
@@ -122,6 +124,7 @@ const clients = [
   ["@google/genai", "gemini", gemini],
   ["ai, openai chat", "chat_completions", aiSdk((name) => openai.chat(name))],
   ["ai, openai responses", "responses", aiSdk((name) => openai.responses(name))],
+  ["ai, openai responses, not kept", "responses", aiSdk((name) => openai.responses(name), { store: false })],
   ["ai, anthropic", "anthropic", aiSdk((name) => anthropic(name))],
 ];
 let failed = 0;

@@ -23,9 +23,19 @@ pub(in crate::dialect) struct Decoder {
 impl Decoder {
     /// One chunk.
     pub fn event(&mut self, data: &[u8], sink: &mut dyn Sink) {
+        // Every chunk of this format has new counts, so none is like another: they are read once.
         let chunk = json::lazy(data);
-        if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
-            return sink.event(Event::Error(StreamError::from_value(error)));
+        let (mut used, mut candidates, mut feedback) = (None, None, None);
+        for member in chunk.members() {
+            match member.key {
+                b"candidates" => candidates = candidates.or(Some(member.value)),
+                b"usageMetadata" => used = used.or(Some(member.value)),
+                b"promptFeedback" => feedback = feedback.or(Some(member.value)),
+                b"error" if !member.value.is_null() => {
+                    return sink.event(Event::Error(StreamError::from_value(member.value)));
+                }
+                _ => {}
+            }
         }
         if !std::mem::replace(&mut self.started, true) {
             let text = |key| chunk.get(key).and_then(|value| value.as_str());
@@ -33,13 +43,13 @@ impl Decoder {
             self.id = id.clone().unwrap_or_default().into_owned();
             sink.event(Event::Start { id, model });
         }
-        if let Some(usage) = chunk.get("usageMetadata").and_then(usage) {
+        if let Some(usage) = used.and_then(usage) {
             sink.event(Event::Usage(usage));
         }
-        for candidate in chunk.get("candidates").iter().flat_map(Value::items) {
+        for candidate in candidates.iter().flat_map(Value::items) {
             self.candidate(candidate, sink);
         }
-        let blocked = chunk.get("promptFeedback").and_then(|it| it.get("blockReason"));
+        let blocked = feedback.and_then(|it| it.get("blockReason"));
         if blocked.is_some_and(|reason| !reason.is_null()) {
             self.finish(0, Finish::Filtered, sink);
         }
@@ -51,25 +61,39 @@ impl Decoder {
     }
 
     fn candidate(&mut self, candidate: Value<'_>, sink: &mut dyn Sink) {
-        let number = answer::index(candidate);
+        let (mut index, mut content, mut reason) = (None, None, None);
+        let (mut likely, mut cites) = (None, false);
+        for member in candidate.members() {
+            let value = Some(member.value);
+            match member.key {
+                b"index" => index = index.or(value),
+                b"content" => content = content.or(value),
+                b"finishReason" => reason = reason.or(value),
+                b"logprobsResult" => likely = likely.or(value),
+                b"groundingMetadata" | b"citationMetadata" => cites = true,
+                _ => {}
+            }
+        }
+        let number = Flow::number(index);
         self.candidates = self.candidates.max(number + 1);
-        let parts = candidate.get("content").and_then(|content| content.get("parts"));
+        let parts = content.and_then(|content| content.get("parts"));
         parts.iter().flat_map(Value::items).for_each(|part| self.part(number, part, sink));
-        if let Some(result) = candidate.get("logprobsResult") {
+        if let Some(result) = likely {
             let tokens = logprob::decode(result);
             if !tokens.is_empty() {
                 sink.event(Event::Logprobs { choice: number, tokens });
             }
         }
         // Its parts have been in other chunks: places are counted in all that it has said.
-        cite::decode(candidate, &|_| None, &mut |found| {
-            sink.event(match found {
-                cite::Found::Citation(citation) => Event::Source { choice: number, citation },
-                cite::Found::Lost(name) => Event::Unsaid(name),
+        if cites {
+            cite::decode(candidate, &|_| None, &mut |found| {
+                sink.event(match found {
+                    cite::Found::Citation(citation) => Event::Source { choice: number, citation },
+                    cite::Found::Lost(name) => Event::Unsaid(name),
+                });
             });
-        });
-        let reason = candidate.get("finishReason").and_then(|reason| reason.as_str());
-        if let Some(reason) = reason {
+        }
+        if let Some(reason) = reason.and_then(|reason| reason.as_str()) {
             self.finish(number, finish_of(&reason), sink);
         }
     }

@@ -56,7 +56,7 @@ const TEXT_BYTES_MAX: usize = 64 << 20;
 /// The most blocks of one stream: some formats have all of them in their last word once more.
 const BLOCKS_MAX: usize = 1 << 16;
 
-/// How much room for frames is kept from one run to the next.
+/// Up to this length, a run of frames is copied and its room kept for the next one.
 const OUT_BYTES_KEPT: usize = 16 << 10;
 
 /// Everything behind the decoder.
@@ -135,6 +135,8 @@ impl StreamTranslator {
 
     /// What a run of complete frames says, for the client. Empty if there is nothing to say yet.
     pub fn push(&mut self, frames: &[u8]) -> Bytes {
+        // Most formats are about as long as any other.
+        self.state.out.reserve(frames.len());
         let Self { framing, decoder, state, .. } = self;
         match framing {
             Framing::Sse => self.events(frames),
@@ -478,9 +480,11 @@ impl State {
 
     fn take(&mut self) -> Bytes {
         self.begun |= !self.out.is_empty();
+        if self.out.len() > OUT_BYTES_KEPT {
+            return std::mem::take(&mut self.out).into();
+        }
         let out = Bytes::copy_from_slice(&self.out);
         self.out.clear();
-        self.out.shrink_to(OUT_BYTES_KEPT);
         out
     }
 }

@@ -124,7 +124,7 @@ fn stream(format: Format, usage: &str) -> Vec<u8> {
         ]
         .iter()
         .flat_map(|(kind, payload)| {
-            let headers = [(":message-type", "event"), (":event-type", kind)];
+            let headers = [(":message-type", "event"), (":event-type", *kind)];
             eventstream::encode(&headers, payload.as_bytes())
         })
         .collect(),
