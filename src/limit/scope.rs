@@ -173,13 +173,11 @@ impl<L: Lock> Reservation<L> {
             look(book, rules);
         }
         drop(books);
-        match refused {
-            Some(refused) => Err(refused),
-            None => {
-                self.parts.push(Part { held, entries });
-                Ok(())
-            }
+        if let Some(refused) = refused {
+            return Err(refused);
         }
+        self.parts.push(Part { held, entries });
+        Ok(())
     }
 
     /// Replaces what is held by what was used.

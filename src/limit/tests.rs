@@ -168,7 +168,6 @@ proptest! {
                         prop_assert!(!all_fit(1), "an extension that fits was refused");
                     }
                 }
-                Step::Extend { .. } => {}
                 Step::End { used } if !open.is_empty() => {
                     let (reservation, held, places) = open.remove(0);
                     let spent = used.map(|percent| held * percent / 100);
@@ -186,7 +185,7 @@ proptest! {
                         event.requests = event.requests.min(u64::from(spent.is_some()));
                     }
                 }
-                Step::End { .. } => {}
+                Step::Extend { .. } | Step::End { .. } => {}
             }
         }
         drop(open);

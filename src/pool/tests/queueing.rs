@@ -350,9 +350,14 @@ async fn when_a_target_slows_down_the_low_class_waits_first() {
     while take(High, &mut held) {}
     assert_eq!(held.len(), 10);
     // All are as slow as never before.
-    held.iter().for_each(|lease| lease.first_token(Duration::from_millis(100), now));
+    let all_take = |held: &[Lease], ttft| {
+        for lease in held {
+            lease.first_token(ttft, now);
+        }
+    };
+    all_take(&held, Duration::from_millis(100));
     for _ in 0..5 {
-        held.iter().for_each(|lease| lease.first_token(Duration::from_secs(2), now));
+        all_take(&held, Duration::from_secs(2));
     }
     let bound = pool.targets[0].snapshot(now).adaptive_concurrent.expect("a bound");
     assert!(bound < 10, "{bound}");

@@ -98,9 +98,10 @@ fn a_translated_stream_can_end_in_front_of_every_frame() {
         for format in Format::ALL.into_iter().filter(|format| *format != upstream) {
             for at in 1..frames.len() {
                 let mut seen = observer(upstream);
-                let said = frames[..at]
-                    .iter()
-                    .fold(false, |said, frame| seen.observe(frame, &mut NoText).content || said);
+                let mut said = false;
+                for frame in &frames[..at] {
+                    said |= seen.observe(frame, &mut NoText).content;
+                }
                 if !said || seen.finish_reason().is_some() {
                     continue;
                 }
