@@ -56,7 +56,7 @@ fn directory() -> Directory {
         labels: [("team".to_owned(), "research".to_owned())].into(),
         models: Vec::new(),
         limits: Vec::new(),
-        class: Default::default(),
+        class: weir::config::Class::default(),
     };
     let other = |n| {
         (

@@ -67,8 +67,7 @@ pub(super) struct Parts {
 impl Live {
     /// Fails when the admin token cannot be read: an open admin API is never the answer to that.
     pub(super) fn new(parts: Parts) -> Result<Self, String> {
-        let Parts { plan, metrics, ledger, limits, database, config, acceptors, simulated } =
-            parts;
+        let Parts { plan, metrics, ledger, limits, database, config, acceptors, simulated } = parts;
         let now = plan.load();
         let token = match &now.file.admin.token {
             Some(source) => source.resolve().map_err(|error| format!("admin.token: {error}"))?,

@@ -14,14 +14,14 @@ pub fn release_code() {
     for (start, end) in maps.lines().filter_map(code) {
         // SAFETY: the range is a mapping of this process, of a file, private, executable and not
         // writable: its pages are those of the file, and the system brings them back when they are
-        // touched (madvise(2), MADV_DONTNEED). Code is not unmapped while the process runs.
+        // touched (`madvise`, `MADV_DONTNEED`). Code is not unmapped while the process runs.
         unsafe {
             libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED);
         }
     }
 }
 
-/// The range of a line of `/proc/self/maps` (proc_pid_maps(5)), if it is code of a file.
+/// The range of a line of `/proc/self/maps` (`proc_pid_maps`, section 5), if it is code of a file.
 fn code(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
