@@ -218,7 +218,7 @@ impl Pair {
             500 => Kind::Internal,
             503 | 529 => Kind::Overloaded,
             504 => Kind::TotalTimeout,
-            500.. => Kind::UpstreamStatus,
+            501.. => Kind::UpstreamStatus,
             _ => Kind::UpstreamRejected,
         };
         Error::new(kind, message).retry_after(error.retry_after)

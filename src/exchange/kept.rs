@@ -109,14 +109,13 @@ async fn with_references(
     let mut bytes = body.len() as u64;
     for reference in dialect::references(&body) {
         let known = found.iter().find(|(other, _)| other.response == reference.response);
-        let response = match known {
-            Some((_, response)) => Some(response.clone()),
-            None => {
-                let kept = store.response(&caller.id, &reference.response).await;
-                let response = kept.map_err(failed)?.map(|turn| turn.response);
-                bytes += response.as_ref().map_or(0, |response| response.len() as u64);
-                response
-            }
+        let response = if let Some((_, response)) = known {
+            Some(response.clone())
+        } else {
+            let kept = store.response(&caller.id, &reference.response).await;
+            let response = kept.map_err(failed)?.map(|turn| turn.response);
+            bytes += response.as_ref().map_or(0, |response| response.len() as u64);
+            response
         };
         if bytes > plan.bounds.body.0 {
             return Err(failed(StoreError::TooLong));

@@ -43,7 +43,9 @@ pub(super) fn write(all: &[Logprob<'_>], candidate: &mut ObjectWriter<'_>) {
             });
         }
         result.array("chosenCandidates", |list| {
-            all.iter().for_each(|one| list.object(|out| members(&one.token, out)));
+            for one in all {
+                list.object(|out| members(&one.token, out));
+            }
         });
     });
 }

@@ -103,7 +103,8 @@ impl Decoder {
                     thought = self.text(choice, Run::Thought, Opening::Thought, value, sink);
                 }
                 b"images" => {
-                    pictures(delta).for_each(|it| self.flow.whole(choice, Opening::Media(it), sink))
+                    pictures(delta)
+                        .for_each(|it| self.flow.whole(choice, Opening::Media(it), sink));
                 }
                 b"reasoning_details" => self.seals(choice, value, sink),
                 b"tool_calls" => {

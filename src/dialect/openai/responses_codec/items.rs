@@ -161,15 +161,12 @@ pub(super) fn picture_data<'m>(media: &'m Media<'_>) -> Option<&'m str> {
 pub(super) fn write_picture(id: &str, data: Option<&str>, out: &mut ObjectWriter<'_>) {
     out.text("type", "image_generation_call");
     out.text("id", id);
-    match data {
-        Some(data) => {
-            out.text("status", "completed");
-            out.text("result", data);
-        }
-        None => {
-            out.text("status", "in_progress");
-            out.null("result");
-        }
+    if let Some(data) = data {
+        out.text("status", "completed");
+        out.text("result", data);
+    } else {
+        out.text("status", "in_progress");
+        out.null("result");
     }
 }
 

@@ -42,7 +42,7 @@ enum Decoder {
 #[derive(Debug)]
 enum Encoder {
     Chat(openai::chat_codec::Encoder),
-    Responses(openai::responses_codec::Encoder),
+    Responses(Box<openai::responses_codec::Encoder>),
     Anthropic(anthropic::codec::Encoder),
     Gemini(gemini::codec::Encoder),
     Cohere(cohere::codec::Encoder),
@@ -498,7 +498,8 @@ impl Encoder {
             }
             Format::Responses => {
                 let echo = openai::responses_codec::Echo::of(client.request, client.kept);
-                Encoder::Responses(openai::responses_codec::Encoder::new(id, unix_s, echo))
+                let encoder = openai::responses_codec::Encoder::new(id, unix_s, echo);
+                Encoder::Responses(Box::new(encoder))
             }
             Format::Anthropic => Encoder::Anthropic(anthropic::codec::Encoder::new(id)),
             Format::Gemini => Encoder::Gemini(gemini::codec::Encoder::new(id, framing)),

@@ -55,7 +55,7 @@ fn streamed(format: Format, stream: &[u8]) -> (String, Vec<(String, String, usiz
             ir::Event::Logprobs { tokens, .. } => {
                 found.extend(tokens.iter().map(|it| {
                     (it.token.text.to_string(), it.token.logprob.to_string(), it.top.len())
-                }))
+                }));
             }
             _ => {}
         });
