@@ -28,14 +28,12 @@ impl Redis {
         let port = listener.local_addr().expect("its address").port();
         drop(listener);
         let directory = tempfile::tempdir().expect("a directory");
-        match Self::run(port, &directory) {
-            Some(process) => Some(Self { process, port, directory }),
-            None => {
-                assert!(std::env::var_os("WEIR_TEST_REDIS").is_none(), "no redis-server");
-                println!("neither redis-server nor valkey-server is installed: not tested");
-                None
-            }
-        }
+        let Some(process) = Self::run(port, &directory) else {
+            assert!(std::env::var_os("WEIR_TEST_REDIS").is_none(), "no redis-server");
+            println!("neither redis-server nor valkey-server is installed: not tested");
+            return None;
+        };
+        Some(Self { process, port, directory })
     }
 
     fn run(port: u16, directory: &TempDir) -> Option<Child> {
