@@ -13,10 +13,10 @@ static ROOMS: [&Migrations; 1] = [&MIGRATIONS];
 
 const NOON_MS: u64 = 1_700_049_600_000;
 
-fn database(folder: &Path) -> Database {
+fn database(folder: &Path, busy: Time) -> Database {
     let settings = database::Settings {
         path: Some(folder.join("weir.db")),
-        busy: Time::ms(20),
+        busy,
         ..database::Settings::default()
     };
     let place = Place::of(&settings).expect("a place");
@@ -36,7 +36,7 @@ fn settings() -> Settings {
 }
 
 fn start(folder: &Path, settings: &Settings) -> (Arc<Books>, BooksThread) {
-    Books::start(&database(folder), settings).expect("starts")
+    Books::start(&database(folder, Time::ms(20)), settings).expect("starts")
 }
 
 fn record(number: u64) -> Record {
@@ -117,8 +117,10 @@ fn what_is_entered_is_a_row_and_in_the_sums() {
     let shape = "SELECT (SELECT COUNT(*) FROM ledger_dims), (SELECT COUNT(*) FROM ledger_hours), \
                  (SELECT SUM(unpriced) FROM ledger_days)";
     assert_eq!(asked(folder.path(), shape), [1, 4, 500]);
-    // The next process goes on with the same journal and enters nothing twice.
-    let (books, thread) = start(folder.path(), &settings());
+    // The next process goes on with the same journal and enters nothing twice. It waits for the file
+    // that the thread of the one before it may still be closing.
+    let database = database(folder.path(), Time::s(20));
+    let (books, thread) = Books::start(&database, &settings()).expect("starts");
     enter(&books, 5000..5100);
     assert!(thread.stop(Duration::from_secs(20)));
     assert_eq!(sums(folder.path()), sums_of(0..5100));
