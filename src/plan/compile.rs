@@ -13,7 +13,7 @@ use crate::pool::{self, Pool};
 use crate::provider::{self, Catalogue, Provider, SimulatedSettings};
 use crate::route::{self, PoolRef};
 use crate::store;
-use crate::tenant::Directory;
+use crate::tenant::{Directory, Written};
 use crate::transport::ListenerSettings;
 
 /// Where the process itself serves what the configuration refers to.
@@ -78,7 +78,7 @@ pub fn compile(
     previous: Option<&Plan>,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let mut compiler = Compiler { source, environment, report: check::check(source) };
-    let callers = compiler.callers();
+    let callers = compiler.callers(previous);
     let prices = compiler.prices();
     let upstreams = compiler.upstreams(&prices, None);
     let routes = compiler.routes(&upstreams.pools);
@@ -139,9 +139,12 @@ impl Compiler<'_> {
         }
     }
 
-    fn callers(&mut self) -> Option<Directory> {
-        let file = &self.source.file;
-        Directory::compile(file.access, &file.tenants).map_err(|found| self.mistakes(found)).ok()
+    fn callers(&mut self, previous: Option<&Plan>) -> Option<Directory> {
+        let file = Arc::clone(&self.source.file);
+        let written =
+            Written { access: file.access, tenants: &file.tenants, issuers: &file.issuers };
+        let before = previous.map(|plan| &plan.callers);
+        Directory::compile(written, before).map_err(|found| self.mistakes(found)).ok()
     }
 
     /// The built-in catalogue under the file's own prices. Those that are none are left out.

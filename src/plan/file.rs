@@ -48,6 +48,9 @@ pub struct File {
     /// Groups of keys, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, tenant::Settings>,
+    /// Issuers of tokens that callers send in place of a key, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub issuers: BTreeMap<String, tenant::IssuerSettings>,
     /// Responses that are kept for clients who go on from them by their id.
     #[serde(default)]
     pub responses: store::Settings,

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::credentials::{self, Renewals};
 use super::health::{self, Checks, UpstreamProber};
+use super::issuers::{self, Readings};
 use super::simulated::Simulated;
 use super::sockets::Acceptors;
 use super::{level, reload};
@@ -39,6 +40,7 @@ pub(super) struct Live {
     prober: Arc<UpstreamProber>,
     checks: Mutex<Option<Checks>>,
     renewals: Mutex<Option<Renewals>>,
+    readings: Mutex<Option<Readings>>,
     status: Mutex<ConfigStatus>,
     token: Option<Secret>,
 }
@@ -80,6 +82,7 @@ impl Live {
             prober: Arc::new(UpstreamProber::new()),
             checks: Mutex::new(None),
             renewals: Mutex::new(None),
+            readings: Mutex::new(None),
             status: Mutex::new(status),
             token,
         })
@@ -98,12 +101,13 @@ impl Live {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Starts the health checks of the live plan, and the renewal of its credentials; those of an
-    /// earlier one stop.
+    /// Starts the health checks of the live plan, and the renewal of its credentials and of
+    /// issuers' keys; those of an earlier one stop.
     pub(super) fn start_checks(&self) {
         let plan = self.plan.load();
         *self.checks.lock() = Some(health::start(&plan, &self.prober));
         *self.renewals.lock() = Some(credentials::start(&plan, &self.metrics));
+        *self.readings.lock() = Some(issuers::start(&plan, &self.metrics));
     }
 
     /// Reads the configuration again. All or nothing; a failure is logged, counted and kept for the

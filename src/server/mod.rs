@@ -6,6 +6,7 @@
 mod credentials;
 mod health;
 mod http1;
+mod issuers;
 mod live;
 mod reload;
 mod signals;

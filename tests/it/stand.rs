@@ -94,6 +94,18 @@ impl Weir {
         String::from_utf8(exchange(self.admin, request)).expect("text")
     }
 
+    /// The access log, once it has so many lines: they are written after the answers.
+    pub fn access_log_of(&self, lines: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = self.access_log();
+            if log.lines().count() >= lines || Instant::now() > deadline {
+                return log;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The access log so far.
     pub fn access_log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("access.jsonl")).unwrap_or_default()

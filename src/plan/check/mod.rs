@@ -123,7 +123,8 @@ impl<'s> Check<'s> {
     /// Keys that callers need: there must be one. What a key itself must be like is
     /// [`crate::tenant::Directory`]'s to say.
     fn access(&mut self) {
-        let none = self.file.tenants.values().all(|tenant| tenant.keys.is_empty());
+        let none = self.file.tenants.values().all(|tenant| tenant.keys.is_empty())
+            && self.file.issuers.is_empty();
         if self.file.access == Access::Keys && none {
             self.add(
                 "access",
@@ -133,6 +134,9 @@ impl<'s> Check<'s> {
         }
         for name in self.file.tenants.keys() {
             self.name(&format!("tenants.{name}"), "tenant", name);
+        }
+        for name in self.file.issuers.keys() {
+            self.name(&format!("issuers.{name}"), "issuer", name);
         }
     }
 }
