@@ -129,7 +129,11 @@ fn readyz(view: &dyn View) -> Answer {
     let live = view.live();
     let reasons = live.not_ready();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Answer::json(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+    let mut said = json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    if let Some(storage) = &live.storage {
+        said["storage"] = json!(storage);
+    }
+    Answer::json(status, &said)
 }
 
 fn metrics(view: &dyn View, headers: &HeaderMap) -> Answer {

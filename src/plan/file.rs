@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{SecretSource, Size, Time};
 use crate::transport::{ListenerSettings, RuntimeSettings};
-use crate::{meter, pool, provider, route, store, tenant};
+use crate::{database, meter, pool, provider, route, store, tenant};
 
 /// weir's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +54,9 @@ pub struct File {
     /// Responses that are kept for clients who go on from them by their id.
     #[serde(default)]
     pub responses: store::Settings,
+    /// Where keys, the audit log and the ledger are kept. Left out, nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<database::Settings>,
     /// Prices that override the built-in catalogue, by model glob, in dollars per million tokens.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prices: BTreeMap<String, meter::PriceSettings>,

@@ -22,10 +22,11 @@ use super::{level, reload};
 use crate::admin::{Admin, ConfigStatus, ReloadFailure, View};
 use crate::clock;
 use crate::config::{Diagnostic, Secret};
+use crate::database::Database;
 use crate::ledger::Ledger;
 use crate::plan::{Plan, Source};
 use crate::pool::BreakerState;
-use crate::telemetry::{Breaker, Live as Reading, LivePool, LiveTarget, Metrics};
+use crate::telemetry::{Breaker, Live as Reading, LivePool, LiveStorage, LiveTarget, Metrics};
 use crate::transport::tls;
 
 /// What runs now, and what a reload changes.
@@ -33,6 +34,7 @@ pub(super) struct Live {
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    database: Option<Database>,
     draining: AtomicBool,
     config: Option<PathBuf>,
     acceptors: Acceptors,
@@ -50,6 +52,7 @@ pub(super) struct Parts {
     pub(super) plan: Arc<ArcSwap<Plan>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) database: Option<Database>,
     pub(super) config: Option<PathBuf>,
     pub(super) acceptors: Acceptors,
     pub(super) simulated: Simulated,
@@ -58,7 +61,7 @@ pub(super) struct Parts {
 impl Live {
     /// Fails when the admin token cannot be read: an open admin API is never the answer to that.
     pub(super) fn new(parts: Parts) -> Result<Self, String> {
-        let Parts { plan, metrics, ledger, config, acceptors, simulated } = parts;
+        let Parts { plan, metrics, ledger, database, config, acceptors, simulated } = parts;
         let now = plan.load();
         let token = match &now.file.admin.token {
             Some(source) => source.resolve().map_err(|error| format!("admin.token: {error}"))?,
@@ -75,6 +78,7 @@ impl Live {
             plan,
             metrics,
             ledger,
+            database,
             draining: AtomicBool::new(false),
             config,
             acceptors,
@@ -232,6 +236,14 @@ impl View for Live {
             draining,
             route_condition_errors: plan.routes.expression_failures(),
             pools,
+            storage: self.database.as_ref().map(|database| {
+                let health = database.health();
+                LiveStorage {
+                    state: health.state.as_str(),
+                    reason: health.reason,
+                    since_unix_ms: health.since_unix_ms,
+                }
+            }),
         }
     }
 

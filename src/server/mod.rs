@@ -27,10 +27,11 @@ use tokio::sync::watch as channel;
 
 use crate::clock::Instant;
 use crate::config::Diagnostic;
+use crate::database::{Database, Migrations, Place};
 use crate::exchange::Gateway;
 use crate::ledger::{Ledger, Writer};
 use crate::limit::Limits;
-use crate::plan::{Plan, Source};
+use crate::plan::{File, Plan, Source};
 use crate::store::Store;
 use crate::telemetry::{Level, Metrics, ProcessLog};
 use crate::transport::upstream::Upstreams;
@@ -39,6 +40,9 @@ use crate::transport::{self, Choice, Drive, Io, RuntimeSettings};
 use live::Live;
 use signals::{Ending, Signals};
 use worker::{Phase, Worker};
+
+/// The rooms that keep something in the database.
+static STORED: [&Migrations; 0] = [];
 
 /// Idle upstream connections that one worker keeps.
 const IDLE_CONNECTIONS_MAX: usize = 1024;
@@ -104,6 +108,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
     let store =
         Store::open(file.responses.path.as_ref(), Arc::clone(&metrics)).map_err(Failed::Start)?;
+    let database = database(&file, &metrics).map_err(Failed::Start)?;
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
@@ -140,6 +145,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         plan,
         metrics,
         ledger,
+        database,
         config: options.config.clone(),
         acceptors: kept.acceptors(),
         simulated,
@@ -250,6 +256,13 @@ fn drive(io: Io, metrics: &Metrics) -> Result<Drive, String> {
     }
     metrics.sockets_driven_by(drive.name(), refused);
     Ok(drive)
+}
+
+/// The database, where one is configured.
+fn database(file: &File, metrics: &Arc<Metrics>) -> Result<Option<Database>, String> {
+    let Some(settings) = &file.storage else { return Ok(None) };
+    let place = Place::of(settings).map_err(|(field, why)| format!("storage{field}: {why}"))?;
+    Database::open(place, &STORED, Arc::clone(metrics)).map(Some)
 }
 
 fn announce(plan: &Plan, config: Option<&Path>) {

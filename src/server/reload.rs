@@ -32,5 +32,8 @@ pub(super) fn needs_upgrade(old: &Plan, new: &Plan) -> Vec<&'static str> {
     if old.runtime != new.runtime {
         changed.push("runtime");
     }
+    if old.storage != new.storage {
+        changed.push("storage");
+    }
     changed
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 /// The state of the live plan.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
@@ -13,6 +15,31 @@ pub struct Live {
     pub route_condition_errors: u64,
     /// Every pool of the plan.
     pub pools: Vec<LivePool>,
+    /// The database, where one is configured.
+    pub storage: Option<LiveStorage>,
+}
+
+/// How the database is doing. Requests flow whatever it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveStorage {
+    /// `ok`, `slow` or `away`.
+    pub state: &'static str,
+    /// Why it is not well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Since when it is as it is.
+    pub since_unix_ms: u64,
+}
+
+impl LiveStorage {
+    /// The number in `weir_storage_state`.
+    pub fn number(&self) -> i64 {
+        match self.state {
+            "ok" => 0,
+            "slow" => 1,
+            _ => 2,
+        }
+    }
 }
 
 impl Live {

@@ -122,6 +122,7 @@ pub struct Metrics {
     pub(super) reload_success_s: AtomicU64,
     pub(super) reload_ok: AtomicU64,
     pub(super) log_dropped: Family<Counter, 1>,
+    pub(super) storage_errors: Family<Counter, 1>,
     pub(super) loop_lag: Family<Arc<Histogram>, 1>,
     pub(super) io: OnceLock<(&'static str, String)>,
 }
@@ -178,6 +179,7 @@ impl Metrics {
             reload_success_s: AtomicU64::new(0),
             reload_ok: AtomicU64::new(1),
             log_dropped: Family::new(["log"], Counter::default),
+            storage_errors: Family::new(["fault"], Counter::default),
             loop_lag: Family::new(["worker"], || Arc::new(Histogram::new(LAG))),
             io: OnceLock::new(),
         })
@@ -256,6 +258,11 @@ impl Metrics {
     /// `lines` lines of a log (`access`, `process`) were lost, or `responses` that were to be kept.
     pub fn log_dropped(&self, log: &'static str, lines: u64) {
         self.log_dropped.with([log], |dropped| dropped.add(lines));
+    }
+
+    /// The database failed.
+    pub fn storage_error(&self, fault: &'static str) {
+        self.storage_errors.with([fault], Counter::inc);
     }
 
     /// A request was admitted, or has gone (`requests` negative), holding `tokens` and money.

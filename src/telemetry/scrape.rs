@@ -107,6 +107,7 @@ impl Collector for Scrape {
         self.upstreams(&mut page)?;
         self.live(&mut page)?;
         self.control(&mut page)?;
+        self.storage(&mut page)?;
         self.process(&mut page)
     }
 }
@@ -510,6 +511,21 @@ impl Scrape {
         }
         page.metric("weir_build_info", "The running version", MetricType::Gauge)?
             .gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1)
+    }
+
+    fn storage(&self, page: &mut Page<'_>) -> fmt::Result {
+        if let Some(storage) = &self.live.storage {
+            page.gauge(
+                "weir_storage_state",
+                "The database: 0 ok, 1 slow, 2 away; requests flow whatever it is",
+                storage.number(),
+            )?;
+        }
+        page.counters(
+            "weir_storage_errors",
+            "Failures of the database by kind",
+            &self.metrics.storage_errors,
+        )
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -12,7 +12,9 @@ use std::time::Duration;
 use weir::dialect::{Endpoint, Usage};
 use weir::error::Kind;
 use weir::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
-use weir::telemetry::{Breaker, Format, HedgeResult, Live, LivePool, LiveTarget, Metrics};
+use weir::telemetry::{
+    Breaker, Format, HedgeResult, Live, LivePool, LiveStorage, LiveTarget, Metrics,
+};
 
 const REFERENCE: &str = "conf/metrics.md";
 
@@ -29,7 +31,8 @@ has at most 2,000 series; what is beyond them is counted in one whose labels are
 without a value is left out.
 
 An autoscaler wants `weir_tokens_in_flight` and `weir_event_loop_lag_seconds`. Worth an alert:
-`weir_ready == 0`, `weir_config_last_reload_successful == 0`, and a growing `weir_log_dropped_total`.
+`weir_ready == 0`, `weir_config_last_reload_successful == 0`, `weir_storage_state == 2`, and a growing
+`weir_log_dropped_total`.
 ";
 
 /// A process in which everything has happened once.
@@ -72,6 +75,7 @@ fn eventful() -> (Arc<Metrics>, Live) {
     metrics.limit_refusal("acme", "tokens");
     metrics.budget_warning("acme", "budget");
     metrics.credential_renewed("vertex", true);
+    metrics.storage_error("locked");
     // A sampler takes its first sample after a while; the series is there at once.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let sampler = metrics.event_loop(0).run();
@@ -87,7 +91,8 @@ fn eventful() -> (Arc<Metrics>, Live) {
         ttft_ms: Some(1.0),
     };
     let pool = LivePool { name: "chat".into(), queued: 0, usable: true, targets: vec![target] };
-    (metrics, Live { pools: vec![pool], ..Live::default() })
+    let storage = LiveStorage { state: "ok", reason: String::new(), since_unix_ms: 0 };
+    (metrics, Live { pools: vec![pool], storage: Some(storage), ..Live::default() })
 }
 
 #[derive(Default)]

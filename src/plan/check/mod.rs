@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::{File, Source};
 use crate::config::{Report, SecretSource, nearest, read_file, word_list};
+use crate::database::Place;
 use crate::tenant::Access;
 
 /// Names listed before an ellipsis when none is near.
@@ -27,6 +28,7 @@ pub(super) fn check(source: &Source) -> Report {
     pools::check(&mut check);
     routes::check(&mut check);
     check.access();
+    check.storage();
     check.report
 }
 
@@ -117,6 +119,17 @@ impl<'s> Check<'s> {
                     file.display()
                 ),
             );
+        }
+    }
+
+    /// One place for the database, whose secret can be read.
+    fn storage(&mut self) {
+        let Some(settings) = &self.file.storage else { return };
+        if let Err((field, message)) = Place::of(settings) {
+            self.add(&format!("storage{field}"), message);
+        }
+        if let Some(ca) = &settings.ca {
+            self.certificates("storage.ca", ca);
         }
     }
 
