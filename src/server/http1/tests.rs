@@ -181,8 +181,9 @@ async fn a_client_that_sends_all_of_a_large_body_first_reads_its_answer() {
     let bytes = 4 * 1024 * 1024;
     let head = format!("POST /a HTTP/1.1\r\ncontent-length: {bytes}\r\n\r\n");
     client.write_all(head.as_bytes()).await.expect("taken");
-    for _ in 0..bytes / 65_536 {
-        client.write_all(&[b'x'; 65_536]).await.expect("taken, though nobody wants it");
+    let piece = vec![b'x'; 64 * 1024];
+    for _ in 0..bytes / piece.len() {
+        client.write_all(&piece).await.expect("taken, though nobody wants it");
     }
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.expect("an end");
