@@ -1,5 +1,6 @@
 //! The head of a request: which endpoint it is for, who asks, what it is called.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(super) struct Head {
     upgrade: bool,
     /// What the client has shown in the TLS handshake.
     certificate: Option<ClientCertificate>,
+    /// Where it comes from.
+    address: Option<IpAddr>,
 }
 
 /// A request that was refused before its endpoint was understood.
@@ -68,6 +71,8 @@ impl Head {
         let (endpoint, dialect) = (call.endpoint, call.dialect);
         let known = known_passthrough(header, &call, plan);
         let certificate = certificate(session);
+        let client = session.as_downstream().client_addr();
+        let address = client.and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let (call, method) = (call.keep(), header.method.clone());
         let (path, query) = (path.into(), query.map(Into::into));
         Ok(Self {
@@ -83,6 +88,7 @@ impl Head {
             upgrade: upgrade && endpoint == Endpoint::Realtime,
             request_id,
             certificate,
+            address,
         })
     }
 
@@ -134,7 +140,12 @@ impl Head {
             Ok(found) => Secret::of(found.as_ref().map(|found| found.secret.as_bytes())),
             Err(dialect::Ambiguous) => Secret::Several,
         };
-        plan.callers.authenticate(&Presented { secret, certificate: self.certificate.as_ref() })
+        plan.callers.authenticate(&Presented {
+            secret,
+            certificate: self.certificate.as_ref(),
+            endpoint: self.endpoint,
+            address: self.address,
+        })
     }
 
     /// The format as which body and answer are read.

@@ -7,6 +7,7 @@ mod credentials;
 mod health;
 mod http1;
 mod issuers;
+mod keys;
 mod live;
 mod reload;
 mod signals;
@@ -31,6 +32,7 @@ use crate::database::{Database, Migrations, Place};
 use crate::exchange::Gateway;
 use crate::ledger::{Ledger, Writer};
 use crate::limit::Limits;
+use crate::manage;
 use crate::plan::{File, Plan, Source};
 use crate::store::Store;
 use crate::telemetry::{Level, Metrics, ProcessLog};
@@ -42,7 +44,7 @@ use signals::{Ending, Signals};
 use worker::{Phase, Worker};
 
 /// The rooms that keep something in the database.
-static STORED: [&Migrations; 0] = [];
+static STORED: [&Migrations; 1] = [&manage::MIGRATIONS];
 
 /// Idle upstream connections that one worker keeps.
 const IDLE_CONNECTIONS_MAX: usize = 1024;
@@ -110,6 +112,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         Store::open(file.responses.path.as_ref(), Arc::clone(&metrics)).map_err(Failed::Start)?;
     let database = database(&file, &metrics).map_err(Failed::Start)?;
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
+    let keys = virtual_keys(&plan, database.as_ref());
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
     let gateway = Gateway {
@@ -149,6 +152,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         config: options.config.clone(),
         acceptors: kept.acceptors(),
         simulated,
+        keys,
     })
     .map_err(Failed::Start)?;
     Ok(Server {
@@ -215,6 +219,7 @@ async fn control(server: &Server) -> Result<Ending, String> {
     let admin = server.admin.try_clone().map_err(|error| format!("the admin listener: {error}"))?;
     let admin = live::serve_admin(&server.live, admin)?;
     server.live.start_checks();
+    server.live.follow_keys();
     let mut changes = watch::Changes::new(&server.live);
     loop {
         tokio::select! {
@@ -263,6 +268,13 @@ fn database(file: &File, metrics: &Arc<Metrics>) -> Result<Option<Database>, Str
     let Some(settings) = &file.storage else { return Ok(None) };
     let place = Place::of(settings).map_err(|(field, why)| format!("storage{field}: {why}"))?;
     Database::open(place, &STORED, Arc::clone(metrics)).map(Some)
+}
+
+/// Virtual keys, where there is a database and a secret for them.
+fn virtual_keys(plan: &Plan, database: Option<&Database>) -> Option<Arc<keys::Keys>> {
+    let keys = keys::Keys::new(database?, plan.callers.hasher()?.clone());
+    keys.load(plan);
+    Some(Arc::new(keys))
 }
 
 fn announce(plan: &Plan, config: Option<&Path>) {

@@ -32,6 +32,12 @@ pub(super) fn needs_upgrade(old: &Plan, new: &Plan) -> Vec<&'static str> {
     if old.runtime != new.runtime {
         changed.push("runtime");
     }
+    if old.admin != new.admin && old.admin.address == new.admin.address {
+        changed.push("admin");
+    }
+    if old.identity != new.identity {
+        changed.push("identity");
+    }
     if old.storage != new.storage {
         changed.push("storage");
     }

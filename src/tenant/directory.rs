@@ -5,6 +5,7 @@
 //! hash is unkeyed because the keys are random and long; a short one is refused at load.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -14,8 +15,11 @@ use subtle::ConstantTimeEq;
 use super::caller::Caller;
 use super::certificate::{Certificates, Pattern};
 use super::issuer::{self, Issuers, KeySource, Refused, looks_like_one};
+use super::record::Record;
 use super::settings::{Access, KeySettings, Settings};
 use super::tenants::{FieldError, Place, Tenants, patterns};
+use super::virtual_keys::{self, KeyHasher, VirtualKeys};
+use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
 use crate::transport::ClientCertificate;
 
@@ -24,7 +28,8 @@ const KEY_BYTES_MIN: usize = 8;
 /// Longest key that is looked at.
 const KEY_BYTES_MAX: usize = 4096;
 
-type Hash = [u8; 32];
+/// A hash of a key.
+pub type Hash = [u8; 32];
 
 /// What a request shows of its caller.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,10 @@ pub struct Presented<'a> {
     pub secret: Secret<'a>,
     /// The verified certificate of its connection.
     pub certificate: Option<&'a ClientCertificate>,
+    /// What it asks for.
+    pub endpoint: Endpoint,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
 }
 
 /// The key or token of a request.
@@ -68,6 +77,8 @@ pub struct Written<'a> {
     pub tenants: &'a BTreeMap<String, Settings>,
     /// The issuers of tokens.
     pub issuers: &'a BTreeMap<String, issuer::Settings>,
+    /// How virtual keys are hashed, where there are any.
+    pub hasher: Option<&'a KeyHasher>,
 }
 
 /// Everybody who may call.
@@ -78,6 +89,7 @@ pub struct Directory {
     by_hash: HashMap<Hash, Arc<Caller>, ahash::RandomState>,
     certificates: Certificates,
     issuers: Issuers,
+    virtual_keys: VirtualKeys,
     anonymous: Arc<Caller>,
 }
 
@@ -86,12 +98,15 @@ impl Directory {
     /// keys that were read are taken over from `previous`.
     pub fn compile(written: Written<'_>, previous: Option<&Self>) -> Result<Self, Vec<FieldError>> {
         let (tenants, mut errors) = Tenants::compile(written.tenants);
+        let before = previous.map(|previous| &previous.virtual_keys);
+        let virtual_keys = VirtualKeys::compile(written.hasher.cloned(), &tenants, before);
         let mut directory = Self {
             access: written.access,
             tenants,
             by_hash: HashMap::default(),
             certificates: Certificates::default(),
             issuers: Issuers::default(),
+            virtual_keys,
             anonymous: Arc::new(Caller::anonymous()),
         };
         for (tenant, settings) in written.tenants {
@@ -145,7 +160,7 @@ impl Directory {
         let by_certificate = presented.certificate.and_then(|it| self.certificates.identify(it));
         let by_secret = match presented.secret {
             Secret::None => None,
-            Secret::One(secret) => Some(self.by_secret(secret)),
+            Secret::One(secret) => Some(self.by_secret(secret, presented)),
             Secret::Several => Some(Err(unauthorized(
                 "The request carries several API keys that are not the same.",
             ))),
@@ -166,9 +181,13 @@ impl Directory {
         }
     }
 
-    fn by_secret(&self, secret: &[u8]) -> Result<Arc<Caller>, Refused> {
+    fn by_secret(&self, secret: &[u8], presented: &Presented<'_>) -> Result<Arc<Caller>, Refused> {
         let token = !self.issuers.is_empty() && looks_like_one(secret);
         if secret.len() <= KEY_BYTES_MAX || token {
+            let (endpoint, address) = (presented.endpoint, presented.address);
+            if let Some(found) = self.virtual_keys.identify(secret, endpoint, address) {
+                return found.map_err(Refused::Error);
+            }
             let hash: Hash = Sha256::digest(secret).into();
             let known = self.by_hash.get_key_value(&hash);
             let known = known.filter(|(stored, _)| bool::from(stored.ct_eq(&hash)));
@@ -187,9 +206,35 @@ impl Directory {
         self.issuers.sources()
     }
 
+    /// Takes over new virtual keys and changes of known ones, all at once.
+    pub fn apply(&self, changed: Vec<Record>) {
+        self.virtual_keys.apply(changed.into_iter().map(Arc::new).collect(), &self.tenants);
+    }
+
+    /// What is wrong with a virtual key that is to be made or changed.
+    pub fn check(&self, record: &Record) -> Result<(), String> {
+        virtual_keys::check(record, &self.tenants)
+    }
+
+    /// How virtual keys are hashed, where there are any.
+    pub fn hasher(&self) -> Option<&KeyHasher> {
+        self.virtual_keys.hasher()
+    }
+
+    /// A virtual key by its id.
+    pub fn record(&self, id: &str) -> Option<Arc<Record>> {
+        self.virtual_keys.record(id)
+    }
+
+    /// Whether a key of the configuration has this name.
+    pub fn has_key(&self, tenant: &str, name: &str) -> bool {
+        let id = format!("{tenant}/{name}");
+        self.by_hash.values().any(|caller| *caller.id == *id)
+    }
+
     /// Number of keys and certificates.
     pub fn len(&self) -> usize {
-        self.by_hash.len() + self.certificates.len()
+        self.by_hash.len() + self.certificates.len() + self.virtual_keys.len()
     }
 
     /// Whether there is no key and no certificate at all.
@@ -312,12 +357,18 @@ mod tests {
     ) -> Result<Directory, Vec<(String, String)>> {
         let tenants =
             BTreeMap::from([("acme".to_owned(), Settings { keys, ..Settings::default() })]);
-        let written = Written { access, tenants: &tenants, issuers: &BTreeMap::new() };
+        let written =
+            Written { access, tenants: &tenants, issuers: &BTreeMap::new(), hasher: None };
         Directory::compile(written, None)
     }
 
     fn ask(directory: &Directory, secret: Option<&[u8]>) -> Result<Arc<Caller>, Error> {
-        let presented = Presented { secret: Secret::of(secret), certificate: None };
+        let presented = Presented {
+            secret: Secret::of(secret),
+            certificate: None,
+            endpoint: Endpoint::ChatCompletions,
+            address: None,
+        };
         directory.authenticate(&presented).map_err(Refused::into_error)
     }
 

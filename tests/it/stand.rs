@@ -32,12 +32,17 @@ impl Weir {
 
     /// The same with more to say of its listener.
     pub fn start_with(listener: &str, rest: &str) -> Self {
+        Self::start_as(listener, "", rest)
+    }
+
+    /// The same with more to say of its admin listener.
+    pub fn start_as(listener: &str, admin: &str, rest: &str) -> Self {
         // A port that was free may be taken by a connection of another test before weir has it.
-        (0..STARTS_MAX).find_map(|_| Self::try_start(listener, rest)).expect("weir starts")
+        (0..STARTS_MAX).find_map(|_| Self::try_start(listener, admin, rest)).expect("weir starts")
     }
 
     /// `None` if it ended before it was ready.
-    fn try_start(listener: &str, rest: &str) -> Option<Self> {
+    fn try_start(listener: &str, more: &str, rest: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let (address, admin) = (free(), free());
         let file = directory.path().join("weir.yaml");
@@ -48,7 +53,7 @@ impl Weir {
             Err(_) => rest.to_owned(),
         };
         let text = format!(
-            "listeners: [{{ address: '{address}', {listener} }}]\nadmin: {{ address: '{admin}' }}\nlog: {{ access: {}, level: warn }}\n{rest}",
+            "listeners: [{{ address: '{address}', {listener} }}]\nadmin: {{ address: '{admin}', {more} }}\nlog: {{ access: {}, level: warn }}\n{rest}",
             log.display()
         );
         std::fs::write(&file, text).expect("the configuration");
@@ -86,6 +91,11 @@ impl Weir {
     /// Sends bytes as they are and reads until the connection closes or falls silent.
     pub fn send(&self, request: &[u8]) -> Vec<u8> {
         exchange(self.address, request)
+    }
+
+    /// The same to its admin listener.
+    pub fn send_admin(&self, request: &[u8]) -> Vec<u8> {
+        exchange(self.admin, request)
     }
 
     /// What the metrics say now.

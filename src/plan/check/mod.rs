@@ -124,6 +124,9 @@ impl<'s> Check<'s> {
 
     /// One place for the database, whose secret can be read.
     fn storage(&mut self) {
+        if self.file.identity.is_some() && self.file.storage.is_none() {
+            self.add_at_key("identity", "`identity` needs `storage`, where keys are kept");
+        }
         let Some(settings) = &self.file.storage else { return };
         if let Err((field, message)) = Place::of(settings) {
             self.add(&format!("storage{field}"), message);
@@ -137,7 +140,8 @@ impl<'s> Check<'s> {
     /// [`crate::tenant::Directory`]'s to say.
     fn access(&mut self) {
         let none = self.file.tenants.values().all(|tenant| tenant.keys.is_empty())
-            && self.file.issuers.is_empty();
+            && self.file.issuers.is_empty()
+            && self.file.identity.is_none();
         if self.file.access == Access::Keys && none {
             self.add(
                 "access",

@@ -38,7 +38,7 @@ pub(super) struct Key {
     id: Option<Box<str>>,
     /// The only algorithm that it is for, where its publisher names one.
     algorithm: Option<String>,
-    pub(super) key: DecodingKey,
+    pub(super) public: DecodingKey,
 }
 
 /// The keys at one time.
@@ -57,7 +57,7 @@ impl KeySet {
     pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&Key> {
         let name = format!("{algorithm:?}");
         let fits = |key: &&Key| {
-            key.key.family() == algorithm.family()
+            key.public.family() == algorithm.family()
                 && key.algorithm.as_ref().is_none_or(|only| *only == name)
         };
         let mut fitting = self.keys.iter().filter(fits);
@@ -83,7 +83,7 @@ fn key(published: &serde_json::Value) -> Option<Key> {
     }
     let algorithm = published.get("alg").and_then(|alg| alg.as_str()).map(str::to_owned);
     let id = jwk.common.key_id.as_deref().map(Into::into);
-    Some(Key { id, algorithm, key: DecodingKey::from_jwk(&jwk).ok()? })
+    Some(Key { id, algorithm, public: DecodingKey::from_jwk(&jwk).ok()? })
 }
 
 /// An issuer's keys, kept fresh. Survives a reload that changes nothing about where they are.

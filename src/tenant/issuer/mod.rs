@@ -38,7 +38,7 @@ const SKEW_S_MAX: u64 = 600;
 #[derive(Debug)]
 pub(super) struct Issuer {
     name: Arc<str>,
-    issuer: String,
+    iss: String,
     audience: Vec<String>,
     algorithms: Vec<jsonwebtoken::Algorithm>,
     skew_s: u64,
@@ -55,6 +55,7 @@ pub struct Issuers {
 }
 
 /// Why a token does not identify its caller.
+#[derive(Debug)]
 pub enum Refused {
     /// The issuer's keys have to be read again first.
     Unread(Arc<KeySource>),
@@ -84,7 +85,7 @@ impl Issuers {
         let mut issuers: Vec<Issuer> = Vec::new();
         for (name, settings) in settings {
             errors.extend(mistakes(name, settings, tenants));
-            if issuers.iter().any(|other| other.issuer == settings.issuer) {
+            if issuers.iter().any(|other| other.iss == settings.issuer) {
                 errors.push((
                     format!("issuers.{name}.issuer"),
                     "another item has the same issuer: write both as one".into(),
@@ -144,7 +145,7 @@ impl Issuers {
         }
         let token = std::str::from_utf8(token).map_err(|_| malformed())?;
         let unverified = Unverified::read(token).map_err(refuse)?;
-        let at = self.issuers.iter().position(|issuer| issuer.issuer == unverified.issuer);
+        let at = self.issuers.iter().position(|issuer| issuer.iss == unverified.issuer);
         let at = at.ok_or_else(|| refuse(Disbelief::Issuer))?;
         let issuer = &self.issuers[at];
         let keys = issuer.source.keys();
@@ -220,7 +221,7 @@ impl Issuer {
         let known = known.into_iter().find(|known| *known.name == *name && known.place == place);
         Self {
             name: name.into(),
-            issuer: settings.issuer.clone(),
+            iss: settings.issuer.clone(),
             audience: settings.audience.clone(),
             algorithms: settings.algorithms.iter().map(|&algorithm| algorithm.into()).collect(),
             skew_s: settings.skew.0.as_secs(),

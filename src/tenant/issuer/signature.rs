@@ -24,10 +24,12 @@ pub(super) fn install() {
     });
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as `jsonwebtoken` calls it")]
 fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::InvalidAlgorithm.into())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as `jsonwebtoken` calls it")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if algorithm.family() != key.family() {
         return Err(ErrorKind::InvalidAlgorithm.into());

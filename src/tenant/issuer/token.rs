@@ -123,9 +123,9 @@ pub(super) fn verify(
     validation.leeway = issuer.skew_s;
     validation.validate_nbf = true;
     validation.set_audience(&issuer.audience);
-    validation.set_issuer(&[&issuer.issuer]);
+    validation.set_issuer(&[&issuer.iss]);
     validation.set_required_spec_claims(&["exp", "aud", "iss"]);
-    let believed = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
+    let believed = jsonwebtoken::decode::<Claims>(token, &key.public, &validation);
     let believed = believed.map_err(|error| match disbelief(&error) {
         // The only key that there was may have been replaced.
         Disbelief::Signature if header.kid.is_none() => Disbelief::Key,
