@@ -8,7 +8,7 @@ run:
     cargo run --release -- run --config conf/weir.yaml
 
 # Everything that must pass: format, lints, licences and advisories, spelling, tests
-ci: fmt-check lint deny typos test sdk scenarios
+ci: fmt-check lint deny typos test sdk admin scenarios
 
 # All Rust tests
 test:
@@ -19,6 +19,10 @@ test:
 # Real client libraries against weir and its simulated upstreams
 sdk:
     tests/sdk/run
+
+# The admin API as its OpenAPI document describes it, and the walk-through of conf/identity.md
+admin:
+    tests/admin/run
 
 # Downloads 150 MB: three mock servers, and a model of 135 million weights on a llama.cpp server.
 # Client libraries against upstreams that others wrote

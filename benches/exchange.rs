@@ -19,7 +19,9 @@ use weir::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
 use weir::limit::{Actual, Estimate, Limits, Subject};
 use weir::meter;
 use weir::telemetry::Metrics;
-use weir::tenant::{Access, Directory, KeySettings, Settings, hash_form};
+use weir::tenant::{
+    Access, Directory, KeySettings, Presented, Secret, Settings, Written, hash_form,
+};
 use weir::wire::http1::{Decoder, Part};
 
 #[global_allocator]
@@ -51,8 +53,10 @@ fn main() {
 fn directory() -> Directory {
     let key = |secret: &str| KeySettings {
         name: "client".into(),
+        team: None,
         secret: None,
         hash: Some(hash_form(secret)),
+        certificate: None,
         labels: [("team".to_owned(), "research".to_owned())].into(),
         models: Vec::new(),
         limits: Vec::new(),
@@ -66,7 +70,13 @@ fn directory() -> Directory {
     };
     let mut tenants: std::collections::BTreeMap<_, _> = (1..TENANTS).map(other).collect();
     tenants.insert("acme".into(), Settings { keys: vec![key(KEY)], ..Settings::default() });
-    Directory::compile(Access::Keys, &tenants).expect("keys that can be used")
+    let written = Written {
+        access: Access::Keys,
+        tenants: &tenants,
+        issuers: &std::collections::BTreeMap::new(),
+        hasher: None,
+    };
+    Directory::compile(written, None).expect("keys that can be used")
 }
 
 fn request_headers() -> HeaderMap {
@@ -88,8 +98,14 @@ fn head(bencher: Bencher<'_, '_>) {
     bencher.bench(|| {
         let path = black_box("/v1/chat/completions");
         let call = dialect::classify(&Method::POST, path, None, &headers).expect("an endpoint");
-        let found = dialect::credential(&headers, None).expect("a key");
-        let caller = directory.authenticate(Some(found.secret.as_bytes())).expect("a known one");
+        let found = dialect::credential(&headers, None, false).expect("one").expect("a key");
+        let presented = Presented {
+            secret: Secret::One(found.secret.as_bytes()),
+            certificate: None,
+            endpoint: call.endpoint,
+            address: None,
+        };
+        let caller = directory.authenticate(&presented).expect("a known one");
         (call.endpoint, caller)
     });
 }

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod hash;
 pub mod ledger;
 pub mod limit;
+pub mod manage;
 pub mod meter;
 pub mod plan;
 pub mod pool;

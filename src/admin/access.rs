@@ -1,12 +1,14 @@
-//! Who may use `/admin/v1`.
+//! Who may use `/admin/v1`, and as what.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, Uri, header};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::Secret;
+use crate::manage::Actor;
+use crate::plan::{AdminSettings, Role};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +21,73 @@ pub enum Refusal {
     ForeignHost,
 }
 
-/// Checks a request to `/admin/v1`.
-pub fn check(token: Option<&Secret>, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-    if let Some(token) = token {
-        return match bearer(headers) {
-            Some(given) if same(given, token) => Ok(()),
-            _ => Err(Refusal::Unauthorized),
-        };
+/// Somebody who may use the interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Its role.
+    pub role: Role,
+    /// Its name and the tenant that it is kept to.
+    pub actor: Actor,
+}
+
+impl Operator {
+    fn new(name: &str, role: Role, tenant: Option<&str>) -> Self {
+        let actor =
+            Actor { name: name.to_owned(), role: role.as_str(), tenant: tenant.map(str::to_owned) };
+        Self { role, actor }
+    }
+}
+
+/// The tokens that are known.
+#[derive(Clone, Debug, Default)]
+pub struct Operators(Vec<([u8; 32], Operator)>);
+
+impl Operators {
+    /// Reads the configured tokens.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be read: an open interface is never the answer to that.
+    pub fn read(settings: &AdminSettings) -> Result<Self, String> {
+        let mut known = Self::default();
+        if let Some(source) = &settings.token {
+            let token = source.resolve().map_err(|error| format!("admin.token: {error}"))?;
+            known.add(token.as_ref(), Operator::new("admin", Role::Owner, None));
+        }
+        for (at, token) in settings.tokens.iter().enumerate() {
+            let secret = token.secret.resolve();
+            let secret = secret.map_err(|error| format!("admin.tokens[{at}].secret: {error}"))?;
+            let operator = Operator::new(&token.name, token.role, token.tenant.as_deref());
+            known.add(secret.as_ref(), operator);
+        }
+        Ok(known)
+    }
+
+    fn add(&mut self, token: Option<&Secret>, operator: Operator) {
+        if let Some(token) = token {
+            self.0.push((Sha256::digest(token.expose()).into(), operator));
+        }
+    }
+
+    /// Whose token it is. Compares hashes of equal length with all that are known, so that the time
+    /// taken tells nothing of any.
+    fn find(&self, token: &[u8]) -> Option<&Operator> {
+        let given: [u8; 32] = Sha256::digest(token).into();
+        let none = u32::MAX;
+        let found = self.0.iter().zip(0u32..).fold(none, |found, ((known, _), at)| {
+            let same: Choice = known.ct_eq(&given);
+            u32::conditional_select(&found, &at, same)
+        });
+        self.0.get(found as usize).map(|(_, operator)| operator)
+    }
+}
+
+/// Who sends a request to `/admin/v1`. Without any token configured, which the plan allows on loopback
+/// only, whoever is on this machine is an owner.
+pub fn check(operators: &Operators, uri: &Uri, headers: &HeaderMap) -> Result<Operator, Refusal> {
+    if !operators.0.is_empty() {
+        let found = bearer(headers).and_then(|token| operators.find(token));
+        return found.cloned().ok_or(Refusal::Unauthorized);
     }
     // A browser sends no credential of ours along, so with a token set these need no check.
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
@@ -35,20 +97,15 @@ pub fn check(token: Option<&Secret>, uri: &Uri, headers: &HeaderMap) -> Result<(
     if host.is_some_and(|host| !is_own_name(&host)) {
         return Err(Refusal::ForeignHost);
     }
-    Ok(())
+    Ok(Operator::new("local", Role::Owner, None))
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750, the scheme in any case).
+/// The token of `Authorization: Bearer …` (RFC 6750, the scheme in any case). Two headers are none.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
-}
-
-/// Compares hashes of equal length, so that the time taken tells nothing of either text.
-fn same(given: &[u8], token: &Secret) -> bool {
-    let (given, token) = (Sha256::digest(given), Sha256::digest(token.expose()));
-    given.as_slice().ct_eq(token.as_slice()).into()
 }
 
 /// The host of the `Host` header without its port. A header that is no host reads as it stands.
@@ -78,11 +135,16 @@ mod tests {
     }
 
     fn with_token(pairs: &[(&'static str, &str)]) -> Result<(), Refusal> {
-        check(Some(&Secret::new("s3cret")), &Uri::from_static("/"), &headers(pairs))
+        let mut operators = Operators::default();
+        operators.add(Some(&Secret::new("another")), Operator::new("b", Role::Auditor, None));
+        operators.add(Some(&Secret::new("s3cret")), Operator::new("a", Role::Owner, None));
+        let found = check(&operators, &Uri::from_static("/"), &headers(pairs))?;
+        assert_eq!(found.actor.name, "a");
+        Ok(())
     }
 
     fn without(pairs: &[(&'static str, &str)]) -> Result<(), Refusal> {
-        check(None, &Uri::from_static("/"), &headers(pairs))
+        check(&Operators::default(), &Uri::from_static("/"), &headers(pairs)).map(|_| ())
     }
 
     #[test]

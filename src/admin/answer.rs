@@ -2,19 +2,23 @@
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::View;
 use super::access::{self, Refusal};
-use super::{ConfigStatus, View};
+use super::api::{self, Found};
 use crate::telemetry::Format;
 
-/// A request's head. No path reads a body.
+/// A request.
 pub struct Asked<'a> {
     pub method: &'a Method,
     pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
+    /// Its body; none where it was too long.
+    pub body: &'a [u8],
+    /// The body was longer than what is read.
+    pub too_long: bool,
 }
 
 /// On every answer: it is for a program or for this page alone, and nobody keeps it.
@@ -27,16 +31,12 @@ const HEADERS: [(HeaderName, &str); 4] = [
 
 const JSON: &str = "application/json";
 
-/// What a path answers.
+/// What a path beside `/admin/v1` answers.
 #[derive(Clone, Copy)]
 enum Page {
     Healthz,
     Readyz,
     Metrics,
-    State,
-    Limits,
-    ConfigStatus,
-    ConfigReload,
 }
 
 impl Page {
@@ -45,64 +45,93 @@ impl Page {
             "/healthz" => Page::Healthz,
             "/readyz" => Page::Readyz,
             "/metrics" => Page::Metrics,
-            "/admin/v1/state" => Page::State,
-            "/admin/v1/limits" => Page::Limits,
-            "/admin/v1/config/status" => Page::ConfigStatus,
-            "/admin/v1/config/reload" => Page::ConfigReload,
             _ => return None,
         })
-    }
-
-    /// Its method, and what `Allow` says.
-    fn method(self) -> (Method, &'static str) {
-        match self {
-            Page::ConfigReload => (Method::POST, "POST"),
-            _ => (Method::GET, "GET, HEAD"),
-        }
     }
 }
 
 /// An answer before it is an HTTP response.
-struct Answer {
+pub struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: String,
-    extra: Option<(HeaderName, &'static str)>,
+    extra: Option<(HeaderName, HeaderValue)>,
 }
 
 /// Answers a request.
 pub async fn answer(view: &dyn View, asked: &Asked<'_>) -> Response<Vec<u8>> {
-    let answer = match route(view, asked) {
-        Ok(page) => render(view, page, asked).await,
-        Err(refused) => refused,
+    let answer = if asked.uri.path().starts_with("/admin/") {
+        interface(view, asked).await
+    } else {
+        page(view, asked)
     };
     answer.into_response(asked.method == Method::HEAD)
 }
 
-fn route(view: &dyn View, asked: &Asked<'_>) -> Result<Page, Answer> {
-    let path = asked.uri.path();
-    // Before anything is said about what exists.
-    if path.starts_with("/admin/") {
-        access::check(view.token().as_ref(), asked.uri, asked.headers).map_err(refusal)?;
+fn page(view: &dyn View, asked: &Asked<'_>) -> Answer {
+    let Some(page) = Page::at(asked.uri.path()) else { return nothing(asked) };
+    if *asked.method != Method::GET && *asked.method != Method::HEAD {
+        return methods(asked, "GET, HEAD");
     }
-    let page = Page::at(path).ok_or_else(|| {
-        Answer::error(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path}"))
-    })?;
-    let (method, allow) = page.method();
-    if *asked.method == method || (method == Method::GET && *asked.method == Method::HEAD) {
-        return Ok(page);
+    match page {
+        Page::Healthz => Answer::json(StatusCode::OK, &json!({ "healthy": true })),
+        Page::Readyz => readyz(view),
+        Page::Metrics => metrics(view, asked.headers),
     }
-    let message = format!("{path} answers {allow}, not {}", asked.method);
+}
+
+/// `/admin/v1`. Nothing is said about what exists before it is known who asks, and whoever is refused
+/// is in the audit log.
+async fn interface(view: &dyn View, asked: &Asked<'_>) -> Answer {
+    let operator = match access::check(view.operators(), asked.uri, asked.headers) {
+        Ok(operator) => operator,
+        Err(why) => {
+            let answer = refusal(why);
+            api::refused(view, None, None, asked, &answer).await;
+            return answer;
+        }
+    };
+    let (operation, id) = match api::find(asked.method, asked.uri.path()) {
+        Found::Operation(operation, id) => (operation, id),
+        Found::Methods(allowed) => return methods(asked, &allowed),
+        Found::Nothing => return nothing(asked),
+    };
+    let kept_out = operation.global && operator.actor.tenant.is_some();
+    let answer = if kept_out || !operation.roles.contains(&operator.role) {
+        let message = "this is not for the role of your token";
+        Answer::error(StatusCode::FORBIDDEN, "forbidden", message)
+    } else if asked.too_long {
+        Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too long")
+    } else {
+        api::handle(view, operation, id, &operator, asked).await
+    };
+    let change = operation.method != "GET" && answer.status.is_client_error();
+    if change || answer.status == StatusCode::FORBIDDEN {
+        api::refused(view, Some(operation), Some(&operator), asked, &answer).await;
+    }
+    answer
+}
+
+fn nothing(asked: &Asked<'_>) -> Answer {
+    let message = format!("there is nothing at {}", asked.uri.path());
+    Answer::error(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+fn methods(asked: &Asked<'_>, allowed: &str) -> Answer {
+    let message = format!("{} answers {allowed}, not {}", asked.uri.path(), asked.method);
     let answer = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-    Err(answer.with(header::ALLOW, allow))
+    match HeaderValue::from_str(allowed) {
+        Ok(allowed) => answer.with(header::ALLOW, allowed),
+        Err(_) => answer,
+    }
 }
 
 fn refusal(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::Unauthorized => {
-            let message = "this needs the token of `admin.token` as `Authorization: Bearer …`";
+            let message = "this needs a token of `admin` as `Authorization: Bearer …`";
             Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", message)
-                .with(header::WWW_AUTHENTICATE, "Bearer")
+                .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         }
         Refusal::CrossSite => Answer::error(
             StatusCode::FORBIDDEN,
@@ -112,28 +141,9 @@ fn refusal(refusal: Refusal) -> Answer {
         Refusal::ForeignHost => Answer::error(
             StatusCode::FORBIDDEN,
             "forbidden",
-            "without `admin.token` only requests to an address or to localhost are answered",
+            "without a token of `admin` only requests to an address or to localhost are answered",
         ),
     }
-}
-
-async fn render(view: &dyn View, page: Page, asked: &Asked<'_>) -> Answer {
-    match page {
-        Page::Healthz => Answer::json(StatusCode::OK, &json!({ "healthy": true })),
-        Page::Readyz => readyz(view),
-        Page::Metrics => metrics(view, asked.headers),
-        Page::State => Answer::json(StatusCode::OK, &state(view)),
-        Page::Limits => Answer::json(StatusCode::OK, &view.limits(&owner(asked.uri))),
-        Page::ConfigStatus => Answer::json(StatusCode::OK, &view.config_status()),
-        Page::ConfigReload => reload(view).await,
-    }
-}
-
-/// `?owner=`: whose limits are asked for, as `tenant acme` or `key acme/ci`; all without it.
-fn owner(uri: &Uri) -> String {
-    let mut pairs = uri.query().unwrap_or_default().split('&');
-    let owner = pairs.find_map(|pair| pair.strip_prefix("owner=")).unwrap_or_default();
-    percent_decode_str(&owner.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 fn readyz(view: &dyn View) -> Answer {
@@ -165,7 +175,8 @@ fn metrics(view: &dyn View, headers: &HeaderMap) -> Answer {
     }
 }
 
-fn state(view: &dyn View) -> Value {
+/// What there is and how it is doing.
+pub(super) fn state(view: &dyn View) -> Value {
     let (live, metrics, config) = (view.live(), view.metrics(), view.config_status());
     let reasons = live.not_ready();
     json!({
@@ -183,10 +194,11 @@ fn state(view: &dyn View) -> Value {
     })
 }
 
-async fn reload(view: &dyn View) -> Answer {
+/// Reads the configuration again.
+pub(super) async fn reload(view: &dyn View) -> Result<Value, Answer> {
     match view.reload().await {
-        Ok(status) => Answer::json::<ConfigStatus>(StatusCode::OK, &status),
-        Err(failure) => Answer::json(
+        Ok(status) => Ok(json!(status)),
+        Err(failure) => Err(Answer::json(
             StatusCode::UNPROCESSABLE_ENTITY,
             &json!({
                 "error": {
@@ -195,26 +207,30 @@ async fn reload(view: &dyn View) -> Answer {
                     "diagnostics": failure.diagnostics,
                 },
             }),
-        ),
+        )),
     }
 }
 
 impl Answer {
-    fn json<T: Serialize>(status: StatusCode, value: &T) -> Self {
+    pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Self {
         // Only maps with keys that are no strings fail, and there are none.
         let mut body = serde_json::to_string(value).unwrap_or_default();
         body.push('\n');
         Self { status, content_type: JSON, body, extra: None }
     }
 
-    fn error(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+    pub(super) fn error(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let message: String = message.into();
         Self::json(status, &json!({ "error": { "code": code, "message": message } }))
     }
 
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.extra = Some((name, value));
         self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     fn into_response(self, head_only: bool) -> Response<Vec<u8>> {
@@ -224,8 +240,11 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        for (name, value) in HEADERS.into_iter().chain(self.extra) {
+        for (name, value) in HEADERS {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Some((name, value)) = self.extra {
+            headers.insert(name, value);
         }
         if !head_only {
             *response.body_mut() = body;

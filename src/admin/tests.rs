@@ -15,7 +15,7 @@ use crate::telemetry::{Breaker, LivePool, LiveTarget};
 
 struct Fake {
     metrics: Arc<Metrics>,
-    token: Option<Secret>,
+    operators: Operators,
     live: Live,
     valid: bool,
     version: AtomicU64,
@@ -34,7 +34,7 @@ impl Fake {
         let pool = LivePool { name: "chat".into(), queued: 0, usable: true, targets: vec![target] };
         Self {
             metrics: Metrics::new(),
-            token: None,
+            operators: Operators::default(),
             live: Live { plan_version: 7, pools: vec![pool], ..Live::default() },
             valid: true,
             version: AtomicU64::new(7),
@@ -44,8 +44,15 @@ impl Fake {
 
 #[async_trait]
 impl View for Fake {
-    fn token(&self) -> Option<Secret> {
-        self.token.clone()
+    fn operators(&self) -> &Operators {
+        &self.operators
+    }
+    fn desk(&self) -> Option<Desk> {
+        None
+    }
+    async fn sync_keys(&self) {}
+    fn may_enter_refusal(&self) -> bool {
+        true
     }
     fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -73,6 +80,13 @@ impl View for Fake {
     }
 }
 
+/// A file with a secret, for as long as the process lives.
+fn secret(text: &str) -> std::path::PathBuf {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+    file.into_temp_path().keep().expect("kept")
+}
+
 async fn ask(
     view: &Fake,
     method: Method,
@@ -84,7 +98,8 @@ async fn ask(
         .iter()
         .map(|(name, value)| (name.parse().expect("name"), value.parse().expect("value")))
         .collect();
-    let asked = answer::Asked { method: &method, uri: &uri, headers: &headers };
+    let asked =
+        answer::Asked { method: &method, uri: &uri, headers: &headers, body: b"", too_long: false };
     let (head, body) = answer::answer(view, &asked).await.into_parts();
     (head.status.as_u16(), head.headers, body)
 }
@@ -174,7 +189,10 @@ async fn what_is_not_there_and_what_is_not_allowed() {
 
 #[tokio::test]
 async fn the_token_guards_the_interface_and_nothing_else() {
-    let view = Fake { token: Some(Secret::new("s3cret")), ..Fake::new() };
+    let settings = json!({ "token": { "file": secret("s3cret") } });
+    let settings = serde_json::from_value(settings).expect("settings");
+    let operators = Operators::read(&settings).expect("a token");
+    let view = Fake { operators, ..Fake::new() };
     for path in ["/admin/v1/state", "/admin/v1/config/reload", "/admin/v1/nothing"] {
         let (status, headers, _) = ask(&view, Method::GET, path, &[]).await;
         assert_eq!(

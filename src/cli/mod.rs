@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admin;
 mod check;
 mod count;
 mod keys;
@@ -48,8 +49,28 @@ enum Command {
     /// the model's own, to standard error.
     Count(CountArgs),
     /// Work with callers' API keys
-    #[command(subcommand)]
-    Keys(KeysCommand),
+    ///
+    /// All but `hash` asks the admin API of a running weir, with the token in `WEIR_ADMIN_TOKEN`.
+    Keys {
+        #[command(flatten)]
+        to: admin::Where,
+        #[command(subcommand)]
+        command: admin::KeysCommand,
+    },
+    /// Ask for more than a key allows, and decide on it
+    Access {
+        #[command(flatten)]
+        to: admin::Where,
+        #[command(subcommand)]
+        command: admin::AccessCommand,
+    },
+    /// Read and check the log of what administrators did
+    Audit {
+        #[command(flatten)]
+        to: admin::Where,
+        #[command(subcommand)]
+        command: admin::AuditCommand,
+    },
     /// Ask, export and check the ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -82,17 +103,6 @@ struct CountArgs {
     file: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
-enum KeysCommand {
-    /// Print the form in which a key stands in the configuration (`hash: sha256:…`)
-    ///
-    /// The key is read from standard input, so that it does not show in the process list:
-    ///
-    ///   weir keys hash < key.txt
-    #[command(verbatim_doc_comment)]
-    Hash,
-}
-
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
@@ -101,8 +111,10 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(args),
         Some(Command::Schema) => check::schema(),
         Some(Command::Count(args)) => count::count(&args),
-        Some(Command::Keys(KeysCommand::Hash)) => keys::hash(),
         Some(Command::Ledger(command)) => ledger::run(&command),
+        Some(Command::Keys { to, command }) => admin::keys(&to, command),
+        Some(Command::Access { to, command }) => admin::access(&to, command),
+        Some(Command::Audit { to, command }) => admin::audit(&to, command),
     }
 }
 

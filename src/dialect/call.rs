@@ -290,10 +290,16 @@ pub(super) fn check_model(model: &str) -> Result<(), Error> {
 
 /// The raw value of a query parameter: the first one of that name.
 pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    query?.split('&').find_map(|pair| match pair.split_once('=') {
-        Some((key, value)) if key == name => Some(value),
-        _ => None,
-    })
+    query_values(query, name).next()
+}
+
+/// All values of a query parameter, still encoded.
+pub(super) fn query_values<'a>(
+    query: Option<&'a str>,
+    name: &str,
+) -> impl Iterator<Item = &'a str> {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(move |(key, _)| *key == name).map(|(_, value)| value)
 }
 
 fn is_dot_segment(segment: &str) -> bool {

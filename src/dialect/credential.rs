@@ -1,7 +1,7 @@
 //! Where clients put their key, and what of theirs must stay here.
 //!
-//! Every SDK has its own place. They are tried in one fixed order, so that a request which carries
-//! two of them is always read the same way.
+//! Every SDK has its own place. A request that carries two different keys is refused: whichever of
+//! them were taken, someone in front of or behind weir could have taken the other.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
-use super::call::query_value;
+use super::call::query_values;
 
 /// How a browser passes a key with a WebSocket handshake, which cannot have headers of its own.
 const WEBSOCKET_KEY_PREFIX: &str = "openai-insecure-api-key.";
@@ -51,20 +51,35 @@ impl fmt::Debug for Credential<'_> {
     }
 }
 
-/// The key of a request: the first one found in the order of [`CredentialPlace`].
-pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Credential<'a>> {
-    let authorization = text(headers, AUTHORIZATION);
+/// A request carries more than one credential, and they are not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ambiguous;
+
+/// The key of a request. `in_url` says whether it may be in the query, where logs and histories keep
+/// it: only Google's clients put it there.
+pub fn credential<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+    in_url: bool,
+) -> Result<Option<Credential<'a>>, Ambiguous> {
+    let authorization = text(headers, AUTHORIZATION)?;
     let found = |place, secret: Option<&'a str>| {
         let secret = secret.map(str::trim).filter(|secret| !secret.is_empty())?;
         Some(Credential { place, secret: Cow::Borrowed(secret) })
     };
-    found(CredentialPlace::Bearer, authorization.and_then(bearer))
-        .or_else(|| found(CredentialPlace::XApiKey, text(headers, "x-api-key")))
-        .or_else(|| found(CredentialPlace::ApiKey, text(headers, "api-key")))
-        .or_else(|| found(CredentialPlace::XGoogApiKey, text(headers, "x-goog-api-key")))
-        .or_else(|| from_query(query))
-        .or_else(|| found(CredentialPlace::SigV4, authorization.and_then(access_key_id)))
-        .or_else(|| found(CredentialPlace::WebSocketProtocol, websocket_key(headers)))
+    let places = [
+        found(CredentialPlace::Bearer, authorization.and_then(bearer)),
+        found(CredentialPlace::XApiKey, text(headers, "x-api-key")?),
+        found(CredentialPlace::ApiKey, text(headers, "api-key")?),
+        found(CredentialPlace::XGoogApiKey, text(headers, "x-goog-api-key")?),
+        if in_url { from_query(query)? } else { None },
+        found(CredentialPlace::SigV4, authorization.and_then(access_key_id)),
+        found(CredentialPlace::WebSocketProtocol, websocket_key(headers)?),
+    ];
+    let mut places = places.into_iter().flatten();
+    let first = places.next();
+    let same = |other: Credential<'_>| Some(&other.secret) == first.as_ref().map(|it| &it.secret);
+    if places.all(same) { Ok(first) } else { Err(Ambiguous) }
 }
 
 /// Whether a header is the client's own business with weir: a credential, or the choice of an
@@ -96,8 +111,14 @@ pub fn websocket_protocols(value: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(", "))
 }
 
-fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
+/// The one value of a header. What is no text is not there.
+fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&str>, Ambiguous> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Ambiguous);
+    }
+    Ok(first.and_then(|value| value.to_str().ok()))
 }
 
 fn bearer(authorization: &str) -> Option<&str> {
@@ -114,19 +135,25 @@ fn access_key_id(authorization: &str) -> Option<&str> {
     scope.split('/').next()
 }
 
-fn from_query(query: Option<&str>) -> Option<Credential<'_>> {
-    let raw = query_value(query, "key").filter(|raw| !raw.is_empty())?;
-    let secret = percent_decode_str(raw).decode_utf8().ok()?;
-    Some(Credential { place: CredentialPlace::Query, secret })
+fn from_query(query: Option<&str>) -> Result<Option<Credential<'_>>, Ambiguous> {
+    let mut values = query_values(query, "key").filter(|raw| !raw.is_empty());
+    let Some(raw) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Ambiguous);
+    }
+    let secret = percent_decode_str(raw).decode_utf8().ok();
+    Ok(secret.map(|secret| Credential { place: CredentialPlace::Query, secret }))
 }
 
-fn websocket_key(headers: &HeaderMap) -> Option<&str> {
-    headers
+fn websocket_key(headers: &HeaderMap) -> Result<Option<&str>, Ambiguous> {
+    let mut keys = headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(protocols)
-        .find_map(|protocol| protocol.strip_prefix(WEBSOCKET_KEY_PREFIX))
+        .filter_map(|protocol| protocol.strip_prefix(WEBSOCKET_KEY_PREFIX));
+    let first = keys.next();
+    if keys.next().is_some() { Err(Ambiguous) } else { Ok(first) }
 }
 
 fn protocols(value: &str) -> impl Iterator<Item = &str> {
@@ -152,7 +179,7 @@ mod tests {
         want: Option<(CredentialPlace, &str)>,
     ) {
         let headers = headers(pairs);
-        let got = credential(&headers, query);
+        let got = credential(&headers, query, true).expect("one credential");
         assert_eq!(got.as_ref().map(|found| (found.place, &*found.secret)), want);
     }
 
@@ -178,9 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_place_wins_and_empty_ones_do_not_count() {
-        let both = [("authorization", "Bearer a"), ("x-api-key", "b")];
-        check(&both, Some("key=c"), Some((CredentialPlace::Bearer, "a")));
+    fn the_same_key_twice_is_one_and_empty_ones_do_not_count() {
+        let both = [("authorization", "Bearer a"), ("x-api-key", "a")];
+        check(&both, Some("key=a"), Some((CredentialPlace::Bearer, "a")));
         let empty = [("authorization", "Bearer "), ("x-api-key", "b")];
         check(&empty, None, Some((CredentialPlace::XApiKey, "b")));
         check(&[("authorization", "Basic dXNlcg==")], None, None);
@@ -190,9 +217,29 @@ mod tests {
     }
 
     #[test]
+    fn two_different_keys_are_none() {
+        let both = headers(&[("authorization", "Bearer a"), ("x-api-key", "b")]);
+        assert_eq!(credential(&both, None, false), Err(Ambiguous));
+        let mut twice = headers(&[("authorization", "Bearer a")]);
+        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer b"));
+        assert_eq!(credential(&twice, None, false), Err(Ambiguous));
+        let one = headers(&[("authorization", "Bearer a")]);
+        assert_eq!(credential(&one, Some("key=b"), true), Err(Ambiguous));
+        assert_eq!(credential(&headers(&[]), Some("key=a&key=b"), true), Err(Ambiguous));
+        let sockets = "openai-insecure-api-key.a, openai-insecure-api-key.b";
+        let sockets = headers(&[("sec-websocket-protocol", sockets)]);
+        assert_eq!(credential(&sockets, None, false), Err(Ambiguous));
+    }
+
+    #[test]
+    fn a_key_in_the_url_is_only_taken_where_it_may_be() {
+        assert_eq!(credential(&headers(&[]), Some("key=a"), false), Ok(None));
+    }
+
+    #[test]
     fn a_debug_print_does_not_show_the_secret() {
         let headers = headers(&[("x-api-key", "sk-secret")]);
-        assert!(!format!("{:?}", credential(&headers, None)).contains("sk-secret"));
+        assert!(!format!("{:?}", credential(&headers, None, false)).contains("sk-secret"));
     }
 
     #[test]

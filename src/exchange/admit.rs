@@ -57,7 +57,11 @@ pub(super) async fn admit(
     let call = head.call();
     let peeked = peek(plan, head, &caller, &body).await?;
     let model: Option<Arc<str>> = peeked.model.as_deref().map(Into::into);
-    settlement.asked(model.as_ref(), peeked.stream, peeked.user.as_deref());
+    settlement.asked(
+        model.as_ref(),
+        peeked.stream,
+        caller.user.as_deref().or(peeked.user.as_deref()),
+    );
     if let Some(model) = &model
         && !caller.may_use(model)
     {
@@ -72,7 +76,9 @@ pub(super) async fn admit(
         None => choose(plan, head, &caller, &peeked, model.as_deref(), &body)?,
     };
     settlement.chosen(&chosen.route, &chosen.pools[0].name);
-    let subject = Subject { model: model.as_deref(), user: peeked.user.as_deref() };
+    // Whom a token was issued to is not for the body to say.
+    let user = caller.user.as_deref().or(peeked.user.as_deref());
+    let subject = Subject { model: model.as_deref(), user };
     let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
     let cost = || guess.dearest(plan, &chosen, model.as_deref());
     let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;

@@ -1,6 +1,8 @@
 //! The head of a request: which endpoint it is for, who asks, what it is called.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method};
 use pingora_http::RequestHeader;
@@ -11,12 +13,15 @@ use super::respond::REQUEST_ID;
 use crate::dialect::{self, Call, Dialect, Endpoint, Kept};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
-use crate::tenant::Caller;
+use crate::tenant::{Caller, Presented, Refused, Secret};
+use crate::transport::ClientCertificate;
 
 /// Longest request id taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Longest request target.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// Longest wait for an issuer's keys.
+const KEYS_WAIT: Duration = Duration::from_secs(3);
 
 /// What the request line and the headers said.
 pub(super) struct Head {
@@ -34,6 +39,10 @@ pub(super) struct Head {
     /// Such a passthrough, as its provider gets it.
     known: Option<(Box<str>, Kept)>,
     upgrade: bool,
+    /// What the client has shown in the TLS handshake.
+    certificate: Option<ClientCertificate>,
+    /// Where it comes from.
+    address: Option<IpAddr>,
 }
 
 /// A request that was refused before its endpoint was understood.
@@ -61,6 +70,9 @@ impl Head {
             dialect::classify(&header.method, path, query, &header.headers).map_err(refuse)?;
         let (endpoint, dialect) = (call.endpoint, call.dialect);
         let known = known_passthrough(header, &call, plan);
+        let certificate = certificate(session);
+        let client = session.as_downstream().client_addr();
+        let address = client.and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let (call, method) = (call.keep(), header.method.clone());
         let (path, query) = (path.into(), query.map(Into::into));
         Ok(Self {
@@ -75,6 +87,8 @@ impl Head {
             call,
             upgrade: upgrade && endpoint == Endpoint::Realtime,
             request_id,
+            certificate,
+            address,
         })
     }
 
@@ -104,15 +118,53 @@ impl Head {
     }
 
     /// Who asks.
-    pub(super) fn authenticate(&self, plan: &Plan) -> Result<Arc<Caller>, Error> {
-        let credential = dialect::credential(&self.headers, self.query.as_deref());
-        plan.callers.authenticate(credential.as_ref().map(|found| found.secret.as_bytes()))
+    pub(super) async fn authenticate(&self, plan: &Plan) -> Result<Arc<Caller>, Error> {
+        match self.identify(plan) {
+            Ok(caller) => Ok(caller),
+            Err(Refused::Error(error)) => Err(error),
+            // After a rotation, or at start: the exception, kept out of every request's own state.
+            Err(Refused::Unread(source)) => {
+                Box::pin(async move {
+                    source.read_again(KEYS_WAIT).await;
+                    self.identify(plan).map_err(Refused::into_error)
+                })
+                .await
+            }
+        }
+    }
+
+    fn identify(&self, plan: &Plan) -> Result<Arc<Caller>, Refused> {
+        let in_url = self.dialect == Dialect::Gemini || self.read_dialect() == Dialect::Gemini;
+        let found = dialect::credential(&self.headers, self.query.as_deref(), in_url);
+        let secret = match &found {
+            Ok(found) => Secret::of(found.as_ref().map(|found| found.secret.as_bytes())),
+            Err(dialect::Ambiguous) => Secret::Several,
+        };
+        plan.callers.authenticate(&Presented {
+            secret,
+            certificate: self.certificate.as_ref(),
+            endpoint: self.endpoint,
+            address: self.address,
+        })
+    }
+
+    /// The format as which body and answer are read.
+    fn read_dialect(&self) -> Dialect {
+        self.known
+            .as_ref()
+            .map_or(self.dialect, |(path, call)| call.call(path, &self.headers).dialect)
     }
 
     /// A header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// The certificate of the connection.
+fn certificate(session: &Session) -> Option<ClientCertificate> {
+    let tls = session.as_downstream().digest()?.ssl_digest.as_ref()?;
+    tls.extension.get::<ClientCertificate>().cloned()
 }
 
 /// Takes the headers out of a request's head, which stays what it is otherwise.

@@ -121,7 +121,7 @@ impl Gateway {
         head: &Head,
         settlement: &mut Settlement,
     ) -> Result<End, Error> {
-        let caller = head.authenticate(plan)?;
+        let caller = head.authenticate(plan).await?;
         settlement.caller(&caller);
         if let Some(answer) = local::answer(plan, head, &caller) {
             return Ok(respond::local(session, head, answer, settlement).await);

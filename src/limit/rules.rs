@@ -91,9 +91,9 @@ pub struct Applicable {
 /// Whose limits are compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
-    /// `tenant` or `key`.
+    /// `tenant`, `team` or `key`.
     pub kind: &'static str,
-    /// `acme` or `acme/ci`.
+    /// `acme`, or `acme/ci` of a team or key.
     pub id: &'a str,
     /// The tenant's name.
     pub tenant: &'a str,
@@ -124,6 +124,12 @@ impl Sets {
             }
         }
         if errors.is_empty() { Ok(Self(sets)) } else { Err(errors) }
+    }
+
+    /// Both, as one owner's.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self(self.0.iter().chain(&other.0).cloned().collect())
     }
 
     /// Both together; `None` where there is no limit at all.

@@ -16,8 +16,11 @@ use crate::pool::{self, Pool};
 use crate::provider::{self, Catalogue, Provider, SimulatedSettings};
 use crate::route::{self, PoolRef};
 use crate::store;
-use crate::tenant::Directory;
+use crate::tenant::{Directory, KeyHasher, Written};
 use crate::transport::ListenerSettings;
+
+/// The shortest secret that hashes are keyed with.
+const SECRET_BYTES_MIN: usize = 16;
 
 /// Where the process itself serves what the configuration refers to.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +88,7 @@ pub fn compile(
     previous: Option<&Plan>,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let mut compiler = Compiler { source, environment, report: check::check(source) };
-    let callers = compiler.callers();
+    let callers = compiler.callers(previous);
     let prices = compiler.prices();
     let upstreams = compiler.upstreams(&prices, None);
     let routes = compiler.routes(&upstreams.pools);
@@ -161,9 +164,36 @@ impl Compiler<'_> {
         }
     }
 
-    fn callers(&mut self) -> Option<Directory> {
-        let file = &self.source.file;
-        Directory::compile(file.access, &file.tenants).map_err(|found| self.mistakes(found)).ok()
+    fn callers(&mut self, previous: Option<&Plan>) -> Option<Directory> {
+        let file = Arc::clone(&self.source.file);
+        let hasher = self.hasher();
+        let written = Written {
+            access: file.access,
+            tenants: &file.tenants,
+            issuers: &file.issuers,
+            hasher: hasher.as_ref(),
+        };
+        let before = previous.map(|plan| &plan.callers);
+        Directory::compile(written, before).map_err(|found| self.mistakes(found)).ok()
+    }
+
+    /// How virtual keys are hashed. A secret that cannot be read is reported.
+    fn hasher(&mut self) -> Option<KeyHasher> {
+        let file = Arc::clone(&self.source.file);
+        let mut wrong = |message: String| {
+            self.mistakes(vec![("identity.secret".into(), message)]);
+            None
+        };
+        match file.identity.as_ref()?.secret.resolve() {
+            Ok(Some(secret)) if secret.expose().len() >= SECRET_BYTES_MIN => {
+                Some(KeyHasher::new(secret.expose().as_bytes()))
+            }
+            Ok(Some(_)) => wrong(format!("it is shorter than {SECRET_BYTES_MIN} characters")),
+            Ok(None) => {
+                wrong("without it no virtual key could be used: it cannot be optional".into())
+            }
+            Err(error) => wrong(error.to_string()),
+        }
     }
 
     /// The built-in catalogue under the file's own prices. Those that are none are left out.

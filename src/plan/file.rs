@@ -54,6 +54,12 @@ pub struct File {
     /// Where several processes keep limits that they share. By default each process has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_limits: Option<limit::SharedSettings>,
+    /// Issuers of tokens that callers send in place of a key, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub issuers: BTreeMap<String, tenant::IssuerSettings>,
+    /// What administrators make and change while weir runs, in `storage`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentitySettings>,
     /// Responses that are kept for clients who go on from them by their id.
     #[serde(default)]
     pub responses: store::Settings,
@@ -68,6 +74,15 @@ pub struct File {
     pub prices: BTreeMap<String, meter::PriceSettings>,
 }
 
+/// What administrators make and change while weir runs: virtual keys, access requests, the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdentitySettings {
+    /// The secret that hashes of keys and the audit log are keyed with, of 16 characters at least. The
+    /// same on all machines that share the database; without it no virtual key can be used.
+    pub secret: SecretSource,
+}
+
 /// Health, metrics, admin API, console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -75,14 +90,58 @@ pub struct AdminSettings {
     /// Where to listen. Default `127.0.0.1:9090`. Anything beyond loopback needs `token`.
     #[schemars(with = "String", extend("format" = "socket-address", "examples" = ["127.0.0.1:9090"]))]
     pub address: SocketAddr,
-    /// Bearer token for `/admin/v1`.
+    /// Bearer token for `/admin/v1`, of an owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretSource>,
+    /// Tokens of persons and programs, each with a role.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenSettings>,
+}
+
+impl Role {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Owner => "owner",
+            Role::Operator => "operator",
+            Role::Auditor => "auditor",
+            Role::Developer => "developer",
+        }
+    }
+}
+
+/// A bearer token for `/admin/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSettings {
+    /// Whose it is, for the audit log.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The only tenant that it may see and change. By default all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Where the token is.
+    pub secret: SecretSource,
+}
+
+/// What a token may do in `/admin/v1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything; alone decides on access requests.
+    Owner,
+    /// Keys and the configuration.
+    Operator,
+    /// Sees everything and changes nothing.
+    Auditor,
+    /// Sees keys and asks for more access.
+    Developer,
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 9090)), token: None }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 9090)), token: None, tokens: Vec::new() }
     }
 }
 

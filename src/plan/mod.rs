@@ -17,6 +17,8 @@ mod source;
 mod tests;
 
 pub use compile::{Environment, Plan, Skipped, compile};
-pub use file::{AdminSettings, Bounds, File, LogSettings, ReloadSettings};
+pub use file::{
+    AdminSettings, Bounds, File, IdentitySettings, LogSettings, ReloadSettings, Role, TokenSettings,
+};
 pub use schema::schema;
 pub use source::Source;

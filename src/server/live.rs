@@ -15,12 +15,14 @@ use tokio::task::AbortHandle;
 
 use super::credentials::{self, Renewals};
 use super::health::{self, Checks, UpstreamProber};
+use super::issuers::{self, Readings};
+use super::keys::{self, Keys};
 use super::simulated::Simulated;
 use super::sockets::Acceptors;
 use super::{level, reload};
-use crate::admin::{Admin, ConfigStatus, ReloadFailure, View};
+use crate::admin::{Admin, ConfigStatus, Desk, Operators, ReloadFailure, View};
 use crate::clock;
-use crate::config::{Diagnostic, Secret};
+use crate::config::Diagnostic;
 use crate::database::Database;
 use crate::ledger::Ledger;
 use crate::limit::Limits;
@@ -48,8 +50,10 @@ pub(super) struct Live {
     prober: Arc<UpstreamProber>,
     checks: Mutex<Option<Checks>>,
     renewals: Mutex<Option<Renewals>>,
+    readings: Mutex<Option<Readings>>,
     status: Mutex<ConfigStatus>,
-    token: Option<Secret>,
+    operators: Operators,
+    keys: Option<Arc<Keys>>,
 }
 
 /// What [`Live`] is made of.
@@ -62,17 +66,16 @@ pub(super) struct Parts {
     pub(super) config: Option<PathBuf>,
     pub(super) acceptors: Acceptors,
     pub(super) simulated: Simulated,
+    pub(super) keys: Option<Arc<Keys>>,
 }
 
 impl Live {
     /// Fails when the admin token cannot be read: an open admin API is never the answer to that.
     pub(super) fn new(parts: Parts) -> Result<Self, String> {
-        let Parts { plan, metrics, ledger, limits, database, config, acceptors, simulated } = parts;
+        let Parts { plan, metrics, ledger, limits, database, config, acceptors, simulated, keys } =
+            parts;
         let now = plan.load();
-        let token = match &now.file.admin.token {
-            Some(source) => source.resolve().map_err(|error| format!("admin.token: {error}"))?,
-            None => None,
-        };
+        let operators = Operators::read(&now.file.admin)?;
         let status = ConfigStatus {
             plan_version: now.version,
             loaded_unix_ms: clock::unix_ms(),
@@ -93,8 +96,10 @@ impl Live {
             prober: Arc::new(UpstreamProber::new()),
             checks: Mutex::new(None),
             renewals: Mutex::new(None),
+            readings: Mutex::new(None),
             status: Mutex::new(status),
-            token,
+            operators,
+            keys,
         })
     }
 
@@ -111,12 +116,20 @@ impl Live {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Starts the health checks of the live plan, and the renewal of its credentials; those of an
-    /// earlier one stop.
+    /// Starts the health checks of the live plan, and the renewal of its credentials and of
+    /// issuers' keys; those of an earlier one stop.
     pub(super) fn start_checks(&self) {
         let plan = self.plan.load();
         *self.checks.lock() = Some(health::start(&plan, &self.prober));
         *self.renewals.lock() = Some(credentials::start(&plan, &self.metrics));
+        *self.readings.lock() = Some(issuers::start(&plan, &self.metrics));
+    }
+
+    /// Follows what others change of virtual keys, where there are any.
+    pub(super) fn follow_keys(&self) {
+        if let Some(known) = &self.keys {
+            keys::follow(Arc::clone(known), Arc::clone(&self.plan));
+        }
     }
 
     /// Reads the configuration again. All or nothing; a failure is logged, counted and kept for the
@@ -199,8 +212,25 @@ fn model_labels(plan: &Plan) -> Vec<String> {
 
 #[async_trait]
 impl View for Live {
-    fn token(&self) -> Option<Secret> {
-        self.token.clone()
+    fn operators(&self) -> &Operators {
+        &self.operators
+    }
+
+    fn desk(&self) -> Option<Desk> {
+        let office = self.keys.as_ref()?.office.clone();
+        Some(Desk { office, plan: self.plan.load_full() })
+    }
+
+    async fn sync_keys(&self) {
+        if let Some(keys) = &self.keys
+            && let Err(error) = keys.sync(&self.plan).await
+        {
+            log::warn!("a change of virtual keys holds a moment later: {error}");
+        }
+    }
+
+    fn may_enter_refusal(&self) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.may_enter_refusal())
     }
 
     fn metrics(&self) -> &Arc<Metrics> {

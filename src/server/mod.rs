@@ -6,6 +6,8 @@
 mod credentials;
 mod health;
 mod http1;
+mod issuers;
+mod keys;
 mod live;
 mod reload;
 mod signals;
@@ -31,6 +33,7 @@ use crate::exchange::Gateway;
 use crate::ledger::books::{Books, BooksThread};
 use crate::ledger::{self, Ledger, Writer};
 use crate::limit::{Limits, SharedService};
+use crate::manage;
 use crate::plan::{File, Plan, Source};
 use crate::store::Store;
 use crate::telemetry::{Level, Metrics, ProcessLog};
@@ -42,7 +45,7 @@ use signals::{Ending, Signals};
 use worker::{Phase, Worker};
 
 /// The rooms that keep something in the database.
-static STORED: [&Migrations; 1] = [&ledger::books::MIGRATIONS];
+static STORED: [&Migrations; 2] = [&ledger::books::MIGRATIONS, &manage::MIGRATIONS];
 
 /// Idle upstream connections that one worker keeps.
 const IDLE_CONNECTIONS_MAX: usize = 1024;
@@ -115,6 +118,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let store =
         Store::open(file.responses.path.as_ref(), Arc::clone(&metrics)).map_err(Failed::Start)?;
     let drive = drive(file.runtime.io, &metrics).map_err(Failed::Start)?;
+    let keys = virtual_keys(&plan, database.as_ref());
     announce(&plan, options.config.as_deref());
     let plan = Arc::new(ArcSwap::from_pointee(plan));
     let (limits, sharing) = match &file.shared_limits {
@@ -164,6 +168,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         config: options.config.clone(),
         acceptors: kept.acceptors(),
         simulated,
+        keys,
     })
     .map_err(Failed::Start)?;
     Ok(Server {
@@ -241,6 +246,7 @@ async fn control(server: &Server) -> Result<Ending, String> {
     let admin = server.admin.try_clone().map_err(|error| format!("the admin listener: {error}"))?;
     let admin = live::serve_admin(&server.live, admin)?;
     server.live.start_checks();
+    server.live.follow_keys();
     let mut changes = watch::Changes::new(&server.live);
     transport::pages::release_code();
     loop {
@@ -299,6 +305,13 @@ fn books(
 ) -> Result<Option<(Arc<Books>, BooksThread)>, String> {
     let Some(database) = database.filter(|_| file.ledger.enabled) else { return Ok(None) };
     Books::start(database, &file.ledger).map(Some)
+}
+
+/// Virtual keys, where there is a database and a secret for them.
+fn virtual_keys(plan: &Plan, database: Option<&Database>) -> Option<Arc<keys::Keys>> {
+    let keys = keys::Keys::new(database?, plan.callers.hasher()?.clone());
+    keys.load(plan);
+    Some(Arc::new(keys))
 }
 
 fn announce(plan: &Plan, config: Option<&Path>) {

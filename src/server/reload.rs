@@ -35,6 +35,12 @@ pub(super) fn needs_upgrade(old: &Plan, new: &Plan) -> Vec<&'static str> {
     if old.shared_limits != new.shared_limits {
         changed.push("shared_limits");
     }
+    if old.admin != new.admin && old.admin.address == new.admin.address {
+        changed.push("admin");
+    }
+    if old.identity != new.identity {
+        changed.push("identity");
+    }
     if old.storage != new.storage {
         changed.push("storage");
     }

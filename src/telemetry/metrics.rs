@@ -119,6 +119,7 @@ pub struct Metrics {
     pub(super) connections_open: Gauge,
     pub(super) upstream_connections: Family<Counter, 2>,
     pub(super) credential_renewals: Family<Counter, 2>,
+    pub(super) issuer_readings: Family<Counter, 2>,
     pub(super) reloads: Family<Counter, 1>,
     pub(super) reload_success_s: AtomicU64,
     pub(super) reload_ok: AtomicU64,
@@ -177,6 +178,7 @@ impl Metrics {
             connections_open: Gauge::default(),
             upstream_connections: Family::new(["provider", "reused"], Counter::default),
             credential_renewals: Family::new(["provider", "result"], Counter::default),
+            issuer_readings: Family::new(["issuer", "result"], Counter::default),
             reloads: Family::new(["result"], Counter::default),
             reload_success_s: AtomicU64::new(0),
             reload_ok: AtomicU64::new(1),
@@ -212,6 +214,12 @@ impl Metrics {
     pub fn credential_renewed(&self, provider: &str, ok: bool) {
         let result = if ok { "ok" } else { "error" };
         self.credential_renewals.with([provider, result], Counter::inc);
+    }
+
+    /// The keys of an issuer of tokens were read, or could not be.
+    pub fn issuer_read(&self, issuer: &str, ok: bool) {
+        let result = if ok { "ok" } else { "error" };
+        self.issuer_readings.with([issuer, result], Counter::inc);
     }
 
     /// So many members of a request and its answer were left out, because the upstream or the other

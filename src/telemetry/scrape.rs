@@ -536,6 +536,11 @@ impl Scrape {
             &metrics.credential_renewals,
         )?;
         page.counters(
+            "weir_issuer_readings",
+            "Readings of the keys of issuers of tokens, by result",
+            &metrics.issuer_readings,
+        )?;
+        page.counters(
             "weir_log_dropped",
             "Log lines lost because a queue was full or writing failed",
             &metrics.log_dropped,

@@ -1,78 +1,115 @@
-//! Who a presented key belongs to.
+//! Who a presented credential belongs to.
 //!
 //! Keys are held as SHA-256 hashes only and found by the hash of what was presented, so the time a
 //! look-up takes says nothing about a key; the final comparison is constant-time all the same. The
 //! hash is unkeyed because the keys are random and long; a short one is refused at load.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::caller::Caller;
+use super::certificate::{Certificates, Pattern};
+use super::issuer::{self, Issuers, KeySource, Refused, looks_like_one};
+use super::record::Record;
 use super::settings::{Access, KeySettings, Settings};
-use crate::config::{Class, NamePattern};
+use super::tenants::{FieldError, Place, Tenants, patterns};
+use super::virtual_keys::{self, KeyHasher, VirtualKeys};
+use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
-use crate::limit::{self, Applicable, Sets, TimeZone};
+use crate::transport::ClientCertificate;
 
 /// Shortest key that is accepted as a secret. A shorter one could be guessed from its hash.
 const KEY_BYTES_MIN: usize = 8;
 /// Longest key that is looked at.
 const KEY_BYTES_MAX: usize = 4096;
 
-/// The owner of a key.
-#[derive(Debug)]
-pub struct Caller {
-    /// Its tenant.
-    pub tenant: Arc<str>,
-    /// The key's name.
-    pub name: Arc<str>,
-    /// `tenant/name`, for logs, metrics and sticky choices.
-    pub id: Arc<str>,
-    /// Its team: the label `team`.
-    pub team: Option<Arc<str>>,
-    /// Labels that routes can match.
-    pub labels: BTreeMap<String, String>,
-    /// The limits that it is under, if any.
-    pub limits: Option<Applicable>,
-    /// Which of its requests wait first.
-    pub class: Class,
-    models: Vec<NamePattern>,
+/// A hash of a key.
+pub type Hash = [u8; 32];
+
+/// What a request shows of its caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// A key or a token.
+    pub secret: Secret<'a>,
+    /// The verified certificate of its connection.
+    pub certificate: Option<&'a ClientCertificate>,
+    /// What it asks for.
+    pub endpoint: Endpoint,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
 }
 
-impl Caller {
-    /// Whether the caller may use every model.
-    pub fn may_use_all(&self) -> bool {
-        self.models.is_empty()
-    }
+/// The key or token of a request.
+#[derive(Clone, Copy)]
+pub enum Secret<'a> {
+    /// There is none.
+    None,
+    /// This one.
+    One(&'a [u8]),
+    /// Several that are not the same.
+    Several,
+}
 
-    /// Whether the caller may use the model.
-    pub fn may_use(&self, model: &str) -> bool {
-        self.models.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))
+impl<'a> Secret<'a> {
+    /// One, or none.
+    pub fn of(secret: Option<&'a [u8]>) -> Self {
+        secret.map_or(Self::None, Self::One)
     }
 }
 
-/// All keys, by hash.
+impl std::fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The settings that say who may call.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// Whether a caller needs a key.
+    pub access: Access,
+    /// The tenants.
+    pub tenants: &'a BTreeMap<String, Settings>,
+    /// The issuers of tokens.
+    pub issuers: &'a BTreeMap<String, issuer::Settings>,
+    /// How virtual keys are hashed, where there are any.
+    pub hasher: Option<&'a KeyHasher>,
+}
+
+/// Everybody who may call.
 #[derive(Debug)]
 pub struct Directory {
     access: Access,
-    by_hash: HashMap<[u8; 32], Arc<Caller>>,
+    tenants: Tenants,
+    by_hash: HashMap<Hash, Arc<Caller>, ahash::RandomState>,
+    certificates: Certificates,
+    issuers: Issuers,
+    virtual_keys: VirtualKeys,
     anonymous: Arc<Caller>,
 }
 
 impl Directory {
-    /// Compiles the tenants. Each error comes with the path of the setting that caused it.
-    pub fn compile(
-        access: Access,
-        tenants: &BTreeMap<String, Settings>,
-    ) -> Result<Self, Vec<(String, String)>> {
-        let mut errors = Vec::new();
-        let mut by_hash = HashMap::new();
-        for (tenant, settings) in tenants {
-            let limits = tenant_limits(tenant, settings).unwrap_or_else(|found| {
-                errors.extend(found);
-                TenantLimits { zone: TimeZone::UTC, sets: Sets::default() }
-            });
+    /// Compiles who may call. Each error comes with the path of the setting that caused it. Issuers'
+    /// keys that were read are taken over from `previous`.
+    pub fn compile(written: Written<'_>, previous: Option<&Self>) -> Result<Self, Vec<FieldError>> {
+        let (tenants, mut errors) = Tenants::compile(written.tenants);
+        let before = previous.map(|previous| &previous.virtual_keys);
+        let virtual_keys = VirtualKeys::compile(written.hasher.cloned(), &tenants, before);
+        let mut directory = Self {
+            access: written.access,
+            tenants,
+            by_hash: HashMap::default(),
+            certificates: Certificates::default(),
+            issuers: Issuers::default(),
+            virtual_keys,
+            anonymous: Arc::new(Caller::anonymous()),
+        };
+        for (tenant, settings) in written.tenants {
             for (at, key) in settings.keys.iter().enumerate() {
                 let path = format!("tenants.{tenant}.keys[{at}]");
                 if settings.keys[..at].iter().any(|other| other.name == key.name) {
@@ -81,63 +118,133 @@ impl Directory {
                         format!("key name `{}` is used twice in tenant `{tenant}`", key.name),
                     ));
                 }
-                match compile_key(tenant, key) {
-                    Ok(Some((hash, mut caller))) => {
-                        match key_limits(&caller, &limits, key) {
-                            Ok(limits) => caller.limits = limits,
-                            Err(found) => errors.extend(
-                                found
-                                    .into_iter()
-                                    .map(|(field, why)| (format!("{path}{field}"), why)),
-                            ),
-                        }
-                        if by_hash.insert(hash, Arc::new(caller)).is_some() {
-                            errors.push((
-                                path,
-                                "the same key is already in use by another name".into(),
-                            ));
-                        }
-                    }
-                    Ok(None) => {}
-                    Err((field, error)) => errors.push((format!("{path}{field}"), error)),
+                let added = directory.add(tenant, key);
+                errors
+                    .extend(added.into_iter().map(|(field, why)| (format!("{path}{field}"), why)));
+            }
+        }
+        let before = previous.map(|previous| &previous.issuers);
+        match Issuers::compile(written.issuers, &directory.tenants, before) {
+            Ok(issuers) => directory.issuers = issuers,
+            Err(found) => errors.extend(found),
+        }
+        if errors.is_empty() { Ok(directory) } else { Err(errors) }
+    }
+
+    /// Adds a key of the configuration. What is wrong comes with the path from the key on.
+    fn add(&mut self, tenant: &str, key: &KeySettings) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let caller = compile_caller(&self.tenants, tenant, key, &mut errors);
+        let proof = match proof(key) {
+            Ok(proof) => proof,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
+        let (Some(caller), Some(proof)) = (caller, proof) else { return errors };
+        match proof {
+            Proof::Hash(hash) => {
+                if self.by_hash.insert(hash, Arc::new(caller)).is_some() {
+                    let message = "the same key is already in use by another name";
+                    errors.push((String::new(), message.into()));
                 }
             }
+            Proof::Certificate(pattern) => self.certificates.add(pattern, Arc::new(caller)),
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        Ok(Self { access, by_hash, anonymous: Arc::new(anonymous()) })
+        errors
     }
 
-    /// Who presented this key.
-    pub fn authenticate(&self, presented: Option<&[u8]>) -> Result<Arc<Caller>, Error> {
-        let known = presented.filter(|key| key.len() <= KEY_BYTES_MAX).and_then(|key| {
-            let hash: [u8; 32] = Sha256::digest(key).into();
-            let (stored, caller) = self.by_hash.get_key_value(&hash)?;
-            bool::from(stored.ct_eq(&hash)).then(|| Arc::clone(caller))
-        });
-        match (known, self.access, presented) {
-            (Some(caller), ..) => Ok(caller),
-            (None, Access::Open, _) => Ok(Arc::clone(&self.anonymous)),
-            (None, Access::Keys, Some(_)) => {
-                Err(Error::new(Kind::Unauthorized, "The API key is not known."))
-            }
-            (None, Access::Keys, None) => Err(Error::new(
-                Kind::Unauthorized,
+    /// Who presented this.
+    pub fn authenticate(&self, presented: &Presented<'_>) -> Result<Arc<Caller>, Refused> {
+        let by_certificate = presented.certificate.and_then(|it| self.certificates.identify(it));
+        let by_secret = match presented.secret {
+            Secret::None => None,
+            Secret::One(secret) => Some(self.by_secret(secret, presented)),
+            Secret::Several => Some(Err(unauthorized(
+                "The request carries several API keys that are not the same.",
+            ))),
+        };
+        let found = match (by_secret, by_certificate) {
+            (Some(Ok(caller)), Some(other)) if caller.tenant != other.tenant => Err(unauthorized(
+                "The API key and the client certificate belong to different tenants.",
+            )),
+            (Some(found), _) => found,
+            (None, Some(caller)) => Ok(Arc::clone(caller)),
+            (None, None) => Err(unauthorized(
                 "No API key was given. Send it as your SDK does, for instance as `Authorization: Bearer KEY`.",
             )),
+        };
+        match (found, self.access) {
+            (Err(Refused::Error(_)), Access::Open) => Ok(Arc::clone(&self.anonymous)),
+            (found, _) => found,
         }
     }
 
-    /// Number of keys.
-    pub fn len(&self) -> usize {
-        self.by_hash.len()
+    fn by_secret(&self, secret: &[u8], presented: &Presented<'_>) -> Result<Arc<Caller>, Refused> {
+        let token = !self.issuers.is_empty() && looks_like_one(secret);
+        if secret.len() <= KEY_BYTES_MAX || token {
+            let (endpoint, address) = (presented.endpoint, presented.address);
+            if let Some(found) = self.virtual_keys.identify(secret, endpoint, address) {
+                return found.map_err(Refused::Error);
+            }
+            let hash: Hash = Sha256::digest(secret).into();
+            let known = self.by_hash.get_key_value(&hash);
+            let known = known.filter(|(stored, _)| bool::from(stored.ct_eq(&hash)));
+            if let Some((_, caller)) = known {
+                return Ok(Arc::clone(caller));
+            }
+            if token {
+                return self.issuers.identify(secret, &hash, &self.tenants);
+            }
+        }
+        Err(unauthorized("The API key is not known."))
     }
 
-    /// Whether there is no key at all.
-    pub fn is_empty(&self) -> bool {
-        self.by_hash.is_empty()
+    /// Where issuers' keys come from, to be kept fresh.
+    pub fn key_sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
+        self.issuers.sources()
     }
+
+    /// Takes over new virtual keys and changes of known ones, all at once.
+    pub fn apply(&self, changed: Vec<Record>) {
+        self.virtual_keys.apply(changed.into_iter().map(Arc::new).collect(), &self.tenants);
+    }
+
+    /// What is wrong with a virtual key that is to be made or changed.
+    pub fn check(&self, record: &Record) -> Result<(), String> {
+        virtual_keys::check(record, &self.tenants)
+    }
+
+    /// How virtual keys are hashed, where there are any.
+    pub fn hasher(&self) -> Option<&KeyHasher> {
+        self.virtual_keys.hasher()
+    }
+
+    /// A virtual key by its id.
+    pub fn record(&self, id: &str) -> Option<Arc<Record>> {
+        self.virtual_keys.record(id)
+    }
+
+    /// Whether a key of the configuration has this name.
+    pub fn has_key(&self, tenant: &str, name: &str) -> bool {
+        let id = format!("{tenant}/{name}");
+        self.by_hash.values().any(|caller| *caller.id == *id)
+    }
+
+    /// Number of keys and certificates.
+    pub fn len(&self) -> usize {
+        self.by_hash.len() + self.certificates.len() + self.virtual_keys.len()
+    }
+
+    /// Whether there is no key and no certificate at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn unauthorized(public: &'static str) -> Refused {
+    Refused::Error(Error::new(Kind::Unauthorized, public))
 }
 
 /// The form in which a key stands in the configuration: `sha256:` and hex digits.
@@ -151,109 +258,75 @@ pub fn hash_form(key: &str) -> String {
     })
 }
 
-fn anonymous() -> Caller {
-    Caller {
-        tenant: "default".into(),
-        name: "anonymous".into(),
-        id: "anonymous".into(),
-        team: None,
-        labels: BTreeMap::new(),
-        limits: None,
-        class: Class::default(),
-        models: Vec::new(),
-    }
+/// How a caller of the configuration is recognised.
+enum Proof {
+    Hash(Hash),
+    Certificate(Pattern),
 }
 
-type FieldError = (String, String);
-
-fn compile_key(tenant: &str, key: &KeySettings) -> Result<Option<([u8; 32], Caller)>, FieldError> {
-    let hash = match (&key.secret, &key.hash) {
-        (Some(source), None) => match source.resolve() {
-            Ok(Some(secret)) if secret.expose().len() < KEY_BYTES_MIN => {
-                return Err((
-                    ".secret".into(),
-                    format!(
-                        "the key is shorter than {KEY_BYTES_MIN} characters: it could be guessed"
-                    ),
-                ));
+/// `None` where the key is one that may be missing, and is.
+fn proof(key: &KeySettings) -> Result<Option<Proof>, FieldError> {
+    match (&key.secret, &key.hash, &key.certificate) {
+        (Some(source), None, None) => match source.resolve() {
+            Ok(Some(secret)) if secret.expose().len() < KEY_BYTES_MIN => Err((
+                ".secret".into(),
+                format!("the key is shorter than {KEY_BYTES_MIN} characters: it could be guessed"),
+            )),
+            Ok(secret) => {
+                Ok(secret
+                    .map(|secret| Proof::Hash(Sha256::digest(secret.expose().as_bytes()).into())))
             }
-            Ok(Some(secret)) => Sha256::digest(secret.expose().as_bytes()).into(),
-            Ok(None) => return Ok(None),
-            Err(error) => return Err((".secret".into(), error.to_string())),
+            Err(error) => Err((".secret".into(), error.to_string())),
         },
-        (None, Some(text)) => parse_hash(text).ok_or_else(|| {
-            (
+        (None, Some(text), None) => {
+            parse_hash(text).map(|hash| Some(Proof::Hash(hash))).ok_or_else(|| {
+                (
                 ".hash".into(),
                 "expected `sha256:` and 64 hex digits: `weir keys hash` prints that form of a key"
                     .to_owned(),
             )
-        })?,
-        _ => {
-            return Err((
-                String::new(),
-                "a key has exactly one of `secret` (a reference) and `hash`".into(),
-            ));
+            })
         }
-    };
-    let models = key
-        .models
-        .iter()
-        .enumerate()
-        .map(|(at, pattern)| {
-            NamePattern::compile(pattern).map_err(|error| (format!(".models[{at}]"), error))
-        })
-        .collect::<Result<_, _>>()?;
-    let caller = Caller {
-        tenant: tenant.into(),
-        name: key.name.as_str().into(),
-        id: format!("{tenant}/{}", key.name).into(),
-        team: key.labels.get("team").map(|team| team.as_str().into()),
-        labels: key.labels.clone(),
-        limits: None,
-        class: key.class,
-        models,
-    };
-    Ok(Some((hash, caller)))
+        (None, None, Some(certificate)) => Pattern::compile(certificate)
+            .map(|pattern| Some(Proof::Certificate(pattern)))
+            .map_err(|(field, why)| (format!(".certificate{field}"), why)),
+        _ => Err((
+            String::new(),
+            "a key has exactly one of `secret` (a reference), `hash` and `certificate`".into(),
+        )),
+    }
 }
 
-/// What all keys of a tenant are under.
-struct TenantLimits {
-    zone: TimeZone,
-    sets: Sets,
-}
-
-fn tenant_limits(tenant: &str, settings: &Settings) -> Result<TenantLimits, Vec<FieldError>> {
-    let path = format!("tenants.{tenant}");
-    let mut errors = Vec::new();
-    let zone = settings.zone.as_deref().map_or(Ok(TimeZone::UTC), TimeZone::get);
-    let zone = zone.unwrap_or_else(|_| {
-        let message =
-            "it is not a time zone: write a name of the IANA database, such as Europe/Berlin";
-        errors.push((format!("{path}.zone"), message.to_owned()));
-        TimeZone::UTC
-    });
-    let owner = limit::Owner { kind: "tenant", id: tenant, tenant };
-    let sets = Sets::compile(owner, &zone, &settings.limits).unwrap_or_else(|found| {
-        errors.extend(found.into_iter().map(|(field, why)| (format!("{path}{field}"), why)));
-        Sets::default()
-    });
-    if errors.is_empty() { Ok(TenantLimits { zone, sets }) } else { Err(errors) }
-}
-
-/// What a key is under: its tenant's limits and its own.
-fn key_limits(
-    caller: &Caller,
-    tenant: &TenantLimits,
+fn compile_caller(
+    tenants: &Tenants,
+    tenant: &str,
     key: &KeySettings,
-) -> Result<Option<Applicable>, Vec<FieldError>> {
-    let owner = limit::Owner { kind: "key", id: &caller.id, tenant: &caller.tenant };
-    let own = Sets::compile(owner, &tenant.zone, &key.limits)?;
-    Ok(tenant.sets.with(&own))
+    errors: &mut Vec<FieldError>,
+) -> Option<Caller> {
+    if key.name.starts_with('@') {
+        errors.push((".name".into(), "names with `@` in front are those of tokens' users".into()));
+    }
+    let compiled = tenants.get(tenant)?;
+    if let Some(team) = key.team.as_deref().filter(|team| !compiled.has_team(team)) {
+        errors.push((".team".into(), format!("tenant `{tenant}` has no team `{team}`")));
+    }
+    let own = compiled.own_limits(tenant, &key.name, &key.limits).unwrap_or_else(|found| {
+        errors.extend(found);
+        crate::limit::Sets::default()
+    });
+    let models = patterns(&key.models).unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    let place = Place { tenant, team: key.team.as_deref(), name: &key.name };
+    let models = models.into_iter().collect();
+    let caller = tenants.caller_with(&place, key.labels.clone(), models, &own)?;
+    Some(Caller { class: key.class, ..caller })
 }
 
-fn parse_hash(text: &str) -> Option<[u8; 32]> {
+fn parse_hash(text: &str) -> Option<Hash> {
     let hex = text.strip_prefix("sha256:")?;
-    if hex.len() != 64 || !hex.is_ascii() {
+    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     let mut hash = [0; 32];
@@ -270,11 +343,13 @@ mod tests {
     fn key(name: &str, secret: &str) -> KeySettings {
         KeySettings {
             name: name.into(),
+            team: None,
             secret: None,
             hash: Some(hash_form(secret)),
+            certificate: None,
             labels: BTreeMap::from([("team".into(), "research".into())]),
             models: vec!["gpt-*".into()],
-            class: Class::default(),
+            class: crate::config::Class::default(),
             limits: Vec::new(),
         }
     }
@@ -283,16 +358,27 @@ mod tests {
         access: Access,
         keys: Vec<KeySettings>,
     ) -> Result<Directory, Vec<(String, String)>> {
-        Directory::compile(
-            access,
-            &BTreeMap::from([("acme".to_owned(), Settings { keys, ..Settings::default() })]),
-        )
+        let tenants =
+            BTreeMap::from([("acme".to_owned(), Settings { keys, ..Settings::default() })]);
+        let written =
+            Written { access, tenants: &tenants, issuers: &BTreeMap::new(), hasher: None };
+        Directory::compile(written, None)
+    }
+
+    fn ask(directory: &Directory, secret: Option<&[u8]>) -> Result<Arc<Caller>, Error> {
+        let presented = Presented {
+            secret: Secret::of(secret),
+            certificate: None,
+            endpoint: Endpoint::ChatCompletions,
+            address: None,
+        };
+        directory.authenticate(&presented).map_err(Refused::into_error)
     }
 
     #[test]
     fn a_known_key_is_its_caller() {
         let directory = directory(Access::Keys, vec![key("ci", "secret-one")]).expect("compiles");
-        let caller = directory.authenticate(Some(b"secret-one")).expect("known");
+        let caller = ask(&directory, Some(b"secret-one")).expect("known");
         assert_eq!(&*caller.id, "acme/ci");
         assert!(caller.may_use("gpt-4o"));
         assert!(!caller.may_use("claude"));
@@ -302,12 +388,12 @@ mod tests {
     fn unknown_and_missing_keys_are_refused_unless_open() {
         let closed = directory(Access::Keys, vec![key("ci", "secret-one")]).expect("compiles");
         for presented in [None, Some(&b"secret-two"[..]), Some(b""), Some(b"secret-one ")] {
-            let error = closed.authenticate(presented).expect_err("refused");
+            let error = ask(&closed, presented).expect_err("refused");
             assert_eq!(error.kind, Kind::Unauthorized);
         }
         let open = directory(Access::Open, vec![key("ci", "secret-one")]).expect("compiles");
-        assert_eq!(&*open.authenticate(None).expect("open").id, "anonymous");
-        assert_eq!(&*open.authenticate(Some(b"secret-one")).expect("open").id, "acme/ci");
+        assert_eq!(&*ask(&open, None).expect("open").id, "anonymous");
+        assert_eq!(&*ask(&open, Some(b"secret-one")).expect("open").id, "acme/ci");
     }
 
     #[test]

@@ -29,24 +29,45 @@ pub struct Settings {
     /// The time zone in which budgets' periods begin, such as `Europe/Berlin`. Default UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Limits on what all its keys use together.
+    /// Its teams, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub teams: BTreeMap<String, TeamSettings>,
+    /// Limits on what all its callers use together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<limit::Settings>,
 }
 
-/// One static API key. Exactly one of `secret` and `hash`.
+/// A team: a part of a tenant, with limits of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TeamSettings {
+    /// Models that its callers may use, by exact name, glob or regex. By default all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// Limits on what its callers use together, beside those of the tenant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<limit::Settings>,
+}
+
+/// One caller. Exactly one of `secret`, `hash` and `certificate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeySettings {
-    /// Name for logs and metrics; unique within the tenant.
+    /// Name for logs and metrics; unique within the tenant, and without `@` at its beginning.
     pub name: String,
+    /// Its team, one of the tenant's `teams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
     /// Where the key is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSource>,
     /// `sha256:` and the 64 hex digits of the key's hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// Labels that routes can match. `team` also stands in the access log and the ledger.
+    /// The client certificate that stands in place of a key, on a listener with `client_ca`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateSettings>,
+    /// Labels that routes can match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Models it may use, by exact name, glob or regex. By default all.
@@ -58,4 +79,17 @@ pub struct KeySettings {
     /// Limits on what is used with this key, beside those of the tenant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<limit::Settings>,
+}
+
+/// Which certificates are a caller's. At least one of `spiffe` and `subject`; all must fit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateSettings {
+    /// Its SPIFFE id (`spiffe://example.org/ns/ml/sa/batch`), by exact name, glob or regex: the one
+    /// URI among its alternative names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spiffe: Option<String>,
+    /// Parts of its subject: `CN`, `O`, `OU`, `C`, `ST`, `L`. Each must be there once, and be this.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub subject: BTreeMap<String, String>,
 }

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "memory shared with the kernel, and memory not initialised yet")]
 
 mod block;
+mod certificate;
 mod epoll;
 pub mod handover;
 pub mod listen;
@@ -21,6 +22,7 @@ pub mod upstream;
 use std::time::Duration;
 
 pub use block::poll_read_bytes;
+pub use certificate::ClientCertificate;
 pub use listen::Listener;
 pub use runtime::{Choice, Drive, Runtime, choose, send_gathered};
 pub use stream::Stream;

@@ -3,41 +3,47 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pingora_core::listeners::tls::Acceptor;
+use pingora_core::listeners::tls::{Acceptor, TlsSettings};
+use pingora_core::protocols::ALPN;
 use pingora_core::tls::{
-    CertificateDer, PrivateKeyDer, RootCertStore, ServerConfig, WebPkiClientVerifier,
-    install_default_crypto_provider, load_ca_file_into_store, load_certs_and_key_files, version,
+    CertificateDer, ClientCertVerifier, PrivateKeyDer, RootCertStore, WebPkiClientVerifier,
+    install_default_crypto_provider, load_ca_file_into_store, load_certs_and_key_files,
 };
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::settings::{ClientAuth, ListenerTls};
+use super::certificate::Reader;
+use super::settings::{ClientAuth, FileRef, ListenerTls};
 
 /// Builds what a listener needs to accept TLS. HTTP/2 and HTTP/1.1 are offered (ALPN, RFC 7301).
 pub fn acceptor(settings: &ListenerTls) -> Result<Acceptor, String> {
     install_default_crypto_provider();
     let (chain, key) = certificate(&settings.cert.file, &settings.key.file)?;
-    let builder = ServerConfig::builder_with_protocol_versions(&[&version::TLS12, &version::TLS13]);
-    let builder = match &settings.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            load_ca_file_into_store(&authority.file, &mut roots)
-                .map_err(|error| unreadable("client_ca", &authority.file, &error))?;
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
-            let verifier = match settings.client_auth {
-                ClientAuth::Required => verifier,
-                ClientAuth::Optional => verifier.allow_unauthenticated(),
-            };
-            let verifier = verifier
-                .build()
-                .map_err(|error| unreadable("client_ca", &authority.file, &error))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config = builder
-        .with_single_cert(chain, key)
+    let provider = rustls::crypto::ring::default_provider();
+    let certified = CertifiedKey::from_der(chain, key, &provider)
         .map_err(|error| format!("the certificate and its key do not fit: {error}"))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Acceptor::from_server_config(Arc::new(config)))
+    let mut tls = TlsSettings::with_callbacks(Box::new(Reader))
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    tls.set_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    tls.set_alpn(ALPN::H2H1);
+    if let Some(authority) = &settings.client_ca {
+        tls.set_client_cert_verifier(verifier(authority, settings.client_auth)?);
+    }
+    Ok(tls.build())
+}
+
+fn verifier(
+    authority: &FileRef,
+    client_auth: ClientAuth,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    load_ca_file_into_store(&authority.file, &mut roots)
+        .map_err(|error| unreadable("client_ca", &authority.file, &error))?;
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+    let verifier = match client_auth {
+        ClientAuth::Required => verifier,
+        ClientAuth::Optional => verifier.allow_unauthenticated(),
+    };
+    verifier.build().map_err(|error| unreadable("client_ca", &authority.file, &error))
 }
 
 type ChainAndKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -190,7 +190,7 @@ fn apart(script: &str) -> Vec<String> {
 fn start_apart(script: &str, rest: &str) -> Weir {
     let by = apart(script);
     let by: Vec<&str> = by.iter().map(String::as_str).collect();
-    Weir::start_by(&by, "", rest)
+    Weir::start_by(&by, "", "", rest)
 }
 
 #[test]

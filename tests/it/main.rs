@@ -2,6 +2,7 @@
 
 mod config;
 mod corpus;
+mod identity;
 mod ledger;
 mod limits;
 mod matrix;

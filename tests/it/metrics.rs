@@ -76,6 +76,7 @@ fn eventful() -> (Arc<Metrics>, Live) {
     metrics.limit_cut_off("acme", "tokens");
     metrics.budget_warning("acme", "budget");
     metrics.credential_renewed("vertex", true);
+    metrics.issuer_read("corp", true);
     metrics.storage_error("locked");
     // A sampler takes its first sample after a while; the series is there at once.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

@@ -32,17 +32,23 @@ impl Weir {
 
     /// The same with more to say of its listener.
     pub fn start_with(listener: &str, rest: &str) -> Self {
-        Self::start_by(&[], listener, rest)
+        Self::start_by(&[], listener, "", rest)
+    }
+
+    /// The same with more to say of its admin listener.
+    pub fn start_as(listener: &str, admin: &str, rest: &str) -> Self {
+        Self::start_by(&[], listener, admin, rest)
     }
 
     /// The same, started by another program that gets the command as its last arguments and becomes it.
-    pub fn start_by(by: &[&str], listener: &str, rest: &str) -> Self {
+    pub fn start_by(by: &[&str], listener: &str, admin: &str, rest: &str) -> Self {
         // A port that was free may be taken by a connection of another test before weir has it.
-        (0..STARTS_MAX).find_map(|_| Self::try_start(by, listener, rest)).expect("weir starts")
+        let start = |_| Self::try_start(by, listener, admin, rest);
+        (0..STARTS_MAX).find_map(start).expect("weir starts")
     }
 
     /// `None` if it ended before it was ready.
-    fn try_start(by: &[&str], listener: &str, rest: &str) -> Option<Self> {
+    fn try_start(by: &[&str], listener: &str, more: &str, rest: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let (address, admin) = (free(), free());
         let file = directory.path().join("weir.yaml");
@@ -53,7 +59,7 @@ impl Weir {
             Err(_) => rest.to_owned(),
         };
         let text = format!(
-            "listeners: [{{ address: '{address}', {listener} }}]\nadmin: {{ address: '{admin}' }}\nlog: {{ access: {}, level: warn }}\n{rest}",
+            "listeners: [{{ address: '{address}', {listener} }}]\nadmin: {{ address: '{admin}', {more} }}\nlog: {{ access: {}, level: warn }}\n{rest}",
             log.display()
         );
         std::fs::write(&file, text).expect("the configuration");
@@ -121,6 +127,11 @@ impl Weir {
         serde_json::from_str(body).expect("JSON")
     }
 
+    /// The same to its admin listener.
+    pub fn send_admin(&self, request: &[u8]) -> Vec<u8> {
+        exchange(self.admin, request)
+    }
+
     /// What the metrics say now.
     pub fn metrics(&self) -> String {
         let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -130,6 +141,18 @@ impl Weir {
     /// What the operators' listener answers to bytes as they are.
     pub fn ask_admin(&self, request: &[u8]) -> String {
         String::from_utf8(exchange(self.admin, request)).expect("text")
+    }
+
+    /// The access log, once it has so many lines: they are written after the answers.
+    pub fn access_log_of(&self, lines: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = self.access_log();
+            if log.lines().count() >= lines || Instant::now() > deadline {
+                return log;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The access log so far.

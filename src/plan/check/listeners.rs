@@ -65,7 +65,7 @@ fn admin(check: &mut Check<'_>) {
             "the admin token cannot be optional: without it everybody would be let in",
         ),
         Some(token) => check.secret("admin.token", token),
-        None if !admin.address.ip().is_loopback() => check.add(
+        None if admin.tokens.is_empty() && !admin.address.ip().is_loopback() => check.add(
             "admin.address",
             format!(
                 "{} can be reached from other machines: add `token: {{env: NAME}}`, or listen on \
@@ -75,6 +75,21 @@ fn admin(check: &mut Check<'_>) {
             ),
         ),
         None => {}
+    }
+    for (index, token) in admin.tokens.iter().enumerate() {
+        let path = format!("admin.tokens[{index}]");
+        if token.secret.optional {
+            check.add(&format!("{path}.secret"), "an admin token cannot be optional: leave it out");
+        } else {
+            check.secret(&format!("{path}.secret"), &token.secret);
+        }
+        if admin.tokens[..index].iter().any(|other| other.name == token.name) {
+            let message = format!("another token is called `{}`", token.name);
+            check.add(&format!("{path}.name"), message);
+        }
+        if let Some(tenant) = token.tenant.as_ref().filter(|it| !file.tenants.contains_key(*it)) {
+            check.add(&format!("{path}.tenant"), format!("there is no tenant `{tenant}`"));
+        }
     }
 }
 

@@ -124,6 +124,9 @@ impl<'s> Check<'s> {
 
     /// One place for the database, whose secret can be read.
     fn storage(&mut self) {
+        if self.file.identity.is_some() && self.file.storage.is_none() {
+            self.add_at_key("identity", "`identity` needs `storage`, where keys are kept");
+        }
         let Some(settings) = &self.file.storage else { return };
         if let Err((field, message)) = Place::of(settings) {
             self.add(&format!("storage{field}"), message);
@@ -142,7 +145,9 @@ impl<'s> Check<'s> {
     /// Keys that callers need: there must be one. What a key itself must be like is
     /// [`crate::tenant::Directory`]'s to say.
     fn access(&mut self) {
-        let none = self.file.tenants.values().all(|tenant| tenant.keys.is_empty());
+        let none = self.file.tenants.values().all(|tenant| tenant.keys.is_empty())
+            && self.file.issuers.is_empty()
+            && self.file.identity.is_none();
         if self.file.access == Access::Keys && none {
             self.add(
                 "access",
@@ -152,6 +157,9 @@ impl<'s> Check<'s> {
         }
         for name in self.file.tenants.keys() {
             self.name(&format!("tenants.{name}"), "tenant", name);
+        }
+        for name in self.file.issuers.keys() {
+            self.name(&format!("issuers.{name}"), "issuer", name);
         }
     }
 }

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use aws_credential_types::Credentials;
 use http::{HeaderValue, Method};
 
-use super::fetch::{self, Question};
 use super::{AwsSettings, AwsSource, Issued, Value, form};
 use crate::clock::{self, Duration};
 use crate::config::read_file;
-use crate::transport::upstream::Upstreams;
+use crate::transport::upstream::{Question, Upstreams, place};
 
 const STS: &str = "https://sts.amazonaws.com";
 const METADATA: &str = "http://169.254.169.254";
@@ -85,13 +84,13 @@ impl Source {
             (".aws", "no role to take on: write `role_arn`, or set AWS_ROLE_ARN".to_owned())
         })?;
         let sts_url = settings.sts_url.as_deref().unwrap_or(STS).trim_end_matches('/').to_owned();
-        fetch::place(&sts_url).map_err(|message| (".aws.sts_url", message))?;
+        place(&sts_url).map_err(|message| (".aws.sts_url", message))?;
         Ok(Self::WebIdentity { token_file, role_arn, sts_url })
     }
 
     fn of_instance(settings: &AwsSettings) -> Result<Self, (&'static str, String)> {
         let url = settings.metadata_url.as_deref().unwrap_or(METADATA).trim_end_matches('/');
-        fetch::place(url).map_err(|message| (".aws.metadata_url", message))?;
+        place(url).map_err(|message| (".aws.metadata_url", message))?;
         Ok(Self::Instance { metadata_url: url.to_owned() })
     }
 

@@ -1,9 +1,8 @@
 //! Tokens of Microsoft Entra for Azure, by client credentials (RFC 6749, section 4.4).
 
-use super::fetch::{self, Question};
 use super::{EntraSettings, Issued, bearer, form};
 use crate::config::Secret;
-use crate::transport::upstream::Upstreams;
+use crate::transport::upstream::{Question, Upstreams, place};
 
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
@@ -37,7 +36,7 @@ impl Source {
         }
         let authority = settings.authority.as_deref().unwrap_or(AUTHORITY).trim_end_matches('/');
         let url = format!("{authority}/{}/oauth2/v2.0/token", settings.tenant);
-        fetch::place(&url).map_err(|message| (".entra.authority", message))?;
+        place(&url).map_err(|message| (".entra.authority", message))?;
         Ok(Self {
             url: url.into(),
             client_id: settings.client_id.as_str().into(),

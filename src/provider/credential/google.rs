@@ -11,11 +11,10 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 
-use super::fetch::{self, Question};
 use super::{GoogleSettings, Issued, bearer, form};
 use crate::clock;
 use crate::config::{Secret, read_file};
-use crate::transport::upstream::Upstreams;
+use crate::transport::upstream::{Question, Upstreams, place};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -66,7 +65,7 @@ impl Source {
         };
         let Some(path) = named.or_else(of_machine) else {
             let base = settings.metadata_url.as_deref().unwrap_or(METADATA).trim_end_matches('/');
-            fetch::place(base).map_err(|message| (".google.metadata_url", message))?;
+            place(base).map_err(|message| (".google.metadata_url", message))?;
             return Ok(Self::Machine(format!("{base}{METADATA_PATH}").into()));
         };
         let wrong = |why: &str| (".google.key_file", format!("{}: {why}", path.display()));
@@ -84,7 +83,7 @@ impl Source {
             key: Secret::new(file.private_key),
             token_url: file.token_uri.unwrap_or_else(|| TOKEN_URL.into()).into(),
         };
-        fetch::place(&account.token_url).map_err(|message| wrong(&message))?;
+        place(&account.token_url).map_err(|message| wrong(&message))?;
         account.assertion(0).map_err(|why| wrong(&why))?;
         Ok(Self::Account(account))
     }

@@ -10,7 +10,6 @@
 
 mod aws;
 mod entra;
-mod fetch;
 mod google;
 mod settings;
 mod sign;

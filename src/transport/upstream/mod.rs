@@ -6,6 +6,7 @@
 mod http1;
 mod http2;
 mod io;
+mod question;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Kind};
 pub use crate::wire::http1::Head;
+pub use question::{Question, place};
 
 /// How long a resolved name is used before it is asked for again.
 const NAME_TTL: Duration = Duration::from_secs(30);

@@ -1,13 +1,15 @@
-//! One question to an issuer of credentials, over the connectors that requests use.
+//! One question to a service beside the upstreams (an issuer of credentials or of tokens), over the
+//! connectors that requests use.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+use super::{Address, Request, Tls, Upstreams, Version};
 use crate::clock::{Duration, Instant};
-use crate::transport::upstream::{Address, Request, Tls, Upstreams, Version};
 
 /// Longest answer.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -15,32 +17,45 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(5);
 
 /// A question.
-pub(super) struct Question<'a> {
+pub struct Question<'a> {
+    /// Its method.
     pub method: Method,
+    /// What is asked.
     pub url: &'a str,
+    /// Headers beside those that every question has.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its body.
     pub body: Bytes,
+    /// Authorities to trust in place of the system's.
+    pub ca: Option<PathBuf>,
 }
 
 impl<'a> Question<'a> {
-    pub(super) fn get(url: &'a str) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: Bytes::new() }
+    /// Asks for what is at a URL.
+    pub fn get(url: &'a str) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), body: Bytes::new(), ca: None }
     }
 
-    pub(super) fn form(url: &'a str, body: Bytes) -> Self {
+    /// Sends a form to a URL.
+    pub fn form(url: &'a str, body: Bytes) -> Self {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        Self { method: Method::POST, url, headers: vec![(CONTENT_TYPE, form)], body }
+        Self { method: Method::POST, url, headers: vec![(CONTENT_TYPE, form)], body, ca: None }
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: HeaderValue) -> Self {
+    /// The same with one more header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.headers.push((HeaderName::from_static(name), value));
         self
     }
 
     /// The body of the answer. An error never repeats what was sent or received, but for the word of
     /// an error that `OAuth` defines.
-    pub(super) async fn ask(self, upstreams: &Upstreams) -> Result<Vec<u8>, String> {
-        let (address, authority, target) = place(self.url)?;
+    pub async fn ask(self, upstreams: &Upstreams) -> Result<Vec<u8>, String> {
+        let (mut address, authority, target) = place(self.url)?;
+        if let Some(tls) = &mut address.tls {
+            tls.ca = self.ca;
+        }
         let failed = |error: crate::error::Error| format!("{authority}: {error}");
         let mut request = Request { method: self.method, target, headers: self.headers };
         let host = HeaderValue::try_from(&authority).map_err(|error| error.to_string())?;
@@ -82,7 +97,7 @@ fn error_word(answer: &[u8]) -> Option<String> {
 }
 
 /// The address of a URL, its authority, and its path and query.
-pub(super) fn place(url: &str) -> Result<(Address, String, String), String> {
+pub fn place(url: &str) -> Result<(Address, String, String), String> {
     let wrong = || format!("`{url}` is not a URL: write it like https://issuer.example.com");
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let (tls, default_port) = match uri.scheme_str() {

@@ -1,0 +1,65 @@
+//! Who a request comes from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::issuer::Claims;
+use crate::config::{Class, NamePattern};
+use crate::limit::Applicable;
+
+/// Whoever a key, a token or a certificate stands for.
+#[derive(Debug)]
+pub struct Caller {
+    /// Its tenant.
+    pub tenant: Arc<str>,
+    /// Its team within the tenant.
+    pub team: Option<Arc<str>>,
+    /// The key's name; of a token `@issuer/user`.
+    pub name: Arc<str>,
+    /// `tenant/name`, for logs, metrics and sticky choices.
+    pub id: Arc<str>,
+    /// The user that a token was issued to.
+    pub user: Option<Arc<str>>,
+    /// Roles that a token names.
+    pub roles: Vec<Box<str>>,
+    /// All that a token says.
+    pub claims: Option<Arc<Claims>>,
+    /// Labels that routes can match.
+    pub labels: BTreeMap<String, String>,
+    /// The limits that it is under, if any.
+    pub limits: Option<Applicable>,
+    /// Which of its requests wait first.
+    pub class: Class,
+    /// Each must allow a model.
+    pub(super) models: Vec<Arc<[NamePattern]>>,
+}
+
+impl Caller {
+    /// Whether the caller may use every model.
+    pub fn may_use_all(&self) -> bool {
+        self.models.is_empty()
+    }
+
+    /// Whether the caller may use the model.
+    pub fn may_use(&self, model: &str) -> bool {
+        let any = |patterns: &Arc<[NamePattern]>| patterns.iter().any(|one| one.matches(model));
+        self.models.iter().all(any)
+    }
+
+    /// Who calls where nobody has to say so.
+    pub(super) fn anonymous() -> Self {
+        Self {
+            tenant: "default".into(),
+            team: None,
+            name: "anonymous".into(),
+            id: "anonymous".into(),
+            user: None,
+            roles: Vec::new(),
+            claims: None,
+            labels: BTreeMap::new(),
+            limits: None,
+            class: Class::default(),
+            models: Vec::new(),
+        }
+    }
+}

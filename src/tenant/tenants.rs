@@ -1,0 +1,168 @@
+//! Tenants and their teams: what callers of each are under, however they are identified.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::caller::Caller;
+use super::settings::{Settings, TeamSettings};
+use crate::config::{Class, NamePattern};
+use crate::limit::{self, Owner, Sets, TimeZone};
+
+/// A setting's path, and what is wrong with it.
+pub(super) type FieldError = (String, String);
+
+/// All tenants by name.
+#[derive(Debug, Default)]
+pub(super) struct Tenants(HashMap<Box<str>, Tenant>);
+
+/// What all callers of a tenant are under.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    zone: TimeZone,
+    limits: Sets,
+    teams: HashMap<Box<str>, Team>,
+}
+
+/// What all callers of a team are under, beside their tenant's.
+#[derive(Debug, Default)]
+struct Team {
+    limits: Sets,
+    models: Option<Arc<[NamePattern]>>,
+}
+
+/// Where a caller belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) team: Option<&'a str>,
+    pub(super) name: &'a str,
+}
+
+impl Tenants {
+    /// Compiles the tenants. What is wrong is reported; the tenant stands all the same, so that what
+    /// refers to it is still checked.
+    pub(super) fn compile(settings: &BTreeMap<String, Settings>) -> (Self, Vec<FieldError>) {
+        let mut errors = Vec::new();
+        let compile = |(name, settings): (&String, &Settings)| {
+            (name.as_str().into(), Tenant::compile(name, settings, &mut errors))
+        };
+        let tenants = settings.iter().map(compile).collect();
+        (Self(tenants), errors)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Tenant> {
+        self.0.get(name)
+    }
+
+    /// A caller of a tenant. `None` where there is no such tenant, or no such team in it.
+    pub(super) fn caller(
+        &self,
+        place: &Place<'_>,
+        labels: BTreeMap<String, String>,
+        models: Vec<Arc<[NamePattern]>>,
+    ) -> Option<Caller> {
+        self.caller_with(place, labels, models, &Sets::default())
+    }
+
+    /// The same with limits of its own.
+    pub(super) fn caller_with(
+        &self,
+        place: &Place<'_>,
+        labels: BTreeMap<String, String>,
+        mut models: Vec<Arc<[NamePattern]>>,
+        own: &Sets,
+    ) -> Option<Caller> {
+        let tenant = self.get(place.tenant)?;
+        let team = match place.team {
+            Some(name) => Some((name, tenant.teams.get(name)?)),
+            None => None,
+        };
+        let limits = match team {
+            Some((_, team)) => {
+                models.extend(team.models.clone());
+                tenant.limits.and(&team.limits).with(own)
+            }
+            None => tenant.limits.with(own),
+        };
+        Some(Caller {
+            tenant: place.tenant.into(),
+            team: team.map(|(name, _)| name.into()),
+            name: place.name.into(),
+            id: format!("{}/{}", place.tenant, place.name).into(),
+            user: None,
+            roles: Vec::new(),
+            claims: None,
+            labels,
+            limits,
+            class: Class::default(),
+            models,
+        })
+    }
+}
+
+impl Tenant {
+    fn compile(name: &str, settings: &Settings, errors: &mut Vec<FieldError>) -> Self {
+        let path = format!("tenants.{name}");
+        let zone = settings.zone.as_deref().map_or(Ok(TimeZone::UTC), TimeZone::get);
+        let zone = zone.unwrap_or_else(|_| {
+            let message =
+                "it is not a time zone: write a name of the IANA database, such as Europe/Berlin";
+            errors.push((format!("{path}.zone"), message.to_owned()));
+            TimeZone::UTC
+        });
+        let owner = Owner { kind: "tenant", id: name, tenant: name };
+        let limits = sets(owner, &zone, &settings.limits, &path, errors);
+        let team = |(team, settings): (&String, &TeamSettings)| {
+            let path = format!("{path}.teams.{team}");
+            let owner = Owner { kind: "team", id: &format!("{name}/{team}"), tenant: name };
+            let limits = sets(owner, &zone, &settings.limits, &path, errors);
+            let models = patterns(&settings.models).unwrap_or_else(|(field, why)| {
+                errors.push((format!("{path}{field}"), why));
+                None
+            });
+            (team.as_str().into(), Team { limits, models })
+        };
+        let teams = settings.teams.iter().map(team).collect();
+        Self { zone, limits, teams }
+    }
+
+    /// The limits of one of its keys. Errors come with the path from the key on.
+    pub(super) fn own_limits(
+        &self,
+        tenant: &str,
+        key: &str,
+        settings: &[limit::Settings],
+    ) -> Result<Sets, Vec<FieldError>> {
+        let owner = Owner { kind: "key", id: &format!("{tenant}/{key}"), tenant };
+        Sets::compile(owner, &self.zone, settings)
+    }
+
+    pub(super) fn has_team(&self, name: &str) -> bool {
+        self.teams.contains_key(name)
+    }
+}
+
+fn sets(
+    owner: Owner<'_>,
+    zone: &TimeZone,
+    settings: &[limit::Settings],
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) -> Sets {
+    Sets::compile(owner, zone, settings).unwrap_or_else(|found| {
+        errors.extend(found.into_iter().map(|(field, why)| (format!("{path}{field}"), why)));
+        Sets::default()
+    })
+}
+
+/// Models that may be used; `None` for all.
+pub(super) fn patterns(models: &[String]) -> Result<Option<Arc<[NamePattern]>>, FieldError> {
+    let compile = |(at, pattern): (usize, &String)| {
+        NamePattern::compile(pattern).map_err(|error| (format!(".models[{at}]"), error))
+    };
+    let patterns: Arc<[NamePattern]> =
+        models.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+    Ok(Some(patterns).filter(|patterns| !patterns.is_empty()))
+}

@@ -1,0 +1,8 @@
+//! Who a caller is: tokens of an issuer, client certificates, and everything that must not pass for
+//! either.
+
+mod administration;
+mod attacks;
+mod certificates;
+mod issuer;
+mod tokens;
