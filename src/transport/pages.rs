@@ -33,6 +33,8 @@ fn code(line: &str) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -50,25 +52,43 @@ mod tests {
         }
     }
 
+    /// What of the mapping at `start` is in memory, in kB (`proc_pid_smaps`, section 5).
+    fn resident(start: usize) -> u64 {
+        let smaps = fs::read_to_string("/proc/self/smaps").expect("this process's mappings");
+        let mapping = smaps
+            .lines()
+            .skip_while(|line| code(line).is_none_or(|range| range.0 != start))
+            .find_map(|line| line.strip_prefix("Rss:"));
+        let size = mapping.expect("the mapping").trim_end_matches("kB").trim();
+        size.parse().expect("a size")
+    }
+
     #[test]
     fn code_comes_back_when_it_is_used() {
-        let mapped = || {
-            let smaps = fs::read_to_string("/proc/self/smaps").expect("this process's mappings");
-            let mut of_code = false;
-            let mut kilobytes = 0;
-            for line in smaps.lines() {
-                if line.split_ascii_whitespace().next().is_some_and(|word| word.contains('-')) {
-                    of_code = code(line).is_some();
-                } else if of_code && let Some(size) = line.strip_prefix("Rss:") {
-                    let size: u64 = size.trim_end_matches("kB").trim().parse().expect("a size");
-                    kilobytes += size;
-                }
-            }
-            kilobytes
+        // A mapping of its own, in one go in memory and called by nobody: what is resident of the
+        // program's changes with every call.
+        let path = std::env::current_exe().expect("this program");
+        let bytes = fs::read(&path).expect("this program");
+        let file = fs::File::open(&path).expect("this program");
+        // SAFETY: a new private mapping of a whole file that nobody writes; the result is checked.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes.len(),
+                libc::PROT_READ | libc::PROT_EXEC,
+                libc::MAP_PRIVATE | libc::MAP_POPULATE,
+                file.as_raw_fd(),
+                0,
+            )
         };
-        let before = mapped();
+        assert_ne!(start, libc::MAP_FAILED);
+        assert!(resident(start as usize) >= bytes.len() as u64 / 1024);
         release_code();
-        let after = mapped();
-        assert!(after < before, "{before} kB of code before, {after} after");
+        assert_eq!(resident(start as usize), 0);
+        // SAFETY: the mapping made above, as long as the file, and still there.
+        let mapped = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), bytes.len()) };
+        assert!(mapped == bytes, "what comes back is the file");
+        // SAFETY: the mapping made above; nothing refers to it any more.
+        unsafe { libc::munmap(start, bytes.len()) };
     }
 }
