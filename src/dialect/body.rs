@@ -32,7 +32,7 @@ pub fn body_usage(
     if document.kind() != Some(Kind::Object) {
         return None;
     }
-    let usage = usage(dialect, document);
+    let usage = usage(endpoint, dialect, document);
     if usage.is_none() {
         let (mut facts, mut texts) = (Facts::default(), Texts::default());
         let mut run = Run::new(&mut facts, &mut texts, sink);
@@ -54,7 +54,7 @@ pub fn observe_body(
         // Audio, files, vectors: whatever it is, it is something.
         return BodyFacts { empty: body.trim_ascii().is_empty(), ..BodyFacts::default() };
     }
-    let usage = usage(dialect, document);
+    let usage = usage(endpoint, dialect, document);
     let mut nobody = NoText;
     let sink: &mut dyn TextSink = if usage.is_some() { &mut nobody } else { sink };
     let (mut facts, mut texts) = (Facts::default(), Texts::default());
@@ -71,7 +71,7 @@ pub fn observe_body(
 }
 
 /// What a whole answer of a dialect says it used.
-pub(super) fn usage(dialect: Dialect, document: Value<'_>) -> Option<Usage> {
+pub(super) fn usage(endpoint: Endpoint, dialect: Dialect, document: Value<'_>) -> Option<Usage> {
     let member = match dialect {
         Dialect::Gemini => "usageMetadata",
         _ => "usage",
@@ -79,10 +79,14 @@ pub(super) fn usage(dialect: Dialect, document: Value<'_>) -> Option<Usage> {
     let found = document.get(member);
     match dialect {
         Dialect::OpenAi => found.and_then(openai::usage),
-        Dialect::Anthropic => found.and_then(anthropic::usage).or_else(|| counted(document)),
+        Dialect::Anthropic if endpoint == Endpoint::CountTokens => counted(document),
+        Dialect::Anthropic => found.and_then(anthropic::usage),
         Dialect::Gemini => found.and_then(gemini::usage),
         Dialect::Cohere => found.or_else(|| document.get("meta")).and_then(cohere::usage),
-        Dialect::Bedrock => found.and_then(bedrock::usage).or_else(|| invoked(document)),
+        Dialect::Bedrock => found.and_then(bedrock::usage).or_else(|| {
+            let invoked = (endpoint == Endpoint::InvokeModel).then(|| invoked(document));
+            invoked.flatten()
+        }),
     }
 }
 

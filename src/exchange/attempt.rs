@@ -383,7 +383,7 @@ async fn probe(
     let frame_max = order.admitted.plan.bounds.frame.as_usize();
     let probed = match framing {
         None => {
-            let whole = whole(order, session, counters, observer(Framing::Opaque)).await;
+            let whole = whole(order, session, counters, || observer(Framing::Opaque)).await;
             match translation {
                 Some(by) => match whole {
                     Ok((Answer::Whole(theirs), counters)) if translate::is_heavy(&theirs) => {
@@ -397,7 +397,7 @@ async fn probe(
             }
         }
         Some(framing) => {
-            let mut stream = Stream {
+            let mut stream = Box::new(Stream {
                 framer: Framer::new(framing, frame_max),
                 observer: match translation {
                     None if order.admitted.guarded => observer(framing).may_be_cut(),
@@ -408,11 +408,14 @@ async fn probe(
                 error: None,
                 ended: false,
                 last_frame: Instant::now(),
-            };
+            });
             if let Some(translation) = translation {
                 translation.attach(order, &mut stream);
             }
-            first_event(session, stream, counters, order.head.endpoint).await
+            let mut counters = counters;
+            first_event(session, &mut stream, &mut counters, order.head.endpoint)
+                .await
+                .map(|()| (Answer::Stream(stream), counters))
         }
     };
     probed.map_err(|error| Box::new(with_status(error, status)))
@@ -449,10 +452,10 @@ fn check_head(head: &upstream::Head, order: Order<'_>) -> Result<(), Error> {
 /// Reads a stream up to its first good event. What is passed through is taken as it comes.
 async fn first_event(
     session: &mut Session,
-    mut stream: Stream,
-    mut counters: Counters,
+    stream: &mut Stream,
+    counters: &mut Counters,
     endpoint: Endpoint,
-) -> Result<(Answer, Counters), Error> {
+) -> Result<(), Error> {
     let as_it_comes = endpoint == Endpoint::Passthrough;
     let mut held_bytes = 0;
     loop {
@@ -462,7 +465,7 @@ async fn first_event(
             let opaque = stream.framer.framing() == Framing::Opaque;
             if opaque || as_it_comes || stream.observer.finished() {
                 stream.hold_end(rest);
-                return Ok((Answer::Stream(Box::new(stream)), counters));
+                return Ok(());
             }
             return Err(Error::new(
                 Kind::UpstreamEmpty,
@@ -472,7 +475,7 @@ async fn first_event(
         let Some(frames) = stream.framer.push(chunk).map_err(|error| frame_error(&error))? else {
             continue;
         };
-        let observed = stream.observer.observe(&frames, &mut counters);
+        let observed = stream.observer.observe(&frames, counters);
         match observed.error {
             Some(error) if !as_it_comes => return Err(Error::new(error.kind, error.message)),
             error => stream.error = error,
@@ -481,7 +484,7 @@ async fn first_event(
         stream.last_frame = Instant::now();
         stream.hold(&frames, observed.forward);
         if observed.content || as_it_comes || held_bytes > PROBE_BYTES_MAX {
-            return Ok((Answer::Stream(Box::new(stream)), counters));
+            return Ok(());
         }
         if observed.terminal && !stream.observer.finished() {
             return Err(Error::new(
@@ -503,7 +506,7 @@ async fn whole(
     order: Order<'_>,
     session: &mut Session,
     counters: Counters,
-    observer: StreamObserver,
+    observer: impl FnOnce() -> StreamObserver,
 ) -> Result<(Answer, Counters), Error> {
     let mut body = BytesMut::new();
     let mut first = Bytes::new();
@@ -520,7 +523,7 @@ async fn whole(
             // Too large to hold: from here on it is forwarded as it comes.
             let stream = Stream {
                 framer: Framer::new(Framing::Opaque, usize::MAX),
-                observer,
+                observer: observer(),
                 translator: None,
                 held: vec![body.freeze()],
                 error: None,

@@ -151,7 +151,7 @@ impl Gateway {
         }
         match race::run(self, session, head, &admitted, settlement).await? {
             race::Won::Answer(ready) => {
-                Ok(relay::run(session, head, &admitted, *ready, settlement).await)
+                Ok(relay::run(session, head, &admitted, ready, settlement).await)
             }
             race::Won::UpstreamError(answer) => {
                 Ok(respond::upstream_error(session, head, *answer, settlement).await)

@@ -34,16 +34,17 @@ pub(super) async fn client_gone(session: &mut Session) {
 }
 
 /// Relays the answer.
+///
+/// What is large stays where it is, in its box: what an async function is given by value, its state
+/// holds twice.
 pub(super) async fn run(
     session: &mut Session,
     head: &Head,
     admitted: &Admitted,
-    ready: Ready,
+    mut ready: Box<Ready>,
     settlement: &mut Settlement,
 ) -> End {
-    let Ready { pool, lease, session: mut upstream, answer, first_token, model, counters, .. } =
-        ready;
-    settlement.answering(&pool, &lease, model.as_ref(), first_token);
+    settlement.answering(&ready.pool, &ready.lease, ready.model.as_ref(), ready.first_token);
     let mut keeping = None;
     if let Some(translation) = ready.translation {
         settlement.translated(translation.pair, translation.dropped);
@@ -52,42 +53,50 @@ pub(super) async fn run(
     if let Some(dropped) = ready.dropped {
         settlement.left_out(dropped);
     }
-    match answer {
+    let body = match ready.answer {
         Answer::Whole(body) => {
-            settlement.body_usage(head.read_as, lease.target().provider.dialect, &body, counters);
-            let written = respond::whole(session, head, &mut upstream, body, settlement).await;
-            lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
-            upstream.release();
-            if written { End::Answered } else { settlement.gone() }
+            let dialect = ready.lease.target().provider.dialect;
+            settlement.body_usage(head.read_as, dialect, &body, ready.counters);
+            body
         }
         Answer::Translated(answer) => {
-            let (dialect, endpoint) = settlement.read_as(lease.target(), head);
-            settlement.body_usage(endpoint, dialect, &answer.theirs, counters);
+            let (dialect, endpoint) = settlement.read_as(ready.lease.target(), head);
+            settlement.body_usage(endpoint, dialect, &answer.theirs, ready.counters);
             settlement.dropped(answer.dropped);
             if let Some(keeping) = keeping {
                 keeping.keep(answer.ours.clone());
             }
-            let written =
-                respond::whole(session, head, &mut upstream, answer.ours, settlement).await;
-            lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
-            upstream.release();
-            if written { End::Answered } else { settlement.gone() }
+            answer.ours
         }
-        Answer::Stream(stream) => {
-            let pool = &*pool;
-            let guard = if admitted.guarded {
-                Guard::of(settlement, admitted.plan.admission)
-            } else {
-                None
+        Answer::Stream(mut stream) => {
+            let guarded = admitted.guarded.then_some(admitted.plan.admission);
+            let mut relay = Relay {
+                session,
+                head,
+                admitted,
+                pool: &ready.pool,
+                counters: &mut ready.counters,
+                keeping,
+                guard: guarded.and_then(|admission| Guard::of(settlement, admission)),
+                settlement,
             };
-            let mut relay =
-                Relay { session, head, admitted, pool, settlement, counters, keeping, guard };
-            let (end, outcome) = relay.stream(upstream, *stream).await;
-            relay.close();
-            lease.finish(outcome);
-            end
+            let result = relay.stream(&mut ready.session, &mut stream).await;
+            // Before anything else is said: it costs as long as it goes on.
+            if result.is_ok() && relay.settlement.said_stream_error().is_none() {
+                ready.session.release();
+            } else {
+                drop(ready.session);
+            }
+            let (end, outcome) = relay.end(result, &mut stream).await;
+            settlement.counted(ready.counters);
+            ready.lease.finish(outcome);
+            return end;
         }
-    }
+    };
+    let written = respond::whole(session, head, &mut ready.session, body, settlement).await;
+    ready.lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
+    ready.session.release();
+    if written { End::Answered } else { settlement.gone() }
 }
 
 struct Relay<'a> {
@@ -96,7 +105,7 @@ struct Relay<'a> {
     admitted: &'a Admitted,
     pool: &'a Pool,
     settlement: &'a mut Settlement,
-    counters: Counters,
+    counters: &'a mut Counters,
     /// What is kept of the answer, once it is complete.
     keeping: Option<Box<Keeping>>,
     /// Ends a stream that may use no more.
@@ -121,16 +130,17 @@ enum Broken {
 }
 
 impl Relay<'_> {
+    /// Forwards the stream, up to what is still to be said when the upstream's part is over.
     async fn stream(
         &mut self,
-        mut upstream: upstream::Session,
-        mut stream: Stream,
-    ) -> (End, Outcome) {
+        upstream: &mut upstream::Session,
+        stream: &mut Stream,
+    ) -> Result<(), Broken> {
         let (head, settlement) = (self.head, &mut *self.settlement);
-        if !respond::stream_head(self.session, head, &mut upstream, &stream, settlement).await {
-            return (self.settlement.gone(), Outcome::Cancelled);
+        if !respond::stream_head(self.session, head, upstream, stream, settlement).await {
+            return Err(Broken::Gone);
         }
-        let result = self.frames(&mut upstream, &mut stream).await;
+        let result = self.frames(upstream, stream).await;
         self.settlement.observed(&stream.observer);
         if let Some(translator) = &mut stream.translator {
             self.settlement.dropped(translator.dropped());
@@ -141,14 +151,16 @@ impl Relay<'_> {
                 self.settlement.stream_error(StreamError::of(kind, "The answer failed."));
             }
         }
+        result
+    }
+
+    /// Ends the client's stream.
+    async fn end(&mut self, result: Result<(), Broken>, stream: &mut Stream) -> (End, Outcome) {
         match result {
             Ok(()) => {
                 // A stream with the provider's own error in it is complete, but no success.
                 let said = self.settlement.said_stream_error();
                 let outcome = said.map_or(Outcome::Success, Outcome::Failure);
-                if said.is_none() {
-                    upstream.release();
-                }
                 if respond::finish(self.session).await {
                     (End::Answered, outcome)
                 } else {
@@ -156,14 +168,10 @@ impl Relay<'_> {
                 }
             }
             Err(Broken::Gone) => (self.settlement.gone(), Outcome::Cancelled),
-            Err(Broken::Spent) => {
-                // Before anything else: it costs as long as it goes on.
-                drop(upstream);
-                (self.cut(&mut stream).await, Outcome::Cancelled)
-            }
+            Err(Broken::Spent) => (self.cut(stream).await, Outcome::Cancelled),
             Err(Broken::Upstream(error)) => {
                 let outcome = Outcome::Failure(error.kind);
-                (self.broken(&mut stream, error).await, outcome)
+                (self.broken(stream, error).await, outcome)
             }
         }
     }
@@ -237,7 +245,7 @@ impl Relay<'_> {
         self.settlement.gap(now.saturating_duration_since(stream.last_frame));
         stream.last_frame = now;
         if let Some(guard) = &mut self.guard
-            && !guard.covers(frames.len(), &mut self.counters, self.settlement).await
+            && !guard.covers(frames.len(), self.counters, self.settlement).await
         {
             for frame in frame::each(stream.framer.framing(), &frames) {
                 self.forward(stream, frame).await?;
@@ -250,10 +258,10 @@ impl Relay<'_> {
 
     /// Meters frames and forwards them.
     async fn forward(&mut self, stream: &mut Stream, frames: Bytes) -> Result<(), Broken> {
-        let observed = stream.observer.observe(&frames, &mut self.counters);
+        let observed = stream.observer.observe(&frames, self.counters);
         if let Some(guard) = &mut self.guard
-            && !guard.covered(&self.counters)
-            && !guard.passes(&mut self.counters, self.settlement).await
+            && !guard.covered(self.counters)
+            && !guard.passes(self.counters, self.settlement).await
         {
             return Err(Broken::Spent);
         }
@@ -281,7 +289,7 @@ impl Relay<'_> {
     async fn cut(&mut self, stream: &mut Stream) -> End {
         let given = self.guard.as_ref().map_or(0, Guard::given);
         let empty = Counters::new(self.counters.vocabulary());
-        let counters = std::mem::replace(&mut self.counters, empty);
+        let counters = std::mem::replace(self.counters, empty);
         let usage = self.settlement.cut_off(self.head, given, counters).await;
         let end = if let Some(translator) = &mut stream.translator {
             Some(translator.cut(usage))
@@ -405,10 +413,5 @@ impl Relay<'_> {
             ));
         }
         Ok(())
-    }
-
-    /// Hands what was counted to the settlement.
-    fn close(self) {
-        self.settlement.counted(self.counters);
     }
 }

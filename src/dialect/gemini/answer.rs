@@ -31,7 +31,7 @@ impl Decoder {
             b"modelVersion" => frame.model(value),
             // The prompt was refused: an answer, and all of it.
             b"promptFeedback" => {
-                if let Some(reason) = value.get("blockReason") {
+                if let Some(reason) = value.get("blockReason").filter(|reason| !reason.is_null()) {
                     frame.finish_reason(reason);
                     frame.terminal();
                 }

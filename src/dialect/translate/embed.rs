@@ -75,7 +75,7 @@ impl EmbedPair {
     pub(super) fn answer(self, body: &[u8], client: Client<'_>) -> Result<(Bytes, Dropped), Error> {
         let document = json::lazy(body);
         let mut answer = self.decode_answer(document).map_err(|error| malformed(&error))?;
-        answer.usage = body::usage(self.upstream.dialect(), document);
+        answer.usage = body::usage(self.upstream.endpoint(), self.upstream.dialect(), document);
         let asked = json::lazy(client.request);
         let request = decode_request(self.client, asked)?;
         if answer.vectors.len() != request.inputs.len() {

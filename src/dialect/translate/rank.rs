@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Client, Place, TranslatedRequest, malformed};
 use crate::dialect::call::{BodyKind, Call};
 use crate::dialect::ir::{Dropped, Loss, LossPolicy, RankFormat, RankRequest};
-use crate::dialect::{Dialect, body, cohere, openai};
+use crate::dialect::{Dialect, Endpoint, body, cohere, openai};
 use crate::error::Error;
 use crate::wire::json::{self, Value};
 
@@ -72,7 +72,7 @@ impl RankPair {
             }
         };
         let mut answer = answer.map_err(|error| malformed(&error))?;
-        answer.usage = body::usage(self.upstream.dialect(), document);
+        answer.usage = body::usage(Endpoint::Rerank, self.upstream.dialect(), document);
         let request = decode_request(self.client, json::lazy(client.request))?;
         let out = match self.client {
             RankFormat::Jina => openai::rank_codec::encode_answer(&answer, &request, client.model),

@@ -14,10 +14,10 @@ pub(in crate::dialect) struct Decoder {
     id: String,
     /// How many calls there were.
     calls: usize,
-    /// One more than the highest number of a candidate.
-    candidates: u32,
-    /// Candidates that have ended.
-    ended: Vec<u32>,
+    /// Candidates that have begun, a bit for each.
+    begun: u128,
+    /// Candidates that have ended, a bit for each.
+    ended: u128,
 }
 
 impl Decoder {
@@ -55,6 +55,11 @@ impl Decoder {
         }
     }
 
+    /// Whether a candidate has begun that has not come to its end, whatever it has said.
+    pub fn is_cut(&self) -> bool {
+        self.begun & !self.ended != 0
+    }
+
     /// The upstream has sent everything.
     pub fn end(&mut self, sink: &mut dyn Sink) {
         self.flow.end(sink);
@@ -75,7 +80,7 @@ impl Decoder {
             }
         }
         let number = Flow::number(index);
-        self.candidates = self.candidates.max(number + 1);
+        self.begun |= 1 << number;
         let parts = content.and_then(|content| content.get("parts"));
         parts.iter().flat_map(Value::items).for_each(|part| self.part(number, part, sink));
         if let Some(result) = likely {
@@ -100,8 +105,8 @@ impl Decoder {
 
     fn finish(&mut self, choice: u32, finish: Finish, sink: &mut dyn Sink) {
         // Some servers repeat the reason in every chunk behind the first one that has it.
-        if !self.ended.contains(&choice) {
-            self.ended.push(choice);
+        if self.ended & 1 << choice == 0 {
+            self.ended |= 1 << choice;
             self.flow.leave(choice, sink);
             sink.event(Event::Finish { choice, finish, stop_sequence: None });
         }

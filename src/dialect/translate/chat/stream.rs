@@ -256,6 +256,7 @@ impl Decoder {
     fn end(&mut self, state: &mut State) {
         match self {
             Decoder::Chat(decoder) => decoder.end(state),
+            Decoder::Gemini(decoder) if decoder.is_cut() => state.cut(),
             Decoder::Gemini(decoder) => decoder.end(state),
             // The usage behind its last word may be missing.
             Decoder::Bedrock(decoder) => decoder.end(state),
