@@ -150,7 +150,9 @@ impl Worker {
 
 fn http2(gateway: Gateway) -> HttpProxy<Gateway> {
     let head_bytes_max = u32::try_from(gateway.plan.load().bounds.head.0).unwrap_or(u32::MAX);
-    let conf = Arc::new(ServerConf { threads: 1, ..ServerConf::default() });
+    // It answers and never connects: the system's authorities would be read for nothing.
+    let ca_file = Some("/dev/null".into());
+    let conf = Arc::new(ServerConf { threads: 1, ca_file, ..ServerConf::default() });
     let mut proxy = HttpProxy::new(gateway, conf);
     let mut options = HttpServerOptions::default();
     options.h2c = true;

@@ -81,11 +81,13 @@ impl Store {
     ///
     /// A message for the operator.
     pub fn open(path: Option<&PathBuf>, metrics: Arc<Metrics>) -> Result<Arc<Self>, String> {
-        let database = database::Database::open(path.map(PathBuf::as_path)).map_err(|error| {
-            let place = path.map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
-            format!("responses cannot be kept in {place}: {error}")
-        })?;
-        let used = AtomicBool::new(!database.is_empty());
+        let database = match path {
+            Some(path) => Some(database::Database::open(Some(path)).map_err(|error| {
+                format!("responses cannot be kept in {}: {error}", path.display())
+            })?),
+            None => None,
+        };
+        let used = AtomicBool::new(database.as_ref().is_some_and(|known| !known.is_empty()));
         let waiting_bytes = Arc::new(AtomicU64::new(0));
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
         thread::start(database, queue, Arc::clone(&waiting_bytes))

@@ -41,9 +41,10 @@ pub(super) enum Job {
     },
 }
 
-/// Runs until the other end of the queue is gone, and then what still waits.
+/// Runs until the other end of the queue is gone, and then what still waits. Without a database one in
+/// memory is opened for the first job: most processes never keep anything.
 pub(super) fn start(
-    database: Database,
+    database: Option<Database>,
     queue: mpsc::Receiver<Job>,
     waiting_bytes: Arc<AtomicU64>,
 ) -> io::Result<()> {
@@ -53,8 +54,16 @@ pub(super) fn start(
         .map(drop)
 }
 
-fn work(mut database: Database, mut queue: mpsc::Receiver<Job>, waiting_bytes: &AtomicU64) {
-    while let Some(job) = queue.blocking_recv() {
+fn work(database: Option<Database>, mut queue: mpsc::Receiver<Job>, waiting_bytes: &AtomicU64) {
+    let mut next = queue.blocking_recv();
+    if next.is_none() {
+        return;
+    }
+    let mut database = match database.map_or_else(|| Database::open(None), Ok) {
+        Ok(database) => database,
+        Err(error) => return log::error!("responses cannot be kept in memory: {error}"),
+    };
+    while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
         let now_s = crate::clock::unix_ms() / 1000;
         match job {
             Job::Keep { kept, expires_s, bytes_max } => {
