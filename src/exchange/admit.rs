@@ -8,14 +8,14 @@ use bytes::Bytes;
 use super::head::Head;
 use super::kept::Continued;
 use super::settle::Settlement;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::dialect::{self, Endpoint, LossPolicy, Peeked};
 use crate::error::{Error, Kind};
+use crate::expression::Query;
 use crate::limit::{Applicable, Assumptions, Estimate, Limits, Subject};
 use crate::meter;
 use crate::plan::Plan;
 use crate::pool::{HashOn, Pool};
-use crate::route::{self, Query};
 use crate::tenant::Caller;
 
 /// The largest body that is read on the worker's own thread. A larger one would hold up the
@@ -71,14 +71,14 @@ pub(super) async fn admit(
         )
         .param("model"));
     }
+    let query = query(plan, head, &caller, &peeked, &body);
+    permit(&caller, &query, settlement)?;
     let chosen = match call.provider {
         Some(provider) => passthrough(plan, provider)?,
-        None => choose(plan, head, &caller, &peeked, model.as_deref(), &body)?,
+        None => choose(plan, &query)?,
     };
     settlement.chosen(&chosen.route, &chosen.pools[0].name);
-    // Whom a token was issued to is not for the body to say.
-    let user = caller.user.as_deref().or(peeked.user.as_deref());
-    let subject = Subject { model: model.as_deref(), user };
+    let subject = Subject { model: model.as_deref(), user: query.user, request: Some(&query) };
     let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
     let cost = || guess.dearest(plan, &chosen, model.as_deref());
     let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;
@@ -118,7 +118,7 @@ async fn peek(plan: &Plan, head: &Head, caller: &Caller, body: &Bytes) -> Result
     };
     match peeked {
         Ok(peeked) if head.endpoint == Endpoint::Passthrough => Ok(peeked.unchanged()),
-        Err(_) if head.endpoint == Endpoint::Passthrough && caller.may_use_all() => {
+        Err(_) if head.endpoint == Endpoint::Passthrough && caller.is_free() => {
             Ok(Peeked::default())
         }
         peeked => peeked,
@@ -132,28 +132,52 @@ struct Chosen {
     loss: LossPolicy,
 }
 
-fn choose(
-    plan: &Plan,
-    head: &Head,
-    caller: &Caller,
-    peeked: &Peeked,
-    model: Option<&str>,
-    body: &[u8],
-) -> Result<Chosen, Error> {
-    let query = Query {
-        model,
+/// The request as expressions and routes see it.
+pub(super) fn query<'a>(
+    plan: &'a Plan,
+    head: &'a Head,
+    caller: &'a Caller,
+    peeked: &'a Peeked,
+    body: &'a [u8],
+) -> Query<'a> {
+    Query {
+        model: peeked.model.as_deref(),
         endpoint: head.endpoint,
         dialect: head.dialect,
         headers: &head.headers,
-        caller: Some(route::Caller { id: &caller.id, labels: &caller.labels }),
-        user: peeked.user.as_deref(),
+        caller: Some(caller.as_asked_for()),
+        // Whom a token was issued to is not for the body to say.
+        user: caller.user.as_deref().or(peeked.user.as_deref()),
         metadata: peeked.metadata.clone().map(|span| &body[span]),
         stream: peeked.stream,
         max_tokens: peeked.max_output_tokens,
         body_bytes: body.len() as u64,
-    };
-    let Some(selected) = plan.routes.select(&query) else {
-        return Err(match model {
+        unix_s: clock::unix_s().cast_signed(),
+        region: &plan.file.region,
+    }
+}
+
+/// Whether the policies over the caller let the request through.
+fn permit(caller: &Caller, query: &Query<'_>, settlement: &mut Settlement) -> Result<(), Error> {
+    caller.permits(query).map_err(|denied| {
+        settlement.denied(caller, &denied);
+        denied.error
+    })
+}
+
+/// The same for a request that weir answers by itself and that has no body.
+pub(super) fn permit_bare(
+    plan: &Plan,
+    head: &Head,
+    caller: &Caller,
+    settlement: &mut Settlement,
+) -> Result<(), Error> {
+    permit(caller, &query(plan, head, caller, &Peeked::default(), &[]), settlement)
+}
+
+fn choose(plan: &Plan, query: &Query<'_>) -> Result<Chosen, Error> {
+    let Some(selected) = plan.routes.select(query) else {
+        return Err(match query.model {
             Some(model) => Error::new(
                 Kind::NotFound,
                 format!("The model `{model}` does not exist here, or no route leads to it."),

@@ -201,6 +201,20 @@ impl Book {
         worst.map_or(Ok(()), Err)
     }
 
+    /// Enters what was used of the budgets whose period began at that moment.
+    pub(super) fn open(&mut self, rules: &Rules, now: Moment, begin_s: i64, used: &Ask) {
+        self.roll(rules, now);
+        for counter in &mut self.counters {
+            let asked = rules.each.iter().any(|rule| rule.kind == counter.kind);
+            if let Tally::Budget(budget) = &mut counter.tally
+                && asked
+                && budget.begin_s() == begin_s
+            {
+                budget.add(used.of(counter.kind.unit));
+            }
+        }
+    }
+
     /// Enters a request, or an extension of one.
     pub(super) fn enter(&mut self, rules: &Rules, ask: &Ask) -> Entry {
         let now = self.now;

@@ -25,6 +25,7 @@
 mod book;
 mod calendar;
 mod moment;
+mod opening;
 mod registry;
 mod rules;
 mod scope;
@@ -48,8 +49,11 @@ use shared::Shared;
 pub use book::Level;
 pub use calendar::Period;
 pub use jiff::tz::TimeZone;
+pub use opening::{Missing, Told, Used, missing};
 pub use rules::{Applicable, Owner, Sets, Subject};
-pub use settings::{Assumptions, BudgetSettings, Dimension, Rates, Settings, WhenSpent};
+pub use settings::{
+    Assumptions, BudgetSettings, Dimension, NamedDimension, Rates, Settings, WhenSpent,
+};
 pub use shared::{Service as SharedService, SharedMode, SharedSettings, WhenAway};
 pub use standing::{Refusal, Standing};
 pub use state::{CounterState, ScopeState, States};
@@ -126,19 +130,43 @@ impl Limits {
     ) -> Result<Hold, Box<Refusal>> {
         match (&self.shared, limits) {
             (Some(shared), Some(limits)) => {
-                Box::pin(self.admit_shared(shared, limits, subject, estimate)).await
+                let entering = Box::pin(self.enter_shared(shared, limits, subject, estimate));
+                match entering.await {
+                    Ok(limited) => Ok(self.holding(estimate, Some(limited))),
+                    Err(refusal) => Err(self.refused(refusal)),
+                }
             }
             _ => self.reserve(limits, subject, estimate),
         }
     }
 
-    async fn admit_shared(
+    /// Lets a request go to an upstream with limits of its own, or says why not.
+    pub async fn admit_upstream(
+        &self,
+        limits: &Applicable,
+        subject: &Subject<'_>,
+        estimate: Estimate,
+    ) -> Result<UpstreamHold, Box<Refusal>> {
+        let entered = match &self.shared {
+            Some(shared) => self.enter_shared(shared, limits, subject, estimate).await,
+            None => self.enter(limits, subject, estimate, Moment::now()),
+        };
+        match entered {
+            Ok(limited) => Ok(UpstreamHold(Some(limited.reservation))),
+            Err(refusal) => {
+                self.metrics.upstream_full(&refusal.by.0, refusal.by.1);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn enter_shared(
         &self,
         shared: &Shared,
         limits: &Applicable,
         subject: &Subject<'_>,
         estimate: Estimate,
-    ) -> Result<Hold, Box<Refusal>> {
+    ) -> Result<Box<Limited>, Box<Refusal>> {
         let ask = ask(estimate);
         let mut attempt = 0;
         loop {
@@ -146,19 +174,18 @@ impl Limits {
             let claims = self.claims(limits, &short(subject), Moment::now());
             let enough = shared.ensure(&claims, &ask).await.map_err(|error| {
                 let by = (Arc::clone(&limits.sets[0].rules.tenant), "store_away");
-                self.metrics.limit_refusal(&by.0, by.1);
                 let standing = Standing::default();
                 Box::new(Refusal { error, standing, by, unclaimed: false })
             })?;
             match self.enter(limits, subject, estimate, Moment::now()) {
-                Ok(limited) => return Ok(self.holding(estimate, Some(limited))),
+                Ok(limited) => return Ok(limited),
                 // Another request was faster with what was claimed.
                 Err(refusal) if refusal.unclaimed && enough && attempt < CLAIMS_MAX => {}
                 Err(mut refusal) => {
                     if let Some(error) = shared.refusal().filter(|_| refusal.unclaimed) {
                         refusal.error = error;
                     }
-                    return Err(self.refused(refusal));
+                    return Err(refusal);
                 }
             }
         }
@@ -250,7 +277,8 @@ impl Limits {
         {
             return Arc::clone(own);
         }
-        let found = match self.registry.scope(&set.scope_id(subject), now) {
+        let named = set.named(subject);
+        let found = match self.registry.scope(&set.scope_id(subject, &named), now) {
             Found::Known(scope) => scope,
             Found::New { scope, forgotten } => {
                 self.metrics.limit_scopes(1 - i64::try_from(forgotten).unwrap_or(i64::MAX));
@@ -283,6 +311,7 @@ fn short<'a>(subject: &Subject<'a>) -> Subject<'a> {
     Subject {
         model: subject.model.map(|name| prefix(name, NAME_BYTES_MAX)),
         user: subject.user.map(|name| prefix(name, NAME_BYTES_MAX)),
+        request: subject.request,
     }
 }
 
@@ -374,6 +403,36 @@ impl Hold {
             };
             limited.reservation.settle(used, Moment::now());
         }
+    }
+}
+
+/// What a request holds of the limits of one upstream. When it is dropped, what was asked of the
+/// upstream stays counted as a request; its tokens and money are given back.
+#[must_use = "dropping a hold gives its tokens back"]
+pub struct UpstreamHold(Option<Reservation>);
+
+impl UpstreamHold {
+    /// Replaces the estimate by what was used.
+    pub fn settle(mut self, actual: Actual) {
+        self.leave(actual);
+    }
+
+    /// Nothing was sent.
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+
+    fn leave(&mut self, actual: Actual) {
+        if let Some(reservation) = self.0.take() {
+            let used = ask(Estimate { tokens: actual.tokens, cost_nano_usd: actual.cost_nano_usd });
+            reservation.settle(used, Moment::now());
+        }
+    }
+}
+
+impl Drop for UpstreamHold {
+    fn drop(&mut self) {
+        self.leave(Actual::default());
     }
 }
 

@@ -42,6 +42,10 @@ pub struct File {
     pub pools: BTreeMap<String, pool::Settings>,
     /// First match wins.
     pub routes: Vec<route::Settings>,
+    /// Where this weir stands, for expressions (`request.region`): the same file may be used in several
+    /// places with another one in each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
     /// Whether a caller needs a key. Default `keys`.
     #[serde(default)]
     pub access: tenant::Access,

@@ -111,6 +111,8 @@ pub struct Metrics {
     pub(super) cost_in_flight: Gauge,
     pub(super) limit_refusals: Family<Counter, 2>,
     pub(super) limit_cut_offs: Family<Counter, 2>,
+    pub(super) policy_refusals: Family<Counter, 2>,
+    pub(super) upstream_full: Family<Counter, 2>,
     pub(super) budget_warnings: Family<Counter, 2>,
     pub(super) limit_store_away: AtomicU64,
     pub(super) limit_scopes: Gauge,
@@ -170,6 +172,8 @@ impl Metrics {
             cost_in_flight: Gauge::default(),
             limit_refusals: Family::new(["tenant", "limit"], Counter::default),
             limit_cut_offs: Family::new(["tenant", "limit"], Counter::default),
+            policy_refusals: Family::new(["tenant", "policy"], Counter::default),
+            upstream_full: Family::new(["provider", "limit"], Counter::default),
             budget_warnings: Family::new(["tenant", "limit"], Counter::default),
             limit_store_away: AtomicU64::new(0),
             limit_scopes: Gauge::default(),
@@ -281,6 +285,16 @@ impl Metrics {
     /// A request was refused by a limit of a tenant or of one of its keys.
     pub fn limit_refusal(&self, tenant: &str, limit: &'static str) {
         self.limit_refusals.with([tenant, limit], Counter::inc);
+    }
+
+    /// A target was passed over because a limit of its provider had no room.
+    pub fn upstream_full(&self, provider: &str, limit: &'static str) {
+        self.upstream_full.with([provider, limit], Counter::inc);
+    }
+
+    /// A request was refused by a policy of a tenant, of its teams or of its keys.
+    pub fn policy_refusal(&self, tenant: &str, policy: &str) {
+        self.policy_refusals.with([tenant, policy], Counter::inc);
     }
 
     /// A stream was ended because a limit had no room for more of it.
