@@ -77,8 +77,9 @@ pub(super) async fn admit(
         Some(provider) => passthrough(plan, provider)?,
         None => choose(plan, &query)?,
     };
-    settlement.chosen(&chosen.route, &chosen.pools[0].name);
     let subject = Subject { model: model.as_deref(), user: query.user, request: Some(&query) };
+    let chosen = diverted(plan, limits, &caller, &subject, chosen, settlement);
+    settlement.chosen(&chosen.route, &chosen.pools[0].name);
     let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
     let cost = || guess.dearest(plan, &chosen, model.as_deref());
     let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;
@@ -186,10 +187,38 @@ fn choose(plan: &Plan, query: &Query<'_>) -> Result<Chosen, Error> {
             None => Error::new(Kind::NotFound, "No route leads to an upstream for this request."),
         });
     };
-    let first = &plan.pools[selected.pool];
+    let pools = with_fallback(plan, &plan.pools[selected.pool]);
+    Ok(Chosen { route: selected.route, pools, alias: selected.model, loss: selected.loss })
+}
+
+/// Where a request goes whose caller has used up a budget that names a pool for then.
+fn diverted(
+    plan: &Plan,
+    limits: &Limits,
+    caller: &Caller,
+    subject: &Subject<'_>,
+    chosen: Chosen,
+    settlement: &mut Settlement,
+) -> Chosen {
+    let Some(applicable) = caller.limits.as_ref().filter(|limits| limits.diverts()) else {
+        return chosen;
+    };
+    let operation = subject.request.map_or("", |request| request.endpoint.operation());
+    if !matches!(operation, "chat" | "text_completion" | "generate_content") {
+        return chosen;
+    }
+    let pool = limits.diverted(applicable, subject).and_then(|name| plan.pool(&name));
+    let usable = |pool: &&Arc<Pool>| pool.targets.iter().any(|target| target.weight > 0);
+    let Some(pool) = pool.filter(usable) else { return chosen };
+    settlement.diverted();
+    Chosen { pools: with_fallback(plan, pool), ..chosen }
+}
+
+/// A pool, and those to go on to.
+fn with_fallback(plan: &Plan, first: &Arc<Pool>) -> Vec<Arc<Pool>> {
     let mut pools = vec![Arc::clone(first)];
     pools.extend(first.fallback.iter().map(|index| Arc::clone(&plan.pools[*index])));
-    Ok(Chosen { route: selected.route, pools, alias: selected.model, loss: selected.loss })
+    pools
 }
 
 fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {

@@ -157,6 +157,16 @@ impl Settlement {
         self.record.pool = Some(Arc::clone(pool));
     }
 
+    /// A budget that is used up leads it to another pool than its route.
+    pub(super) fn diverted(&mut self) {
+        self.record.diverted = true;
+    }
+
+    /// The pool that it was led to because a budget is used up.
+    pub(super) fn diverted_to(&self) -> Option<&str> {
+        self.record.pool.as_deref().filter(|_| self.record.diverted)
+    }
+
     pub(super) fn hold(&mut self, hold: Hold, guess: Guess) {
         self.hold = Some(hold);
         self.guess = guess;

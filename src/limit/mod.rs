@@ -24,6 +24,7 @@
 
 mod book;
 mod calendar;
+mod events;
 mod moment;
 mod opening;
 mod registry;
@@ -36,6 +37,8 @@ mod state;
 mod window;
 
 #[cfg(test)]
+mod dimension_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -43,11 +46,12 @@ use std::sync::Arc;
 use book::{Ask, Book};
 use moment::Moment;
 use registry::{Found, Registry};
-use scope::{Claims, Reservation, Scope};
+use scope::{Claim, Claims, Reservation, Scope};
 use shared::Shared;
 
 pub use book::Level;
 pub use calendar::Period;
+pub use events::{Announcer, EventService, EventSettings};
 pub use jiff::tz::TimeZone;
 pub use opening::{Missing, Told, Used, missing};
 pub use rules::{Applicable, Owner, Sets, Subject};
@@ -93,12 +97,20 @@ pub struct Limits {
     metrics: Arc<Metrics>,
     registry: Registry,
     shared: Option<Arc<Shared>>,
+    announcer: Option<Announcer>,
 }
 
 impl Limits {
     /// Nothing used yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, registry: Registry::new(SCOPES_MAX, false), shared: None }
+        let registry = Registry::new(SCOPES_MAX, false);
+        Self { metrics, registry, shared: None, announcer: None }
+    }
+
+    /// Has budgets that are used up announced.
+    #[must_use]
+    pub fn announcing(self, announcer: Announcer) -> Self {
+        Self { announcer: Some(announcer), ..self }
     }
 
     /// Limits that other processes share. The service is to be run beside them.
@@ -112,7 +124,8 @@ impl Limits {
     ) -> Result<(Self, SharedService), String> {
         let (shared, service) = Shared::new(settings, Arc::clone(&metrics))?;
         let registry = Registry::new(SCOPES_MAX, true);
-        Ok((Self { metrics, registry, shared: Some(Arc::new(shared)) }, service))
+        let shared = Some(Arc::new(shared));
+        Ok((Self { metrics, registry, shared, announcer: None }, service))
     }
 
     /// Whether the store of shared limits is away, and whether requests are refused because of it.
@@ -191,6 +204,18 @@ impl Limits {
         }
     }
 
+    /// The pool that requests go to because a budget is used up.
+    pub fn diverted(&self, limits: &Applicable, subject: &Subject<'_>) -> Option<Box<str>> {
+        let now = Moment::now();
+        let claims = self.claims(limits, &short(subject), now);
+        let pool = |(scope, rules): &Claim| {
+            let mut book = scope.book.lock();
+            book.roll(rules, now);
+            book.diverted(rules).map(Into::into)
+        };
+        claims.iter().filter(|(_, rules)| rules.divert()).find_map(pool)
+    }
+
     /// Admits a request, or says why not. Without limits it is always admitted.
     pub fn reserve(
         &self,
@@ -237,8 +262,11 @@ impl Limits {
             Ok(reservation) => {
                 for warning in &standing.warnings {
                     self.metrics.budget_warning(&warning.tenant, warning.limit);
-                    if warning.new {
+                    if let Some(event) = &warning.event {
                         log::warn!("tenant {}: {}", warning.tenant, warning.text);
+                        if let Some(announcer) = &self.announcer {
+                            announcer.say(event, &self.metrics);
+                        }
                     }
                 }
                 Ok(Box::new(Limited { reservation, standing }))

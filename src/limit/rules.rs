@@ -44,7 +44,7 @@ pub(super) struct Kind {
 }
 
 /// The most of a kind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) kind: Kind,
     pub(super) most: u64,
@@ -95,6 +95,7 @@ pub struct Subject<'a> {
 pub struct Applicable {
     pub(super) sets: Arc<[Arc<Set>]>,
     counts_cost: bool,
+    diverts: bool,
 }
 
 /// Whose limits are compiled.
@@ -146,11 +147,17 @@ impl Sets {
         let sets: Arc<[Arc<Set>]> = self.0.iter().chain(&other.0).cloned().collect();
         let costs = |rule: &Rule| rule.kind.unit == Unit::NanoUsd;
         let counts_cost = sets.iter().any(|set| set.rules.each.iter().any(costs));
-        (!sets.is_empty()).then_some(Applicable { sets, counts_cost })
+        let diverts = sets.iter().any(|set| set.rules.divert());
+        (!sets.is_empty()).then_some(Applicable { sets, counts_cost, diverts })
     }
 }
 
 impl Applicable {
+    /// Whether a budget that is used up leads requests to another pool.
+    pub fn diverts(&self) -> bool {
+        self.diverts
+    }
+
     /// Whether any of the limits is on money, so that an estimate has to have a price.
     pub fn counts_cost(&self) -> bool {
         self.counts_cost
@@ -168,20 +175,38 @@ impl Unit {
     }
 }
 
+impl Rule {
+    pub(super) fn refuses(&self) -> bool {
+        self.when_spent == WhenSpent::Refuse
+    }
+
+    /// The pool that requests go to once it is used up.
+    pub(super) fn pool(&self) -> Option<&str> {
+        match &self.when_spent {
+            WhenSpent::Use(pool) => Some(pool),
+            WhenSpent::Refuse | WhenSpent::Warn => None,
+        }
+    }
+}
+
 impl Rules {
+    /// Whether requests go to another pool once a budget is used up.
+    pub(super) fn divert(&self) -> bool {
+        self.each.iter().any(|rule| rule.pool().is_some())
+    }
+
     /// The least at which a rule of this kind refuses, and the least at which one warns.
     pub(super) fn bounds(&self, kind: Kind) -> (Option<u64>, Option<u64>) {
-        let least = |when| {
+        let least = |refuses| {
             let rules = self.each.iter().filter(|rule| rule.kind == kind);
-            rules.filter(|rule| rule.when_spent == when).map(|rule| rule.most).min()
+            rules.filter(|rule| rule.refuses() == refuses).map(|rule| rule.most).min()
         };
-        (least(WhenSpent::Refuse), least(WhenSpent::Warn))
+        (least(true), least(false))
     }
 
     /// Whether one of them refuses what does not fit of tokens or money.
     pub(super) fn binds_use(&self) -> bool {
-        let binds =
-            |rule: &Rule| rule.kind.unit != Unit::Requests && rule.when_spent == WhenSpent::Refuse;
+        let binds = |rule: &Rule| rule.kind.unit != Unit::Requests && rule.refuses();
         self.each.iter().any(binds)
     }
 }
@@ -331,7 +356,7 @@ fn budget(settings: &BudgetSettings) -> Result<Rule, String> {
         _ => return Err("a budget has exactly one of `usd` and `tokens`".into()),
     };
     let kind = Kind { unit, span: Span::Calendar(settings.period) };
-    Ok(Rule { kind, most, when_spent: settings.when_spent })
+    Ok(Rule { kind, most, when_spent: settings.when_spent.clone() })
 }
 
 impl Kind {

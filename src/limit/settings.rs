@@ -126,7 +126,7 @@ pub struct BudgetSettings {
 }
 
 /// What happens when a budget is used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenSpent {
     /// What does not fit any more is refused.
@@ -134,4 +134,7 @@ pub enum WhenSpent {
     Refuse,
     /// Requests go on; answers carry `x-weir-budget-warning`.
     Warn,
+    /// The same, and until the period is over requests for text go to this pool, whatever their route
+    /// says. Of several the largest budget's that is used up.
+    Use(String),
 }

@@ -511,8 +511,12 @@ fn idle_scopes_are_forgotten_and_used_ones_are_not() {
 #[test]
 fn what_finds_no_room_is_counted_together() {
     let metrics = Metrics::new();
-    let limits =
-        Limits { metrics: Arc::clone(&metrics), registry: Registry::new(1, false), shared: None };
+    let limits = Limits {
+        metrics: Arc::clone(&metrics),
+        registry: Registry::new(1, false),
+        shared: None,
+        announcer: None,
+    };
     let limited = applicable("[{ per: [user], requests: { hour: 2 } }]");
     let admitted = (0..2_000).filter(|n| {
         let user = format!("user {n}");

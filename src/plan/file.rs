@@ -58,6 +58,9 @@ pub struct File {
     /// Where several processes keep limits that they share. By default each process has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_limits: Option<limit::SharedSettings>,
+    /// Where budgets that are used up are announced. Nowhere unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_events: Option<limit::EventSettings>,
     /// Issuers of tokens that callers send in place of a key, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub issuers: BTreeMap<String, tenant::IssuerSettings>,

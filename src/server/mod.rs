@@ -34,7 +34,7 @@ use crate::database::{Database, Migrations, Place};
 use crate::exchange::Gateway;
 use crate::ledger::books::{Books, BooksThread};
 use crate::ledger::{self, Ledger, Writer};
-use crate::limit::{Limits, SharedService};
+use crate::limit::{Announcer, EventService, Limits, SharedService};
 use crate::manage;
 use crate::plan::{File, Plan, Source};
 use crate::store::Store;
@@ -101,6 +101,7 @@ struct Server {
     books: Option<BooksThread>,
     store: Arc<Store>,
     sharing: Option<SharedService>,
+    announcing: Option<EventService>,
     /// Where budgets could not go on at the start.
     budgets: Option<Following>,
     runtime: RuntimeSettings,
@@ -134,6 +135,14 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
             let (limits, service) = Limits::shared(Arc::clone(&metrics), settings)
                 .map_err(|error| Failed::Start(format!("shared_limits.url: {error}")))?;
             (limits, Some(service))
+        }
+    };
+    let (limits, announcing) = match &file.budget_events {
+        None => (limits, None),
+        Some(settings) => {
+            let (announcer, service) = Announcer::new(settings, Arc::clone(&metrics))
+                .map_err(|error| Failed::Start(format!("budget_events.{error}")))?;
+            (limits.announcing(announcer), Some(service))
         }
     };
     let limits = Arc::new(limits);
@@ -194,6 +203,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         books: books_thread,
         store,
         sharing,
+        announcing,
         budgets: budgets.map(|following| Box::pin(following) as Following),
         runtime: file.runtime,
     })
@@ -211,7 +221,10 @@ impl Server {
         };
         let (stop_sharing, stopped) = oneshot::channel();
         let sharing = self.sharing.take().map(|service| runtime.spawn(service.run(stopped)));
-        // It ends with the runtime, if not before.
+        // They end with the runtime, if not before.
+        if let Some(announcing) = self.announcing.take() {
+            runtime.spawn(announcing.run());
+        }
         if let Some(budgets) = self.budgets.take() {
             runtime.spawn(budgets);
         }

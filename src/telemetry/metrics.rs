@@ -112,6 +112,7 @@ pub struct Metrics {
     pub(super) limit_refusals: Family<Counter, 2>,
     pub(super) limit_cut_offs: Family<Counter, 2>,
     pub(super) policy_refusals: Family<Counter, 2>,
+    pub(super) budget_events: Family<Counter, 1>,
     pub(super) upstream_full: Family<Counter, 2>,
     pub(super) budget_warnings: Family<Counter, 2>,
     pub(super) limit_store_away: AtomicU64,
@@ -172,6 +173,7 @@ impl Metrics {
             cost_in_flight: Gauge::default(),
             limit_refusals: Family::new(["tenant", "limit"], Counter::default),
             limit_cut_offs: Family::new(["tenant", "limit"], Counter::default),
+            budget_events: Family::new(["result"], Counter::default),
             policy_refusals: Family::new(["tenant", "policy"], Counter::default),
             upstream_full: Family::new(["provider", "limit"], Counter::default),
             budget_warnings: Family::new(["tenant", "limit"], Counter::default),
@@ -305,6 +307,12 @@ impl Metrics {
     /// A request was admitted although a soft budget is used up.
     pub fn budget_warning(&self, tenant: &str, limit: &'static str) {
         self.budget_warnings.with([tenant, limit], Counter::inc);
+    }
+
+    /// A budget that is used up was announced (`sent`), was not taken (`failed`) or found no room in the
+    /// queue (`dropped`).
+    pub fn budget_event(&self, result: &'static str) {
+        self.budget_events.with([result], Counter::inc);
     }
 
     /// Whether the store of shared limits is there.

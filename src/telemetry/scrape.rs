@@ -386,6 +386,11 @@ impl Scrape {
             "Requests admitted although a soft budget is used up",
             &metrics.budget_warnings,
         )?;
+        page.counters(
+            "weir_budget_events",
+            "Events of budgets that are used up: sent, failed, or dropped because too many waited",
+            &metrics.budget_events,
+        )?;
         page.gauge(
             "weir_limit_store_away",
             "1 while the store of shared limits is away",

@@ -1,6 +1,10 @@
 //! Budgets go on after a restart, however the process before ended.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -101,6 +105,124 @@ fn wait_until_kept(weir: &Weir, requests: usize) {
     }
     // One more turn of the ledger's thread: what it has counted it writes in the same turn.
     std::thread::sleep(Duration::from_millis(200));
+}
+
+/// Takes what is sent to it; the first time it answers 500.
+fn receiver() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/events", listener.local_addr().expect("an address"));
+    let taken: Arc<Mutex<Vec<String>>> = Arc::default();
+    let into = Arc::clone(&taken);
+    // Ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let (mut request, mut part) = (String::new(), [0; 4096]);
+            while !request.contains("}\n") && !request.ends_with('}') {
+                match stream.read(&mut part) {
+                    Ok(count) if count > 0 => {
+                        request.push_str(&String::from_utf8_lossy(&part[..count]));
+                    }
+                    _ => break,
+                }
+            }
+            let mut taken = into.lock().expect("events");
+            let status = if taken.is_empty() { "500 Not Now" } else { "204 No Content" };
+            taken.push(request);
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (url, taken)
+}
+
+fn chat(key: &str, path: &str, body: &Value) -> Vec<u8> {
+    let body = body.to_string();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: weir\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+#[test]
+fn a_spent_budget_is_announced_and_leads_to_another_pool() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (url, taken) = receiver();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let weir = Weir::start(&format!(
+        "
+access: keys
+budget_events: {{ url: {{ file: '{}' }}, secret: {{ file: '{}' }} }}
+tenants:
+  acme:
+    limits: [{{ budgets: [{{ period: month, tokens: 30, when_spent: {{ use: cheap }} }}, {{ period: month, tokens: 100000 }}] }}]
+    keys: [{{ name: k, hash: '{}' }}]
+runtime: {{ threads: 1 }}
+providers: {{ up: {{ dialect: openai, simulated: {{ ttft: 0ms, inter_token: 0ms, tokens: 20 }} }} }}
+pools:
+  chat: {{ targets: [{{ provider: up, model: large }}] }}
+  cheap: {{ targets: [{{ provider: up, model: small }}] }}
+routes: [{{ pool: chat }}]
+",
+        file("url", &url),
+        file("secret", "a secret"),
+        hash_form(&key("k")),
+    ));
+    let messages = json!([{ "role": "user", "content": "hello" }]);
+    let body = json!({ "model": "m", "max_tokens": 20, "messages": messages });
+    let send = |path: &str, body: &Value| {
+        String::from_utf8(weir.send(&chat(&key("k"), path, body))).expect("text")
+    };
+    let first = send("/v1/chat/completions", &body);
+    assert!(first.contains("x-weir-model: large"), "{first}");
+    assert!(!first.contains("x-weir-budget-pool"), "{first}");
+    let mut answers = (0..20).map(|_| send("/v1/chat/completions", &body));
+    let led = answers.find(|answer| answer.contains("x-weir-budget-pool: cheap"));
+    let led = led.expect("the budget is used up");
+    assert!(led.starts_with("HTTP/1.1 200") && led.contains("x-weir-model: small"), "{led}");
+    assert!(led.contains("x-weir-budget-warning: tenant acme: tokens for the month"), "{led}");
+    let vectors = send("/v1/embeddings", &json!({ "model": "m", "input": "hello" }));
+    assert!(vectors.contains("x-weir-model: large"), "not a request for text: {vectors}");
+    crate::limits::wait_until_all_is_logged(&weir);
+    let log = weir.access_log();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0].get("diverted"), None);
+    assert!(lines.iter().any(|line| line["diverted"] == true && line["pool"] == "cheap"), "{log}");
+
+    let deadline = Instant::now() + PATIENCE;
+    while !weir.metrics().contains("weir_budget_events_total{result=\"sent\"} 1") {
+        assert!(Instant::now() < deadline, "{}", weir.metrics());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let taken = taken.lock().expect("events").clone();
+    assert_eq!(taken.len(), 2, "once more after the 500, and then not again: {taken:?}");
+    let (head, sent) = taken[1].split_once("\r\n\r\n").expect("a body");
+    let event: Value = serde_json::from_str(sent).expect("JSON");
+    assert_eq!((&event["owner"], &event["of"]), (&json!("tenant acme"), &json!(30)));
+    assert_eq!((&event["pool"], &event["event"]), (&json!("cheap"), &json!("budget_spent")));
+    assert!(event["used"].as_u64().is_some_and(|used| used >= 30), "{event}");
+    let signature = head.lines().find_map(|line| line.strip_prefix("x-weir-signature: t="));
+    let (seconds, hex) = signature.expect("a signature").split_once(",v1=").expect("both");
+    let signed = format!("{seconds}.{sent}");
+    let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a secret");
+    let byte = |pair: &[u8]| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hex");
+    let tag: Vec<u8> = hex.trim().as_bytes().chunks(2).map(byte).collect();
+    assert!(ring::hmac::verify(&secret, signed.as_bytes(), &tag).is_ok(), "{head}");
+
+    let shown = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["limits", "--admin", &weir.admin.to_string(), "--owner", "tenant acme"])
+        .output()
+        .expect("it runs");
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    assert!(shown.contains("tokens for the month") && shown.contains("100000"), "{shown}");
 }
 
 const BY_MODEL: &str =

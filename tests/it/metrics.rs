@@ -75,6 +75,7 @@ fn eventful() -> (Arc<Metrics>, Live) {
     metrics.limit_refusal("acme", "tokens");
     metrics.limit_cut_off("acme", "tokens");
     metrics.policy_refusal("acme", "office-hours");
+    metrics.budget_event("sent");
     metrics.upstream_full("openai", "tokens");
     metrics.budget_warning("acme", "budget");
     metrics.credential_renewed("vertex", true);
