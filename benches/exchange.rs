@@ -59,6 +59,7 @@ fn directory() -> Directory {
         certificate: None,
         labels: [("team".to_owned(), "research".to_owned())].into(),
         models: Vec::new(),
+        policies: Vec::new(),
         limits: Vec::new(),
         class: weir::config::Class::default(),
     };

@@ -55,7 +55,7 @@ impl Stand {
     }
 
     fn reserve(&self, caller: usize) -> Hold {
-        let subject = Subject { model: Some("gpt-4o"), user: None };
+        let subject = Subject { model: Some("gpt-4o"), ..Subject::default() };
         let estimate = Estimate { tokens: 1200, cost_nano_usd: 0 };
         let limits = &self.callers[caller % self.callers.len()];
         self.limits.reserve(Some(limits), &subject, estimate).unwrap_or_else(|_| unreachable!())

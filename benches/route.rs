@@ -12,9 +12,10 @@ use divan::{AllocProfiler, Bencher, black_box};
 use http::{HeaderMap, HeaderValue};
 use weir::clock;
 use weir::dialect::{Dialect, Endpoint};
+use weir::expression::{Caller, Query};
 use weir::pool::{Environment, Outcome, Pick, Pool};
 use weir::provider::{Catalogue, Provider};
-use weir::route::{Caller, PoolRef, Query, Table};
+use weir::route::{PoolRef, Table};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -66,12 +67,14 @@ fn route(bencher: Bencher<'_, '_>, model: &str) {
         endpoint: Endpoint::ChatCompletions,
         dialect: Dialect::OpenAi,
         headers: &headers,
-        caller: Some(Caller { id: "tenant/key", labels: &labels }),
+        caller: Some(Caller::of("tenant/key", &labels)),
         user: None,
         metadata: None,
         stream: true,
         max_tokens: Some(2000),
         body_bytes: 615,
+        unix_s: 0,
+        region: "",
     };
     bencher
         .counter(ItemsCount::new(1u32))

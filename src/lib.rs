@@ -10,6 +10,7 @@ pub mod database;
 pub mod dialect;
 pub mod error;
 pub mod exchange;
+pub mod expression;
 pub mod hash;
 pub mod ledger;
 pub mod limit;

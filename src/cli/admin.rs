@@ -278,7 +278,7 @@ fn parsed(texts: &[String]) -> Result<Vec<Value>, String> {
 }
 
 /// A request to the admin API.
-struct Asked {
+pub(super) struct Asked {
     method: &'static str,
     path: String,
     query: Vec<String>,
@@ -286,7 +286,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn get(parts: &[&str]) -> Self {
+    pub(super) fn get(parts: &[&str]) -> Self {
         let encoded = parts.iter().map(|part| encode(part).to_string());
         let path = format!("/admin/v1/{}", encoded.collect::<Vec<_>>().join("/"));
         Self { method: "GET", path, query: Vec::new(), body: None }
@@ -296,7 +296,7 @@ impl Asked {
         Self { method: "POST", body: Some(body).filter(|it| !it.is_null()), ..Self::get(parts) }
     }
 
-    fn query(mut self, name: &str, value: Option<String>) -> Self {
+    pub(super) fn query(mut self, name: &str, value: Option<String>) -> Self {
         self.query.extend(value.map(|value| format!("{name}={}", encode(&value))));
         self
     }
@@ -306,7 +306,7 @@ impl Asked {
     }
 
     /// What it is answered, or why not.
-    fn send(&self, to: &Where) -> Result<Value, String> {
+    pub(super) fn send(&self, to: &Where) -> Result<Value, String> {
         let failed = |error: std::io::Error| format!("{}: {error}", to.admin);
         let mut stream = TcpStream::connect(&to.admin).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;

@@ -5,6 +5,7 @@ mod check;
 mod count;
 mod keys;
 mod ledger;
+mod limits;
 mod run;
 
 use std::path::PathBuf;
@@ -71,6 +72,10 @@ enum Command {
         #[command(subcommand)]
         command: admin::AuditCommand,
     },
+    /// Show what was used of limits and budgets
+    ///
+    /// It asks the admin API of a running weir, with the token in `WEIR_ADMIN_TOKEN`.
+    Limits(limits::LimitsArgs),
     /// Ask, export and check the ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -114,6 +119,7 @@ pub fn main() -> ExitCode {
         Some(Command::Ledger(command)) => ledger::run(&command),
         Some(Command::Keys { to, command }) => admin::keys(&to, command),
         Some(Command::Access { to, command }) => admin::access(&to, command),
+        Some(Command::Limits(args)) => limits::limits(args),
         Some(Command::Audit { to, command }) => admin::audit(&to, command),
     }
 }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use super::head::Head;
 use super::kept::Continued;
 use super::settle::Settlement;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::dialect::{self, Endpoint, LossPolicy, Peeked};
 use crate::error::{Error, Kind};
+use crate::expression::Query;
 use crate::limit::{Applicable, Assumptions, Estimate, Limits, Subject};
 use crate::meter;
 use crate::plan::Plan;
 use crate::pool::{HashOn, Pool};
-use crate::route::{self, Query};
 use crate::tenant::Caller;
 
 /// The largest body that is read on the worker's own thread. A larger one would hold up the
@@ -71,14 +71,15 @@ pub(super) async fn admit(
         )
         .param("model"));
     }
+    let query = query(plan, head, &caller, &peeked, &body);
+    permit(&caller, &query, settlement)?;
     let chosen = match call.provider {
         Some(provider) => passthrough(plan, provider)?,
-        None => choose(plan, head, &caller, &peeked, model.as_deref(), &body)?,
+        None => choose(plan, &query)?,
     };
+    let subject = Subject { model: model.as_deref(), user: query.user, request: Some(&query) };
+    let chosen = diverted(plan, limits, &caller, &subject, chosen, settlement);
     settlement.chosen(&chosen.route, &chosen.pools[0].name);
-    // Whom a token was issued to is not for the body to say.
-    let user = caller.user.as_deref().or(peeked.user.as_deref());
-    let subject = Subject { model: model.as_deref(), user };
     let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
     let cost = || guess.dearest(plan, &chosen, model.as_deref());
     let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;
@@ -118,7 +119,7 @@ async fn peek(plan: &Plan, head: &Head, caller: &Caller, body: &Bytes) -> Result
     };
     match peeked {
         Ok(peeked) if head.endpoint == Endpoint::Passthrough => Ok(peeked.unchanged()),
-        Err(_) if head.endpoint == Endpoint::Passthrough && caller.may_use_all() => {
+        Err(_) if head.endpoint == Endpoint::Passthrough && caller.is_free() => {
             Ok(Peeked::default())
         }
         peeked => peeked,
@@ -132,28 +133,52 @@ struct Chosen {
     loss: LossPolicy,
 }
 
-fn choose(
-    plan: &Plan,
-    head: &Head,
-    caller: &Caller,
-    peeked: &Peeked,
-    model: Option<&str>,
-    body: &[u8],
-) -> Result<Chosen, Error> {
-    let query = Query {
-        model,
+/// The request as expressions and routes see it.
+pub(super) fn query<'a>(
+    plan: &'a Plan,
+    head: &'a Head,
+    caller: &'a Caller,
+    peeked: &'a Peeked,
+    body: &'a [u8],
+) -> Query<'a> {
+    Query {
+        model: peeked.model.as_deref(),
         endpoint: head.endpoint,
         dialect: head.dialect,
         headers: &head.headers,
-        caller: Some(route::Caller { id: &caller.id, labels: &caller.labels }),
-        user: peeked.user.as_deref(),
+        caller: Some(caller.as_asked_for()),
+        // Whom a token was issued to is not for the body to say.
+        user: caller.user.as_deref().or(peeked.user.as_deref()),
         metadata: peeked.metadata.clone().map(|span| &body[span]),
         stream: peeked.stream,
         max_tokens: peeked.max_output_tokens,
         body_bytes: body.len() as u64,
-    };
-    let Some(selected) = plan.routes.select(&query) else {
-        return Err(match model {
+        unix_s: clock::unix_s().cast_signed(),
+        region: &plan.file.region,
+    }
+}
+
+/// Whether the policies over the caller let the request through.
+fn permit(caller: &Caller, query: &Query<'_>, settlement: &mut Settlement) -> Result<(), Error> {
+    caller.permits(query).map_err(|denied| {
+        settlement.denied(caller, &denied);
+        denied.error
+    })
+}
+
+/// The same for a request that weir answers by itself and that has no body.
+pub(super) fn permit_bare(
+    plan: &Plan,
+    head: &Head,
+    caller: &Caller,
+    settlement: &mut Settlement,
+) -> Result<(), Error> {
+    permit(caller, &query(plan, head, caller, &Peeked::default(), &[]), settlement)
+}
+
+fn choose(plan: &Plan, query: &Query<'_>) -> Result<Chosen, Error> {
+    let Some(selected) = plan.routes.select(query) else {
+        return Err(match query.model {
             Some(model) => Error::new(
                 Kind::NotFound,
                 format!("The model `{model}` does not exist here, or no route leads to it."),
@@ -162,10 +187,38 @@ fn choose(
             None => Error::new(Kind::NotFound, "No route leads to an upstream for this request."),
         });
     };
-    let first = &plan.pools[selected.pool];
+    let pools = with_fallback(plan, &plan.pools[selected.pool]);
+    Ok(Chosen { route: selected.route, pools, alias: selected.model, loss: selected.loss })
+}
+
+/// Where a request goes whose caller has used up a budget that names a pool for then.
+fn diverted(
+    plan: &Plan,
+    limits: &Limits,
+    caller: &Caller,
+    subject: &Subject<'_>,
+    chosen: Chosen,
+    settlement: &mut Settlement,
+) -> Chosen {
+    let Some(applicable) = caller.limits.as_ref().filter(|limits| limits.diverts()) else {
+        return chosen;
+    };
+    let operation = subject.request.map_or("", |request| request.endpoint.operation());
+    if !matches!(operation, "chat" | "text_completion" | "generate_content") {
+        return chosen;
+    }
+    let pool = limits.diverted(applicable, subject).and_then(|name| plan.pool(&name));
+    let usable = |pool: &&Arc<Pool>| pool.targets.iter().any(|target| target.weight > 0);
+    let Some(pool) = pool.filter(usable) else { return chosen };
+    settlement.diverted();
+    Chosen { pools: with_fallback(plan, pool), ..chosen }
+}
+
+/// A pool, and those to go on to.
+fn with_fallback(plan: &Plan, first: &Arc<Pool>) -> Vec<Arc<Pool>> {
     let mut pools = vec![Arc::clone(first)];
     pools.extend(first.fallback.iter().map(|index| Arc::clone(&plan.pools[*index])));
-    Ok(Chosen { route: selected.route, pools, alias: selected.model, loss: selected.loss })
+    pools
 }
 
 fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {

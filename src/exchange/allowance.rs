@@ -18,12 +18,16 @@ const TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
+const BUDGET_POOL: HeaderName = HeaderName::from_static("x-weir-budget-pool");
 const BUDGET_WARNING: HeaderName = HeaderName::from_static("x-weir-budget-warning");
 
-/// Adds what is left of the limits, and the soft budgets that are used up.
-pub(super) fn say(headers: &mut HeaderMap, standing: &Standing) {
+/// Adds what is left of the limits, the soft budgets that are used up, and the pool that they lead to.
+pub(super) fn say(headers: &mut HeaderMap, standing: &Standing, diverted_to: Option<&str>) {
     level(headers, REQUESTS, standing.requests);
     level(headers, TOKENS, standing.tokens);
+    if let Some(Ok(pool)) = diverted_to.map(HeaderValue::from_str) {
+        headers.insert(BUDGET_POOL, pool);
+    }
     if !standing.warnings.is_empty() {
         let texts: Vec<&str> = standing.warnings.iter().map(|one| one.text.as_str()).collect();
         if let Ok(value) = HeaderValue::from_str(&texts.join(", ")) {
@@ -86,7 +90,7 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("7"));
         }
         let level = Level { limit: 100, remaining: 99, reset_ns: 60_000_000_000 };
-        say(&mut headers, &Standing { requests: Some(level), ..Standing::default() });
+        say(&mut headers, &Standing { requests: Some(level), ..Standing::default() }, None);
         let said: Vec<_> =
             REQUESTS.iter().map(|name| headers[name].to_str().expect("text")).collect();
         assert_eq!(said, ["100", "99", "1m0s"]);

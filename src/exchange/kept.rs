@@ -12,9 +12,10 @@ use bytes::Bytes;
 use http::Method;
 use rand::Rng;
 
-use super::admit::Admitted;
+use super::admit::{self, Admitted};
 use super::head::Head;
 use super::local::Local;
+use super::settle::Settlement;
 use crate::dialect::{self, Endpoint, KeptAs, KeptTurn, Page, Reference};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
@@ -156,12 +157,14 @@ pub(super) async fn answer(
     plan: &Plan,
     head: &Head,
     caller: &Caller,
+    settlement: &mut Settlement,
 ) -> Result<Option<Local>, Error> {
     if head.method == Method::POST {
         return Ok(None);
     }
     let call = head.call();
     let Some(rest) = call.tail.strip_prefix("/responses/") else { return Ok(None) };
+    admit::permit_bare(plan, head, caller, settlement)?;
     let (id, below) = rest.split_once('/').unwrap_or((rest, ""));
     let body = match (&head.method, below) {
         (&Method::GET, "") => {

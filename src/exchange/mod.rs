@@ -5,7 +5,7 @@
 //! [`head`] (endpoint, dialect, caller) → [`body`] (bounded) → [`admit`] (peek, reserve, route) →
 //! [`race`] (candidates, failover, hedge) over [`attempt`] (send, probe until the first good event)
 //! → [`relay`] (frames to meter and client) → [`settle`] (usage, cost, metrics, record).
-//! [`respond`] writes what weir itself has to say, [`allowance`] what is left of limits, [`guard`] ends a
+//! [`upstream_limit`] passes over what has no room, [`respond`] writes what weir itself has to say, [`allowance`] what is left of limits, [`guard`] ends a
 //! stream that may use no more, [`realtime`] carries upgraded connections.
 //!
 //! # Which seam of Pingora carries it
@@ -41,6 +41,7 @@ mod relay;
 mod respond;
 mod settle;
 mod translate;
+mod upstream_limit;
 
 use std::sync::Arc;
 
@@ -128,7 +129,8 @@ impl Gateway {
         }
         // These are asked of few: kept out of every request's own state.
         if head.endpoint == Endpoint::Responses
-            && let Some(answer) = Box::pin(kept::answer(&self.store, plan, head, &caller)).await?
+            && let Some(answer) =
+                Box::pin(kept::answer(&self.store, plan, head, &caller, settlement)).await?
         {
             return Ok(respond::local(session, head, answer, settlement).await);
         }

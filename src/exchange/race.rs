@@ -13,9 +13,11 @@ use super::attempt::{self, Failure, Order, Ready};
 use super::head::Head;
 use super::refused::UpstreamAnswer;
 use super::settle::{AttemptEnd, AttemptId, Settlement};
+use super::upstream_limit::{self, Held};
 use super::{Gateway, kept, relay, translate};
 use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
+use crate::limit::Limits;
 use crate::pool::{Lease, Pick, Pool, SelectError};
 use crate::telemetry::HedgeResult;
 
@@ -54,6 +56,7 @@ async fn candidates(
 ) -> Result<Won, Error> {
     let order = Order { upstreams: &gateway.upstreams, store: &gateway.store, head, admitted };
     let mut last: Option<Box<Failure>> = None;
+    let mut full: Option<Error> = None;
     let mut refused: Option<Error> = None;
     for pool in &admitted.pools {
         pool.note_request();
@@ -77,8 +80,20 @@ async fn candidates(
                     break;
                 }
             };
+            let target = lease.target();
+            let held =
+                match upstream_limit::enter(&gateway.limits, head, admitted, target, settlement)
+                    .await
+                {
+                    Ok(held) => held,
+                    Err(error) => {
+                        full = Some(upstream_limit::sooner(full, error));
+                        continue;
+                    }
+                };
             attempts += 1;
-            match one(order, pool, lease, &mut pick, settlement).await {
+            let limits = &gateway.limits;
+            match one((order, limits), pool, (lease, held), &mut pick, settlement).await {
                 Ok(ready) => return Ok(Won::Answer(ready)),
                 Err(failure) if !failure.error.kind.retryable() => return lost(*failure),
                 // Nothing was sent; what an upstream said of this request weighs more.
@@ -90,7 +105,7 @@ async fn candidates(
             }
         }
     }
-    match (last, refused) {
+    match (last, full.or(refused)) {
         (Some(failure), _) => lost(*failure),
         (None, Some(error)) => Err(error),
         (None, None) => Err(Error::new(Kind::NoTarget, "No upstream is available.")),
@@ -99,9 +114,9 @@ async fn candidates(
 
 /// One attempt, hedged where the pool wants it.
 async fn one(
-    order: Order<'_>,
+    (order, limits): (Order<'_>, &Limits),
     pool: &Arc<Pool>,
-    lease: Lease,
+    (lease, held): (Lease, Held),
     pick: &mut Pick,
     settlement: &mut Settlement,
 ) -> Result<Box<Ready>, Box<Failure>> {
@@ -110,33 +125,58 @@ async fn one(
     let delay = pool.hedge_delay().filter(|_| order.head.endpoint.replayable());
     let Some(delay) = delay else {
         let result = attempt::run(order, Arc::clone(pool), lease).await;
-        settlement.attempt_ended(started, AttemptEnd::of(&result));
+        ended(started, held, &result, settlement);
         return again(result, target, pick);
     };
-    let first = attempt::run(order, Arc::clone(pool), lease);
+    let first = Box::pin(attempt::run(order, Arc::clone(pool), lease));
+    let first = First { attempt: first, started, target, held };
     // Rarely taken, and large: it does not belong into every request's own state.
-    Box::pin(hedged(order, pool, Box::pin(first), (started, target), delay, pick, settlement)).await
+    Box::pin(hedged((order, limits), pool, first, delay, pick, settlement)).await
+}
+
+/// Notes how an attempt ended, and keeps what it holds of its provider's limits if it has won.
+fn ended(
+    started: AttemptId,
+    held: Held,
+    result: &Result<Box<Ready>, Box<Failure>>,
+    settlement: &mut Settlement,
+) {
+    settlement.attempt_ended(started, AttemptEnd::of(result));
+    match result {
+        Ok(_) => settlement.hold_upstream(held),
+        Err(failure) => upstream_limit::failed(held, failure),
+    }
+}
+
+/// The attempt that a hedge may join.
+struct First<A> {
+    attempt: Pin<Box<A>>,
+    started: AttemptId,
+    target: usize,
+    held: Held,
 }
 
 /// An attempt that another one joins when its answer takes long.
 async fn hedged(
-    order: Order<'_>,
+    (order, limits): (Order<'_>, &Limits),
     pool: &Arc<Pool>,
-    mut first: Pin<Box<impl Future<Output = Result<Box<Ready>, Box<Failure>>>>>,
-    (started, target): (AttemptId, usize),
+    first: First<impl Future<Output = Result<Box<Ready>, Box<Failure>>>>,
     delay: Duration,
     pick: &mut Pick,
     settlement: &mut Settlement,
 ) -> Result<Box<Ready>, Box<Failure>> {
+    let First { attempt: mut first, started, target, mut held } = first;
     let deadline = Instant::now() + delay;
     let early = tokio::time::timeout_at(deadline.into(), &mut first).await;
     if let Ok(result) = early {
-        settlement.attempt_ended(started, AttemptEnd::of(&result));
+        ended(started, held, &result, settlement);
         return again(result, target, pick);
     }
-    let Some(second_lease) = hedge_lease(order, pool, pick) else {
+    let Some((second_lease, mut second_held)) =
+        hedge_lease((order, limits), pool, pick, settlement).await
+    else {
         let result = first.await;
-        settlement.attempt_ended(started, AttemptEnd::of(&result));
+        ended(started, held, &result, settlement);
         return again(result, target, pick);
     };
     let second_started = settlement.attempt_started(pool, &second_lease, true);
@@ -145,7 +185,7 @@ async fn hedged(
     loop {
         tokio::select! {
             result = &mut first, if first_failed.is_none() => {
-                settlement.attempt_ended(started, AttemptEnd::of(&result));
+                ended(started, held.take(), &result, settlement);
                 match result {
                     Ok(ready) => {
                         settlement.attempt_ended(second_started, AttemptEnd::Cancelled);
@@ -156,7 +196,7 @@ async fn hedged(
                 }
             }
             result = &mut second, if second_failed.is_none() => {
-                settlement.attempt_ended(second_started, AttemptEnd::of(&result));
+                ended(second_started, second_held.take(), &result, settlement);
                 match result {
                     Ok(ready) => {
                         settlement.attempt_ended(started, AttemptEnd::Cancelled);
@@ -180,7 +220,12 @@ async fn hedged(
 }
 
 /// A lease for the hedge: only if it is allowed and another target is free right now.
-fn hedge_lease(order: Order<'_>, pool: &Arc<Pool>, pick: &mut Pick) -> Option<Lease> {
+async fn hedge_lease(
+    (order, limits): (Order<'_>, &Limits),
+    pool: &Arc<Pool>,
+    pick: &mut Pick,
+    settlement: &Settlement,
+) -> Option<(Lease, Held)> {
     let lease = pool.try_select(pick, Instant::now())?;
     let target = lease.target();
     let bound_nano_usd =
@@ -195,7 +240,9 @@ fn hedge_lease(order: Order<'_>, pool: &Arc<Pool>, pick: &mut Pick) -> Option<Le
         again_possible(pick, lease.index());
         return None;
     }
-    Some(lease)
+    let Order { head, admitted, .. } = order;
+    let held = upstream_limit::enter(limits, head, admitted, lease.target(), settlement).await;
+    held.ok().map(|held| (lease, held))
 }
 
 /// Lets the same target be tried again where only its key failed.

@@ -16,7 +16,7 @@ use super::admit::{self, Admitted};
 use super::attempt::{self, Order};
 use super::head::Head;
 use super::settle::{AttemptEnd, Settlement};
-use super::{End, Gateway, race, relay, respond};
+use super::{End, Gateway, race, relay, respond, upstream_limit};
 use crate::clock::Instant;
 use crate::dialect::{self, StreamObserver};
 use crate::error::{Error, Kind};
@@ -89,6 +89,7 @@ async fn open(
 ) -> Result<Open, Error> {
     let order = Order { upstreams: &gateway.upstreams, store: &gateway.store, head, admitted };
     let mut last = None;
+    let mut full = None;
     for pool in &admitted.pools {
         pool.note_request();
         let mut pick =
@@ -96,8 +97,9 @@ async fn open(
         if !race::skip_other_dialects(pool, head, &mut pick) {
             continue;
         }
-        for attempt in 0..pool.retry.attempts.max(1) {
-            if (attempt > 0 || last.is_some()) && !pool.retry_allowed() {
+        let mut attempts = 0;
+        while attempts < pool.retry.attempts.max(1) {
+            if (attempts > 0 || last.is_some()) && !pool.retry_allowed() {
                 break;
             }
             let lease = match pool.select(&mut pick, admitted.deadline).await {
@@ -107,10 +109,21 @@ async fn open(
                     break;
                 }
             };
+            let (limits, target) = (&gateway.limits, lease.target());
+            let held = match upstream_limit::enter(limits, head, admitted, target, settlement).await
+            {
+                Ok(held) => held,
+                Err(error) => {
+                    full = Some(upstream_limit::sooner(full, error));
+                    continue;
+                }
+            };
+            attempts += 1;
             let started = settlement.attempt_started(pool, &lease, false);
             match switch(order, pool, &lease).await {
                 Ok(upstream) => {
                     settlement.attempt_ended(started, AttemptEnd::Ok(Instant::now()));
+                    settlement.hold_upstream(held);
                     return Ok(Open { pool: Arc::clone(pool), lease, upstream });
                 }
                 Err(error) => {
@@ -124,7 +137,7 @@ async fn open(
             }
         }
     }
-    Err(last.unwrap_or_else(|| Error::new(Kind::NoTarget, "No upstream is available.")))
+    Err(last.or(full).unwrap_or_else(|| Error::new(Kind::NoTarget, "No upstream is available.")))
 }
 
 async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream::Session, Error> {

@@ -129,7 +129,7 @@ fn ours(headers: &mut HeaderMap, settlement: &Settlement) {
         headers.insert(DROPPED, dropped);
     }
     if let Some(standing) = settlement.standing() {
-        allowance::say(headers, standing);
+        allowance::say(headers, standing, settlement.diverted_to());
     }
 }
 

@@ -13,6 +13,7 @@ use super::admit::Guess;
 use super::attempt::{Failure, Ready};
 use super::gaps::Gaps;
 use super::head::{Head, Refusal};
+use super::upstream_limit::Held;
 use super::{End, Gateway};
 use crate::clock::{self, Duration, Instant};
 use crate::dialect::{
@@ -25,7 +26,7 @@ use crate::meter::{self, Counters, Tally, UsageSource, Vocabulary};
 use crate::plan::Plan;
 use crate::pool::{Lease, Pool, Target};
 use crate::telemetry::{HedgeResult, InFlight};
-use crate::tenant::Caller;
+use crate::tenant::{Caller, Denied};
 
 /// A request on its way to its record.
 pub(super) struct Settlement {
@@ -35,6 +36,8 @@ pub(super) struct Settlement {
     record: Record,
     attempts: SmallVec<[(Arc<str>, Instant); 1]>,
     hold: Option<Hold>,
+    /// What is held of the limits of the provider that answers.
+    upstream: Held,
     guess: Guess,
     /// How the limits stood that refused the request.
     refused_at: Option<Box<Standing>>,
@@ -86,6 +89,7 @@ impl Settlement {
             record: Record { time_unix_ms: clock::unix_ms(), ..Record::default() },
             attempts: SmallVec::new(),
             hold: None,
+            upstream: None,
             guess: Guess::default(),
             refused_at: None,
             gaps: Gaps::default(),
@@ -153,9 +157,31 @@ impl Settlement {
         self.record.pool = Some(Arc::clone(pool));
     }
 
+    /// A budget that is used up leads it to another pool than its route.
+    pub(super) fn diverted(&mut self) {
+        self.record.diverted = true;
+    }
+
+    /// The pool that it was led to because a budget is used up.
+    pub(super) fn diverted_to(&self) -> Option<&str> {
+        self.record.pool.as_deref().filter(|_| self.record.diverted)
+    }
+
     pub(super) fn hold(&mut self, hold: Hold, guess: Guess) {
         self.hold = Some(hold);
         self.guess = guess;
+    }
+
+    /// What the request may use, at this price if it matters.
+    pub(super) fn estimate(&self, price: Option<&meter::Price>) -> Estimate {
+        let Guess { prompt, answer } = self.guess;
+        let cost_nano_usd = price.map_or(0, |price| price.dearest(prompt, answer).0);
+        Estimate { tokens: prompt.saturating_add(answer), cost_nano_usd }
+    }
+
+    /// The attempt that holds this has won.
+    pub(super) fn hold_upstream(&mut self, held: Held) {
+        self.upstream = held;
     }
 
     /// Tokens of the answer that are held, where a limit refuses what is not.
@@ -191,6 +217,14 @@ impl Settlement {
         self.counters = Some(counters);
         self.count(head).await;
         self.record.usage
+    }
+
+    /// The request was refused by a policy.
+    pub(super) fn denied(&mut self, caller: &Caller, denied: &Denied) {
+        self.ledger.metrics().policy_refusal(&caller.tenant, &denied.policy);
+        if let Some(cause) = &denied.error.cause {
+            log::info!("request {}: refused by {cause}", self.record.request_id);
+        }
     }
 
     /// The request was refused by limits that stand like this.
@@ -431,13 +465,16 @@ impl Settlement {
         if self.record.cost_nano_usd.is_some() {
             self.record.price_version = Some(Arc::clone(&self.plan.price_version));
         }
+        let actual = Actual {
+            tokens: self.record.usage.input.saturating_add(self.record.usage.output),
+            cost_nano_usd: self.record.cost_nano_usd.unwrap_or_default(),
+        };
         // What came to nothing gives all of its hold back, the request itself included.
         if let Some(hold) = self.hold.take().filter(|_| !self.came_to_nothing()) {
-            let record = &self.record;
-            hold.settle(Actual {
-                tokens: record.usage.input.saturating_add(record.usage.output),
-                cost_nano_usd: record.cost_nano_usd.unwrap_or_default(),
-            });
+            hold.settle(actual);
+        }
+        if let Some(hold) = self.upstream.take() {
+            hold.settle(actual);
         }
         let record = &self.record;
         for (attempt, (pool, _)) in record.attempts.iter().zip(&self.attempts) {

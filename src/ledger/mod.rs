@@ -22,6 +22,7 @@ pub mod reconcile;
 mod record;
 mod settings;
 mod sink;
+pub mod spent;
 pub mod verify;
 mod writer;
 

@@ -66,6 +66,8 @@ pub struct Record {
     pub client_gone: bool,
     /// The answer broke after its first byte had reached the client.
     pub stream_broken: bool,
+    /// A budget that is used up led it to another pool than its route.
+    pub diverted: bool,
     /// A limit ended its stream before its model did.
     pub cut_off: bool,
     /// Tokens.
@@ -186,6 +188,7 @@ impl Record {
         line.flag_if("hedged", self.hedged);
         line.flag_if("client_gone", self.client_gone);
         line.flag_if("stream_broken", self.stream_broken);
+        line.flag_if("diverted", self.diverted);
         line.flag_if("cut_off", self.cut_off);
         self.write_attempts(&mut line);
         self.write_usage(&mut line);

@@ -51,6 +51,7 @@ fn full() -> Record {
         hedged: false,
         client_gone: false,
         stream_broken: false,
+        diverted: false,
         cut_off: false,
         usage: Usage { input: 12, output: 48, cached_input: 8, ..Usage::default() },
         usage_source: "provider",

@@ -5,7 +5,6 @@ use smallvec::SmallVec;
 use super::calendar::Budget;
 use super::moment::Moment;
 use super::rules::{Kind, Rule, Rules, Span, Unit};
-use super::settings::WhenSpent;
 use super::state::CounterState;
 use super::window::Window;
 
@@ -79,6 +78,15 @@ pub struct Level {
     pub remaining: u64,
     /// When all of it is there again, if nothing more is used.
     pub reset_ns: u64,
+}
+
+/// How much was used of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spent {
+    pub(super) unit: &'static str,
+    pub(super) used: u64,
+    pub(super) budget: u64,
+    pub(super) period_unix_s: Option<(i64, i64)>,
 }
 
 #[derive(Debug)]
@@ -178,7 +186,7 @@ impl Book {
             let most = most.into();
             full(Full { kind: None, most, wait_ns: None, too_large: false, unclaimed: false });
         }
-        for rule in rules.each.iter().filter(|rule| rule.when_spent == WhenSpent::Refuse) {
+        for rule in rules.each.iter().filter(|rule| rule.refuses()) {
             let (Some(counter), asked) = (self.counter(rule.kind), ask.of(rule.kind.unit)) else {
                 continue;
             };
@@ -199,6 +207,23 @@ impl Book {
             }
         }
         worst.map_or(Ok(()), Err)
+    }
+
+    /// Enters what was used of the budgets whose period began at that moment.
+    pub(super) fn open(&mut self, rules: &Rules, now: Moment, begin_s: i64, used: &Ask) {
+        self.roll(rules, now);
+        for counter in &mut self.counters {
+            let asked = rules.each.iter().any(|rule| rule.kind == counter.kind);
+            if let Tally::Budget(budget) = &mut counter.tally
+                && asked
+                && budget.begin_s() == begin_s
+            {
+                budget.add(used.of(counter.kind.unit));
+                // It was said before the restart.
+                let spent = counter.warn_at.is_some_and(|most| budget.used() >= most);
+                counter.noted |= spent;
+            }
+        }
     }
 
     /// Enters a request, or an extension of one.
@@ -267,6 +292,28 @@ impl Book {
                 counter.warn_at.is_some_and(|most| used >= most)
             })
             .map(|counter| (counter.kind, !std::mem::replace(&mut counter.noted, true)))
+    }
+
+    /// The pool that requests go to, of the largest budget that is used up.
+    pub(super) fn diverted<'a>(&self, rules: &'a Rules) -> Option<&'a str> {
+        let spent = |rule: &&Rule| {
+            let counter = self.counter(rule.kind);
+            counter.is_some_and(|it| it.tally.used().saturating_add(it.others) >= rule.most)
+        };
+        let diverting = rules.each.iter().filter(|rule| rule.pool().is_some()).filter(spent);
+        diverting.max_by_key(|rule| rule.most)?.pool()
+    }
+
+    /// How much was used of a soft budget, of how much, and its period.
+    pub(super) fn spent(&self, kind: Kind) -> Option<Spent> {
+        let counter = self.counter(kind)?;
+        let Tally::Budget(budget) = &counter.tally else { return None };
+        Some(Spent {
+            unit: kind.unit.as_str(),
+            used: budget.used().saturating_add(counter.others),
+            budget: counter.warn_at.unwrap_or_default(),
+            period_unix_s: budget.period(),
+        })
     }
 
     /// The kinds of which more has to be claimed for a request, and up to where.

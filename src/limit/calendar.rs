@@ -99,6 +99,11 @@ impl Budget {
         (self.end_s != i64::MAX).then_some((self.begin_s, self.end_s))
     }
 
+    /// When the period began, in seconds since the Unix epoch; the least number if it always was.
+    pub(super) fn begin_s(&self) -> i64 {
+        self.begin_s
+    }
+
     /// What will have been used at the end of the period if it goes on as it did until now. `None` before a
     /// hundredth of the period has passed, on which no word can be based.
     pub(super) fn forecast(&self, used: u64, now_s: i64) -> Option<u64> {

@@ -24,7 +24,9 @@
 
 mod book;
 mod calendar;
+mod events;
 mod moment;
+mod opening;
 mod registry;
 mod rules;
 mod scope;
@@ -35,6 +37,8 @@ mod state;
 mod window;
 
 #[cfg(test)]
+mod dimension_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -42,14 +46,18 @@ use std::sync::Arc;
 use book::{Ask, Book};
 use moment::Moment;
 use registry::{Found, Registry};
-use scope::{Claims, Reservation, Scope};
+use scope::{Claim, Claims, Reservation, Scope};
 use shared::Shared;
 
 pub use book::Level;
 pub use calendar::Period;
+pub use events::{Announcer, EventService, EventSettings};
 pub use jiff::tz::TimeZone;
+pub use opening::{Missing, Told, Used, missing};
 pub use rules::{Applicable, Owner, Sets, Subject};
-pub use settings::{Assumptions, BudgetSettings, Dimension, Rates, Settings, WhenSpent};
+pub use settings::{
+    Assumptions, BudgetSettings, Dimension, NamedDimension, Rates, Settings, WhenSpent,
+};
 pub use shared::{Service as SharedService, SharedMode, SharedSettings, WhenAway};
 pub use standing::{Refusal, Standing};
 pub use state::{CounterState, ScopeState, States};
@@ -89,12 +97,20 @@ pub struct Limits {
     metrics: Arc<Metrics>,
     registry: Registry,
     shared: Option<Arc<Shared>>,
+    announcer: Option<Announcer>,
 }
 
 impl Limits {
     /// Nothing used yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, registry: Registry::new(SCOPES_MAX, false), shared: None }
+        let registry = Registry::new(SCOPES_MAX, false);
+        Self { metrics, registry, shared: None, announcer: None }
+    }
+
+    /// Has budgets that are used up announced.
+    #[must_use]
+    pub fn announcing(self, announcer: Announcer) -> Self {
+        Self { announcer: Some(announcer), ..self }
     }
 
     /// Limits that other processes share. The service is to be run beside them.
@@ -108,7 +124,8 @@ impl Limits {
     ) -> Result<(Self, SharedService), String> {
         let (shared, service) = Shared::new(settings, Arc::clone(&metrics))?;
         let registry = Registry::new(SCOPES_MAX, true);
-        Ok((Self { metrics, registry, shared: Some(Arc::new(shared)) }, service))
+        let shared = Some(Arc::new(shared));
+        Ok((Self { metrics, registry, shared, announcer: None }, service))
     }
 
     /// Whether the store of shared limits is away, and whether requests are refused because of it.
@@ -126,19 +143,43 @@ impl Limits {
     ) -> Result<Hold, Box<Refusal>> {
         match (&self.shared, limits) {
             (Some(shared), Some(limits)) => {
-                Box::pin(self.admit_shared(shared, limits, subject, estimate)).await
+                let entering = Box::pin(self.enter_shared(shared, limits, subject, estimate));
+                match entering.await {
+                    Ok(limited) => Ok(self.holding(estimate, Some(limited))),
+                    Err(refusal) => Err(self.refused(refusal)),
+                }
             }
             _ => self.reserve(limits, subject, estimate),
         }
     }
 
-    async fn admit_shared(
+    /// Lets a request go to an upstream with limits of its own, or says why not.
+    pub async fn admit_upstream(
+        &self,
+        limits: &Applicable,
+        subject: &Subject<'_>,
+        estimate: Estimate,
+    ) -> Result<UpstreamHold, Box<Refusal>> {
+        let entered = match &self.shared {
+            Some(shared) => self.enter_shared(shared, limits, subject, estimate).await,
+            None => self.enter(limits, subject, estimate, Moment::now()),
+        };
+        match entered {
+            Ok(limited) => Ok(UpstreamHold(Some(limited.reservation))),
+            Err(refusal) => {
+                self.metrics.upstream_full(&refusal.by.0, refusal.by.1);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn enter_shared(
         &self,
         shared: &Shared,
         limits: &Applicable,
         subject: &Subject<'_>,
         estimate: Estimate,
-    ) -> Result<Hold, Box<Refusal>> {
+    ) -> Result<Box<Limited>, Box<Refusal>> {
         let ask = ask(estimate);
         let mut attempt = 0;
         loop {
@@ -146,22 +187,33 @@ impl Limits {
             let claims = self.claims(limits, &short(subject), Moment::now());
             let enough = shared.ensure(&claims, &ask).await.map_err(|error| {
                 let by = (Arc::clone(&limits.sets[0].rules.tenant), "store_away");
-                self.metrics.limit_refusal(&by.0, by.1);
                 let standing = Standing::default();
                 Box::new(Refusal { error, standing, by, unclaimed: false })
             })?;
             match self.enter(limits, subject, estimate, Moment::now()) {
-                Ok(limited) => return Ok(self.holding(estimate, Some(limited))),
+                Ok(limited) => return Ok(limited),
                 // Another request was faster with what was claimed.
                 Err(refusal) if refusal.unclaimed && enough && attempt < CLAIMS_MAX => {}
                 Err(mut refusal) => {
                     if let Some(error) = shared.refusal().filter(|_| refusal.unclaimed) {
                         refusal.error = error;
                     }
-                    return Err(self.refused(refusal));
+                    return Err(refusal);
                 }
             }
         }
+    }
+
+    /// The pool that requests go to because a budget is used up.
+    pub fn diverted(&self, limits: &Applicable, subject: &Subject<'_>) -> Option<Box<str>> {
+        let now = Moment::now();
+        let claims = self.claims(limits, &short(subject), now);
+        let pool = |(scope, rules): &Claim| {
+            let mut book = scope.book.lock();
+            book.roll(rules, now);
+            book.diverted(rules).map(Into::into)
+        };
+        claims.iter().filter(|(_, rules)| rules.divert()).find_map(pool)
     }
 
     /// Admits a request, or says why not. Without limits it is always admitted.
@@ -210,8 +262,11 @@ impl Limits {
             Ok(reservation) => {
                 for warning in &standing.warnings {
                     self.metrics.budget_warning(&warning.tenant, warning.limit);
-                    if warning.new {
+                    if let Some(event) = &warning.event {
                         log::warn!("tenant {}: {}", warning.tenant, warning.text);
+                        if let Some(announcer) = &self.announcer {
+                            announcer.say(event, &self.metrics);
+                        }
                     }
                 }
                 Ok(Box::new(Limited { reservation, standing }))
@@ -250,7 +305,8 @@ impl Limits {
         {
             return Arc::clone(own);
         }
-        let found = match self.registry.scope(&set.scope_id(subject), now) {
+        let named = set.named(subject);
+        let found = match self.registry.scope(&set.scope_id(subject, &named), now) {
             Found::Known(scope) => scope,
             Found::New { scope, forgotten } => {
                 self.metrics.limit_scopes(1 - i64::try_from(forgotten).unwrap_or(i64::MAX));
@@ -283,6 +339,7 @@ fn short<'a>(subject: &Subject<'a>) -> Subject<'a> {
     Subject {
         model: subject.model.map(|name| prefix(name, NAME_BYTES_MAX)),
         user: subject.user.map(|name| prefix(name, NAME_BYTES_MAX)),
+        request: subject.request,
     }
 }
 
@@ -374,6 +431,36 @@ impl Hold {
             };
             limited.reservation.settle(used, Moment::now());
         }
+    }
+}
+
+/// What a request holds of the limits of one upstream. When it is dropped, what was asked of the
+/// upstream stays counted as a request; its tokens and money are given back.
+#[must_use = "dropping a hold gives its tokens back"]
+pub struct UpstreamHold(Option<Reservation>);
+
+impl UpstreamHold {
+    /// Replaces the estimate by what was used.
+    pub fn settle(mut self, actual: Actual) {
+        self.leave(actual);
+    }
+
+    /// Nothing was sent.
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+
+    fn leave(&mut self, actual: Actual) {
+        if let Some(reservation) = self.0.take() {
+            let used = ask(Estimate { tokens: actual.tokens, cost_nano_usd: actual.cost_nano_usd });
+            reservation.settle(used, Moment::now());
+        }
+    }
+}
+
+impl Drop for UpstreamHold {
+    fn drop(&mut self) {
+        self.leave(Actual::default());
     }
 }
 

@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use super::moment::Moment;
+use super::rules::SEPARATOR;
 use super::scope::{Scope, ScopeId, ScopeKey};
 use super::state::{ScopeState, States};
 
@@ -84,6 +85,7 @@ impl Registry {
                     set: Arc::clone(&key.set),
                     user: key.user.clone(),
                     model: key.model.clone(),
+                    named: names(&key.named),
                     in_flight,
                     counters,
                 });
@@ -96,6 +98,11 @@ impl Registry {
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().scopes.len()).sum()
     }
+}
+
+/// What expressions named, one by one.
+fn names(named: &str) -> Vec<String> {
+    if named.is_empty() { Vec::new() } else { named.split(SEPARATOR).map(str::to_owned).collect() }
 }
 
 impl Shard {
@@ -115,8 +122,9 @@ impl Shard {
             return Found::NoRoom;
         }
         let scope = if shared {
-            let ScopeId { set, user, model } = id;
-            Scope::shared(format!("{set}\u{1f}{user}\u{1f}{model}"))
+            let ScopeId { set, user, model, named } = id;
+            let by = if named.is_empty() { String::new() } else { format!("\u{1f}{named}") };
+            Scope::shared(format!("{set}\u{1f}{user}\u{1f}{model}{by}"))
         } else {
             Scope::default()
         };

@@ -9,10 +9,15 @@ use super::calendar::Period;
 use super::scope::{Scope, ScopeId};
 use super::settings::{BudgetSettings, Dimension, Rates, Settings, WhenSpent};
 use crate::config::NamePattern;
+use crate::expression::{Expression, Query};
 
 /// The largest budget in dollars: its billionths still fit a counter.
 const DOLLARS_MAX: f64 = 1e9;
 const NANOS_PER_DOLLAR: f64 = 1e9;
+/// Most expressions that a set is counted by.
+const NAMED_MAX: usize = 4;
+/// Stands between what several expressions name.
+pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +44,7 @@ pub(super) struct Kind {
 }
 
 /// The most of a kind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) kind: Kind,
     pub(super) most: u64,
@@ -67,6 +72,8 @@ pub(super) struct Set {
     pub(super) id: Arc<str>,
     per_user: bool,
     per_model: bool,
+    /// What else it is counted by.
+    per_named: Box<[Expression]>,
     models: Vec<NamePattern>,
     /// Its scope, where it has only one; else the one of those beyond the bound on scopes.
     pub(super) own: OnceLock<Arc<Scope>>,
@@ -79,23 +86,26 @@ pub struct Subject<'a> {
     pub model: Option<&'a str>,
     /// The end user that it named.
     pub user: Option<&'a str>,
+    /// The request, for what expressions name.
+    pub request: Option<&'a Query<'a>>,
 }
 
-/// All sets of limits that a caller is under: its tenant's and its own.
+/// All sets of limits that a caller is under: its tenant's, its team's and its own; or an upstream's.
 #[derive(Clone, Debug)]
 pub struct Applicable {
     pub(super) sets: Arc<[Arc<Set>]>,
     counts_cost: bool,
+    diverts: bool,
 }
 
 /// Whose limits are compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
-    /// `tenant`, `team` or `key`.
+    /// `tenant`, `team`, `key` or `provider`.
     pub kind: &'static str,
     /// `acme`, or `acme/ci` of a team or key.
     pub id: &'a str,
-    /// The tenant's name.
+    /// The tenant's name; a provider's own.
     pub tenant: &'a str,
 }
 
@@ -137,11 +147,17 @@ impl Sets {
         let sets: Arc<[Arc<Set>]> = self.0.iter().chain(&other.0).cloned().collect();
         let costs = |rule: &Rule| rule.kind.unit == Unit::NanoUsd;
         let counts_cost = sets.iter().any(|set| set.rules.each.iter().any(costs));
-        (!sets.is_empty()).then_some(Applicable { sets, counts_cost })
+        let diverts = sets.iter().any(|set| set.rules.divert());
+        (!sets.is_empty()).then_some(Applicable { sets, counts_cost, diverts })
     }
 }
 
 impl Applicable {
+    /// Whether a budget that is used up leads requests to another pool.
+    pub fn diverts(&self) -> bool {
+        self.diverts
+    }
+
     /// Whether any of the limits is on money, so that an estimate has to have a price.
     pub fn counts_cost(&self) -> bool {
         self.counts_cost
@@ -159,20 +175,38 @@ impl Unit {
     }
 }
 
+impl Rule {
+    pub(super) fn refuses(&self) -> bool {
+        self.when_spent == WhenSpent::Refuse
+    }
+
+    /// The pool that requests go to once it is used up.
+    pub(super) fn pool(&self) -> Option<&str> {
+        match &self.when_spent {
+            WhenSpent::Use(pool) => Some(pool),
+            WhenSpent::Refuse | WhenSpent::Warn => None,
+        }
+    }
+}
+
 impl Rules {
+    /// Whether requests go to another pool once a budget is used up.
+    pub(super) fn divert(&self) -> bool {
+        self.each.iter().any(|rule| rule.pool().is_some())
+    }
+
     /// The least at which a rule of this kind refuses, and the least at which one warns.
     pub(super) fn bounds(&self, kind: Kind) -> (Option<u64>, Option<u64>) {
-        let least = |when| {
+        let least = |refuses| {
             let rules = self.each.iter().filter(|rule| rule.kind == kind);
-            rules.filter(|rule| rule.when_spent == when).map(|rule| rule.most).min()
+            rules.filter(|rule| rule.refuses() == refuses).map(|rule| rule.most).min()
         };
-        (least(WhenSpent::Refuse), least(WhenSpent::Warn))
+        (least(true), least(false))
     }
 
     /// Whether one of them refuses what does not fit of tokens or money.
     pub(super) fn binds_use(&self) -> bool {
-        let binds =
-            |rule: &Rule| rule.kind.unit != Unit::Requests && rule.when_spent == WhenSpent::Refuse;
+        let binds = |rule: &Rule| rule.kind.unit != Unit::Requests && rule.refuses();
         self.each.iter().any(binds)
     }
 }
@@ -203,6 +237,7 @@ impl Set {
         let mut per = settings.per.clone();
         per.sort_unstable();
         per.dedup();
+        let per_named = named(&per)?;
         let rules = Rules {
             owner: format!("{} {}", owner.kind, owner.id).into(),
             tenant: owner.tenant.into(),
@@ -215,6 +250,7 @@ impl Set {
             rules: Arc::new(rules),
             per_user: per.contains(&Dimension::User),
             per_model: per.contains(&Dimension::Model),
+            per_named,
             models,
             own: OnceLock::new(),
         })
@@ -226,19 +262,71 @@ impl Set {
         self.models.is_empty() || subject.model.is_some_and(matches)
     }
 
+    /// Whether these limits are an upstream's.
+    pub(super) fn is_upstreams(&self) -> bool {
+        self.rules.owner.starts_with("provider ")
+    }
+
+    /// Whether it matters which model a request names.
+    pub(super) fn by_model(&self) -> bool {
+        self.per_model || !self.models.is_empty()
+    }
+
+    /// Whether each user is counted separately.
+    pub(super) fn by_user(&self) -> bool {
+        self.per_user
+    }
+
+    /// Whether it is counted by what an expression names.
+    pub(super) fn is_named(&self) -> bool {
+        !self.per_named.is_empty()
+    }
+
     /// Whether one scope stands for all requests.
     pub(super) fn is_one(&self) -> bool {
-        !self.per_user && !self.per_model
+        !self.per_user && !self.per_model && self.per_named.is_empty()
+    }
+
+    /// What its expressions make of the request, one after the other.
+    pub(super) fn named(&self, subject: &Subject<'_>) -> String {
+        let mut all = String::new();
+        for (at, expression) in self.per_named.iter().enumerate() {
+            if at > 0 {
+                all.push(SEPARATOR);
+            }
+            let name = subject.request.map(|request| expression.named(request));
+            // What would look like several is none.
+            all.push_str(&name.filter(|name| !name.contains(SEPARATOR)).unwrap_or_default());
+        }
+        all
     }
 
     /// The scope that the request belongs to.
-    pub(super) fn scope_id<'a>(&'a self, subject: &Subject<'a>) -> ScopeId<'a> {
+    pub(super) fn scope_id<'a>(&'a self, subject: &Subject<'a>, named: &'a str) -> ScopeId<'a> {
         ScopeId {
             set: &self.id,
+            named,
             user: subject.user.filter(|_| self.per_user).unwrap_or_default(),
             model: subject.model.filter(|_| self.per_model).unwrap_or_default(),
         }
     }
+}
+
+/// The expressions among what a set is counted by.
+fn named(per: &[Dimension]) -> Result<Box<[Expression]>, FieldError> {
+    let sources = per.iter().filter_map(|dimension| match dimension {
+        Dimension::Named(named) => Some(&named.cel),
+        Dimension::User | Dimension::Model => None,
+    });
+    let compile = |source: &String| {
+        Expression::name(source)
+            .map_err(|error| (".per".to_owned(), format!("`{source}`: {error}")))
+    };
+    let expressions: Box<[_]> = sources.map(compile).collect::<Result<_, _>>()?;
+    if expressions.len() > NAMED_MAX {
+        return Err((".per".into(), format!("more than {NAMED_MAX} expressions")));
+    }
+    Ok(expressions)
 }
 
 fn rates(unit: Unit, rates: &Rates, into: &mut SmallVec<[Rule; 4]>) {
@@ -268,7 +356,7 @@ fn budget(settings: &BudgetSettings) -> Result<Rule, String> {
         _ => return Err("a budget has exactly one of `usd` and `tokens`".into()),
     };
     let kind = Kind { unit, span: Span::Calendar(settings.period) };
-    Ok(Rule { kind, most, when_spent: settings.when_spent })
+    Ok(Rule { kind, most, when_spent: settings.when_spent.clone() })
 }
 
 impl Kind {

@@ -55,6 +55,8 @@ pub(super) struct ScopeId<'a> {
     pub(super) set: &'a Arc<str>,
     pub(super) user: &'a str,
     pub(super) model: &'a str,
+    /// What expressions named.
+    pub(super) named: &'a str,
 }
 
 /// The same, kept.
@@ -63,29 +65,38 @@ pub(super) struct ScopeKey {
     pub(super) set: Arc<str>,
     pub(super) user: Box<str>,
     pub(super) model: Box<str>,
+    pub(super) named: Box<str>,
 }
 
 impl Hash for ScopeId<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&**self.set, self.user, self.model).hash(state);
+        (&**self.set, self.user, self.model, self.named).hash(state);
     }
 }
 
 impl Hash for ScopeKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&*self.set, &*self.user, &*self.model).hash(state);
+        (&*self.set, &*self.user, &*self.model, &*self.named).hash(state);
     }
 }
 
 impl Equivalent<ScopeKey> for ScopeId<'_> {
     fn equivalent(&self, key: &ScopeKey) -> bool {
-        self.user == &*key.user && self.model == &*key.model && **self.set == *key.set
+        self.user == &*key.user
+            && self.model == &*key.model
+            && self.named == &*key.named
+            && **self.set == *key.set
     }
 }
 
 impl ScopeId<'_> {
     pub(super) fn keep(&self) -> ScopeKey {
-        ScopeKey { set: Arc::clone(self.set), user: self.user.into(), model: self.model.into() }
+        ScopeKey {
+            set: Arc::clone(self.set),
+            user: self.user.into(),
+            model: self.model.into(),
+            named: self.named.into(),
+        }
     }
 }
 

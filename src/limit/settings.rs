@@ -32,7 +32,8 @@ impl Default for Assumptions {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Counted separately for each user or model that requests name. By default all together.
+    /// Counted separately for each user, model or other thing that requests name. By default all
+    /// together.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub per: Vec<Dimension>,
     /// Only requests for these models, by exact name, glob or regex. By default all.
@@ -54,9 +55,7 @@ pub struct Settings {
 }
 
 /// What a limit is counted by.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
     /// The end user that the request names (`user`, `metadata.user_id`). Those that name none are
@@ -64,6 +63,19 @@ pub enum Dimension {
     User,
     /// The model that the request names.
     Model,
+    /// What an expression makes of the request.
+    #[serde(untagged)]
+    Named(NamedDimension),
+}
+
+/// What a CEL expression makes of a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedDimension {
+    /// A CEL expression over `request`, as in routes' `when`, that is a text or a whole number
+    /// (`request.labels.project`). Requests of which it cannot be worked out, or that it gives more
+    /// than 128 bytes for, are counted together.
+    pub cel: String,
 }
 
 /// Amounts by the length of the stretch of time.
@@ -114,7 +126,7 @@ pub struct BudgetSettings {
 }
 
 /// What happens when a budget is used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenSpent {
     /// What does not fit any more is refused.
@@ -122,4 +134,7 @@ pub enum WhenSpent {
     Refuse,
     /// Requests go on; answers carry `x-weir-budget-warning`.
     Warn,
+    /// The same, and until the period is over requests for text go to this pool, whatever their route
+    /// says. Of several the largest budget's that is used up.
+    Use(String),
 }

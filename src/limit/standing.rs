@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::book::{Book, Level};
+use super::events::Event;
 use super::rules::{Rules, Span, Unit};
 use super::scope::Refused;
 use crate::error::{Error, Kind};
@@ -26,8 +27,8 @@ pub struct Standing {
 pub struct Warning {
     /// What it is, in words.
     pub text: String,
-    /// This is the first request of the period that finds it so.
-    pub(super) new: bool,
+    /// What there is to say, where this is the first request of the period that finds it so.
+    pub(super) event: Option<Box<Event>>,
     /// Whose tenant's it is.
     pub(super) tenant: Arc<str>,
     /// The label in metrics.
@@ -51,9 +52,11 @@ impl Standing {
     pub(super) fn look(&mut self, book: &mut Book, rules: &Rules) {
         self.requests = tighter(self.requests, book.tightest(rules, Unit::Requests));
         self.tokens = tighter(self.tokens, book.tightest(rules, Unit::Tokens));
-        for (kind, new) in book.overspent(rules) {
+        let overspent: SmallVec<[_; 2]> = book.overspent(rules).collect();
+        for (kind, new) in overspent {
+            let event = if new { book.spent(kind) } else { None };
             self.warnings.push(Warning {
-                new,
+                event: event.map(|spent| Box::new(Event::new(rules, kind, spent))),
                 text: format!("{}: {} used up", rules.owner, kind.words()),
                 tenant: Arc::clone(&rules.tenant),
                 limit: kind.label(),

@@ -24,6 +24,9 @@ pub struct ScopeState {
     /// The model, where it is counted for each.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub model: Box<str>,
+    /// What expressions make of its requests, where it is counted by that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<String>,
     /// Requests in flight.
     pub in_flight: u32,
     /// What was used.

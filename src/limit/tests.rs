@@ -412,8 +412,11 @@ fn users_and_models_are_counted_apart_where_the_limit_says_so() {
     let limits = limits();
     let limited = applicable("[{ per: [model, user], models: ['gpt-*'], requests: { day: 1 } }]");
     let ask = |model, user| {
-        let asked =
-            limits.reserve(Some(&limited), &Subject { model: Some(model), user }, tokens(1));
+        let asked = limits.reserve(
+            Some(&limited),
+            &Subject { model: Some(model), user, request: None },
+            tokens(1),
+        );
         asked.map(|hold| hold.settle(Actual::default())).is_ok()
     };
     assert!(ask("gpt-4o", Some("ann")) && !ask("gpt-4o", Some("ann")));
@@ -479,7 +482,7 @@ fn idle_scopes_are_forgotten_and_used_ones_are_not() {
     let set: Arc<str> = "key acme/ci".into();
     let rules = rules("[{ requests: { minute: 5 } }]");
     let found = |user: &str, now| match registry
-        .scope(&scope::ScopeId { set: &set, user, model: "" }, now)
+        .scope(&scope::ScopeId { set: &set, user, model: "", named: "" }, now)
     {
         Found::Known(scope) | Found::New { scope, .. } => Some(scope),
         Found::NoRoom => None,
@@ -508,12 +511,16 @@ fn idle_scopes_are_forgotten_and_used_ones_are_not() {
 #[test]
 fn what_finds_no_room_is_counted_together() {
     let metrics = Metrics::new();
-    let limits =
-        Limits { metrics: Arc::clone(&metrics), registry: Registry::new(1, false), shared: None };
+    let limits = Limits {
+        metrics: Arc::clone(&metrics),
+        registry: Registry::new(1, false),
+        shared: None,
+        announcer: None,
+    };
     let limited = applicable("[{ per: [user], requests: { hour: 2 } }]");
     let admitted = (0..2_000).filter(|n| {
         let user = format!("user {n}");
-        let subject = Subject { user: Some(&user), model: None };
+        let subject = Subject { user: Some(&user), ..Subject::default() };
         limits
             .reserve(Some(&limited), &subject, tokens(0))
             .map(|hold| hold.settle(Actual::default()))

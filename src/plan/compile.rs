@@ -61,6 +61,8 @@ pub struct Plan {
     pub responses: store::Settings,
     /// Names of models that a caller can ask for, as far as the configuration spells them out.
     pub models: Vec<Arc<str>>,
+    /// The limits of upstream accounts that have any, by name.
+    pub upstream_limits: BTreeMap<Arc<str>, limit::Applicable>,
     /// A pool of its own for each usable provider, for requests that name the provider.
     pub passthrough: BTreeMap<Arc<str>, Arc<Pool>>,
     /// Routes that are left out, and why.
@@ -90,6 +92,7 @@ pub fn compile(
     let mut compiler = Compiler { source, environment, report: check::check(source) };
     let callers = compiler.callers(previous);
     let prices = compiler.prices();
+    let upstream_limits = compiler.upstream_limits();
     let upstreams = compiler.upstreams(&prices, None);
     let routes = compiler.routes(&upstreams.pools);
     let (Some(callers), Some(table), true) = (callers, routes.table, compiler.report.is_empty())
@@ -114,6 +117,7 @@ pub fn compile(
         models: models(&file.routes, &upstreams.pools),
         routes: table,
         passthrough: upstreams.passthrough,
+        upstream_limits,
         pools: upstreams.pools,
         callers,
         admission: file.admission,
@@ -256,6 +260,26 @@ impl Compiler<'_> {
             }
         }
         providers
+    }
+
+    fn upstream_limits(&mut self) -> BTreeMap<Arc<str>, limit::Applicable> {
+        let file = Arc::clone(&self.source.file);
+        let mut limits = BTreeMap::new();
+        for (name, settings) in &file.providers {
+            let owner = limit::Owner { kind: "provider", id: name, tenant: name };
+            match limit::Sets::compile(owner, &limit::TimeZone::UTC, &settings.limits) {
+                Ok(sets) => limits.extend(
+                    sets.with(&limit::Sets::default()).map(|all| (name.as_str().into(), all)),
+                ),
+                Err(found) => self.mistakes(
+                    found
+                        .into_iter()
+                        .map(|(at, why)| (format!("providers.{name}{at}"), why))
+                        .collect(),
+                ),
+            }
+        }
+        limits
     }
 
     fn pools(

@@ -42,6 +42,10 @@ pub struct File {
     pub pools: BTreeMap<String, pool::Settings>,
     /// First match wins.
     pub routes: Vec<route::Settings>,
+    /// Where this weir stands, for expressions (`request.region`): the same file may be used in several
+    /// places with another one in each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
     /// Whether a caller needs a key. Default `keys`.
     #[serde(default)]
     pub access: tenant::Access,
@@ -54,6 +58,9 @@ pub struct File {
     /// Where several processes keep limits that they share. By default each process has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_limits: Option<limit::SharedSettings>,
+    /// Where budgets that are used up are announced. Nowhere unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_events: Option<limit::EventSettings>,
     /// Issuers of tokens that callers send in place of a key, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub issuers: BTreeMap<String, tenant::IssuerSettings>,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::credential::{AwsSettings, EntraSettings, GoogleSettings};
 use crate::config::{SecretSource, Time};
 use crate::dialect::{Dialect, Format};
+use crate::limit;
 
 /// One upstream account: an address, a dialect and credentials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +68,10 @@ pub struct Settings {
     /// Prices that override the catalogue, by model glob, in dollars per million tokens.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prices: BTreeMap<String, crate::meter::PriceSettings>,
+    /// Limits on what is asked of it in all. A request that one of them has no room for goes to the next
+    /// target of its pool. `models` and `per: [model]` are by the model that is asked for there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<limit::Settings>,
     /// The built-in simulated provider: served from this process on a loopback port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulated: Option<SimulatedSettings>,

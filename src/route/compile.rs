@@ -4,16 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use cel::Env;
 use http::HeaderName;
 
 use super::endpoints::Set;
-use super::expression::Expression;
 use super::index::Index;
 use super::settings::{Pattern, Settings};
 use super::table::{Arm, Destination, Rule, Table};
 use crate::config::NamePattern;
 use crate::dialect::Endpoint;
+use crate::expression::Expression;
 
 /// What is wrong with a setting: its path in the file, and what would be right.
 type Mistake = (String, String);
@@ -35,7 +34,6 @@ pub enum PoolRef {
 /// What routes are compiled against.
 struct Compiler<'a> {
     pool: &'a dyn Fn(&str) -> PoolRef,
-    expressions: Arc<Env>,
     mistakes: Vec<Mistake>,
 }
 
@@ -48,8 +46,7 @@ impl Table {
         settings: &[Settings],
         pool: &dyn Fn(&str) -> PoolRef,
     ) -> Result<Self, Vec<Mistake>> {
-        let mut compiler =
-            Compiler { pool, expressions: Arc::new(Env::stdlib()), mistakes: Vec::new() };
+        let mut compiler = Compiler { pool, mistakes: Vec::new() };
         if settings.len() > ROUTES_MAX {
             compiler.mistake("routes".into(), format!("at most {ROUTES_MAX} routes are supported"));
             return Err(compiler.mistakes);
@@ -101,7 +98,7 @@ impl Compiler<'_> {
         let headers = self.headers(&path, route);
         let labels = self.labels(&path, route);
         let when = route.matches.when.as_deref().and_then(|source| {
-            Expression::compile(source, &self.expressions)
+            Expression::condition(source)
                 .map_err(|error| self.mistake(format!("{path}.match.when"), error))
                 .ok()
         });

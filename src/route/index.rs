@@ -10,9 +10,9 @@ use ahash::AHashMap;
 use http::HeaderName;
 use smallvec::SmallVec;
 
-use super::query::Query;
 use super::table::Rule;
 use crate::config::NamePattern;
+use crate::expression::Query;
 
 /// Numbers of routes, ascending.
 type Numbers = Vec<u32>;

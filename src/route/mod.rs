@@ -2,15 +2,12 @@
 
 mod compile;
 mod endpoints;
-mod expression;
 mod index;
-mod query;
 mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use compile::PoolRef;
-pub use query::{Caller, Query};
 pub use settings::{MatchSettings, Pattern, Settings, SplitSettings};
 pub use table::{Selected, Table};

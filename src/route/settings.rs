@@ -53,7 +53,8 @@ pub struct MatchSettings {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// A CEL expression over `request` (`model`, `endpoint`, `dialect`, `stream`, `headers`,
-    /// `caller`, `labels`, `user`, `max_tokens`, `body_bytes`).
+    /// `caller`, `tenant`, `team`, `key`, `labels`, `claims`, `user`, `metadata`, `max_tokens`,
+    /// `body_bytes`, `time`, `region`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
 }

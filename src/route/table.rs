@@ -7,11 +7,10 @@ use http::HeaderName;
 use rand::Rng;
 
 use super::endpoints::Set;
-use super::expression::{Answer, Expression};
 use super::index::Index;
-use super::query::Query;
 use crate::config::NamePattern;
 use crate::dialect::LossPolicy;
+use crate::expression::{Answer, Expression, Query};
 use crate::hash;
 
 /// One route.
@@ -113,7 +112,7 @@ impl Table {
         // Last: it costs as much as everything else together, many times over.
         match rule.when.as_ref().map(|when| when.answer(query)) {
             None | Some(Answer::Yes) => true,
-            Some(Answer::No) => false,
+            Some(Answer::No | Answer::Absent) => false,
             Some(Answer::Failed) => {
                 self.expression_failures.fetch_add(1, Ordering::Relaxed);
                 false

@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::dialect::{Dialect, Endpoint, LossPolicy};
+use crate::expression::{Caller, Query};
 
 /// Pools are named by a letter: `a` is 0. `z` has no target, others do not exist.
 fn pool(name: &str) -> PoolRef {
@@ -65,15 +66,14 @@ impl Asked {
             endpoint: Endpoint::ChatCompletions,
             dialect: Dialect::OpenAi,
             headers: &self.headers,
-            caller: Some(Caller {
-                id: self.caller.as_deref().unwrap_or("acme/ci"),
-                labels: &self.labels,
-            }),
+            caller: Some(Caller::of(self.caller.as_deref().unwrap_or("acme/ci"), &self.labels)),
             user: self.user.as_deref(),
             metadata: None,
             stream: false,
             max_tokens: None,
             body_bytes: 2,
+            unix_s: 0,
+            region: "",
         }
     }
 }

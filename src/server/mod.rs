@@ -3,6 +3,7 @@
 //! One control thread (the process's first) runs what is not a request: signals, the operators'
 //! listener, health checks, reloads. Every worker is a thread of its own ([`worker`]).
 
+mod budgets;
 mod credentials;
 mod health;
 mod http1;
@@ -18,6 +19,7 @@ mod worker;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -32,7 +34,7 @@ use crate::database::{Database, Migrations, Place};
 use crate::exchange::Gateway;
 use crate::ledger::books::{Books, BooksThread};
 use crate::ledger::{self, Ledger, Writer};
-use crate::limit::{Limits, SharedService};
+use crate::limit::{Announcer, EventService, Limits, SharedService};
 use crate::manage;
 use crate::plan::{File, Plan, Source};
 use crate::store::Store;
@@ -86,6 +88,8 @@ enum Failed {
     Start(String),
 }
 
+type Following = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A weir that listens.
 struct Server {
     live: Arc<Live>,
@@ -97,6 +101,9 @@ struct Server {
     books: Option<BooksThread>,
     store: Arc<Store>,
     sharing: Option<SharedService>,
+    announcing: Option<EventService>,
+    /// Where budgets could not go on at the start.
+    budgets: Option<Following>,
     runtime: RuntimeSettings,
 }
 
@@ -113,6 +120,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let admin = sockets::admin(&plan, options.upgrade).map_err(Failed::Start)?;
     let database = database(&file, &metrics).map_err(Failed::Start)?;
     let (books, books_thread) = books(&file, database.as_ref()).map_err(Failed::Start)?.unzip();
+    let kept_books = books.clone();
     let (ledger, writer) = Ledger::start_with(Arc::clone(&metrics), &file.log.access, books)
         .map_err(|error| Failed::Start(format!("the access log {}: {error}", file.log.access)))?;
     let store =
@@ -129,7 +137,21 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
             (limits, Some(service))
         }
     };
+    let (limits, announcing) = match &file.budget_events {
+        None => (limits, None),
+        Some(settings) => {
+            let (announcer, service) = Announcer::new(settings, Arc::clone(&metrics))
+                .map_err(|error| Failed::Start(format!("budget_events.{error}")))?;
+            (limits.announcing(announcer), Some(service))
+        }
+    };
     let limits = Arc::new(limits);
+    // What processes share, the store remembers.
+    let remembered = kept_books.zip(database.clone()).filter(|_| file.shared_limits.is_none());
+    let budgets = remembered.and_then(|(books, database)| {
+        budgets::Budgets::new(Arc::clone(&limits), books, database).start(&plan.load())
+    });
+    let budgets = budgets.map(|budgets| budgets.follow(Arc::clone(&plan)));
     let gateway = Gateway {
         plan: Arc::clone(&plan),
         upstreams: Arc::new(Upstreams::new(IDLE_CONNECTIONS_MAX)),
@@ -181,6 +203,8 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         books: books_thread,
         store,
         sharing,
+        announcing,
+        budgets: budgets.map(|following| Box::pin(following) as Following),
         runtime: file.runtime,
     })
 }
@@ -197,6 +221,13 @@ impl Server {
         };
         let (stop_sharing, stopped) = oneshot::channel();
         let sharing = self.sharing.take().map(|service| runtime.spawn(service.run(stopped)));
+        // They end with the runtime, if not before.
+        if let Some(announcing) = self.announcing.take() {
+            runtime.spawn(announcing.run());
+        }
+        if let Some(budgets) = self.budgets.take() {
+            runtime.spawn(budgets);
+        }
         let ending = match runtime.block_on(control(&self)) {
             Ok(ending) => ending,
             Err(message) => {

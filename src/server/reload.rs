@@ -32,6 +32,9 @@ pub(super) fn needs_upgrade(old: &Plan, new: &Plan) -> Vec<&'static str> {
     if old.runtime != new.runtime {
         changed.push("runtime");
     }
+    if old.budget_events != new.budget_events {
+        changed.push("budget_events");
+    }
     if old.shared_limits != new.shared_limits {
         changed.push("shared_limits");
     }

@@ -111,6 +111,9 @@ pub struct Metrics {
     pub(super) cost_in_flight: Gauge,
     pub(super) limit_refusals: Family<Counter, 2>,
     pub(super) limit_cut_offs: Family<Counter, 2>,
+    pub(super) policy_refusals: Family<Counter, 2>,
+    pub(super) budget_events: Family<Counter, 1>,
+    pub(super) upstream_full: Family<Counter, 2>,
     pub(super) budget_warnings: Family<Counter, 2>,
     pub(super) limit_store_away: AtomicU64,
     pub(super) limit_scopes: Gauge,
@@ -170,6 +173,9 @@ impl Metrics {
             cost_in_flight: Gauge::default(),
             limit_refusals: Family::new(["tenant", "limit"], Counter::default),
             limit_cut_offs: Family::new(["tenant", "limit"], Counter::default),
+            budget_events: Family::new(["result"], Counter::default),
+            policy_refusals: Family::new(["tenant", "policy"], Counter::default),
+            upstream_full: Family::new(["provider", "limit"], Counter::default),
             budget_warnings: Family::new(["tenant", "limit"], Counter::default),
             limit_store_away: AtomicU64::new(0),
             limit_scopes: Gauge::default(),
@@ -283,6 +289,16 @@ impl Metrics {
         self.limit_refusals.with([tenant, limit], Counter::inc);
     }
 
+    /// A target was passed over because a limit of its provider had no room.
+    pub fn upstream_full(&self, provider: &str, limit: &'static str) {
+        self.upstream_full.with([provider, limit], Counter::inc);
+    }
+
+    /// A request was refused by a policy of a tenant, of its teams or of its keys.
+    pub fn policy_refusal(&self, tenant: &str, policy: &str) {
+        self.policy_refusals.with([tenant, policy], Counter::inc);
+    }
+
     /// A stream was ended because a limit had no room for more of it.
     pub fn limit_cut_off(&self, tenant: &str, limit: &'static str) {
         self.limit_cut_offs.with([tenant, limit], Counter::inc);
@@ -291,6 +307,12 @@ impl Metrics {
     /// A request was admitted although a soft budget is used up.
     pub fn budget_warning(&self, tenant: &str, limit: &'static str) {
         self.budget_warnings.with([tenant, limit], Counter::inc);
+    }
+
+    /// A budget that is used up was announced (`sent`), was not taken (`failed`) or found no room in the
+    /// queue (`dropped`).
+    pub fn budget_event(&self, result: &'static str) {
+        self.budget_events.with([result], Counter::inc);
     }
 
     /// Whether the store of shared limits is there.

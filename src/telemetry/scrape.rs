@@ -367,6 +367,16 @@ impl Scrape {
             &metrics.limit_refusals,
         )?;
         page.counters(
+            "weir_policy_refusals",
+            "Requests refused by a policy of a tenant, of one of its teams or of one of its keys",
+            &metrics.policy_refusals,
+        )?;
+        page.counters(
+            "weir_upstream_limit_passed_over",
+            "Targets passed over because a limit of their provider had no room",
+            &metrics.upstream_full,
+        )?;
+        page.counters(
             "weir_limit_cut_offs",
             "Streams ended because a limit had no room for more of them",
             &metrics.limit_cut_offs,
@@ -375,6 +385,11 @@ impl Scrape {
             "weir_budget_warnings",
             "Requests admitted although a soft budget is used up",
             &metrics.budget_warnings,
+        )?;
+        page.counters(
+            "weir_budget_events",
+            "Events of budgets that are used up: sent, failed, or dropped because too many waited",
+            &metrics.budget_events,
         )?;
         page.gauge(
             "weir_limit_store_away",

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::issuer::Claims;
+use super::policy::{Denied, Policies};
 use crate::config::{Class, NamePattern};
-use crate::limit::Applicable;
+use crate::expression::{self, Query};
+use crate::limit::{Applicable, TimeZone};
 
 /// Whoever a key, a token or a certificate stands for.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub struct Caller {
     pub class: Class,
     /// Each must allow a model.
     pub(super) models: Vec<Arc<[NamePattern]>>,
+    /// Each may refuse a request.
+    pub(super) policies: Vec<Policies>,
+    /// The tenant's time zone.
+    pub(super) zone: TimeZone,
 }
 
 impl Caller {
@@ -44,6 +50,33 @@ impl Caller {
     pub fn may_use(&self, model: &str) -> bool {
         let any = |patterns: &Arc<[NamePattern]>| patterns.iter().any(|one| one.matches(model));
         self.models.iter().all(any)
+    }
+
+    /// Whether policies stand over the caller, or models are kept from it, so that what its requests
+    /// ask for has to be known.
+    pub fn is_free(&self) -> bool {
+        self.may_use_all() && self.policies.is_empty()
+    }
+
+    /// Whether all policies let the request through.
+    pub fn permits(&self, query: &Query<'_>) -> Result<(), Denied> {
+        self.policies
+            .iter()
+            .flat_map(|policies| policies.iter())
+            .try_for_each(|one| one.check(query))
+    }
+
+    /// The caller as expressions see it.
+    pub fn as_asked_for(&self) -> expression::Caller<'_> {
+        expression::Caller {
+            id: &self.id,
+            labels: &self.labels,
+            tenant: &self.tenant,
+            team: self.team.as_deref(),
+            key: &self.name,
+            claims: self.claims.as_deref(),
+            zone: Some(&self.zone),
+        }
     }
 
     /// Who calls where nobody has to say so.
@@ -60,6 +93,8 @@ impl Caller {
             limits: None,
             class: Class::default(),
             models: Vec::new(),
+            policies: Vec::new(),
+            zone: TimeZone::UTC,
         }
     }
 }

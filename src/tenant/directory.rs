@@ -17,10 +17,11 @@ use super::certificate::{Certificates, Pattern};
 use super::issuer::{self, Issuers, KeySource, Refused, looks_like_one};
 use super::record::Record;
 use super::settings::{Access, KeySettings, Settings};
-use super::tenants::{FieldError, Place, Tenants, patterns};
+use super::tenants::{FieldError, Own, Place, Tenants, patterns};
 use super::virtual_keys::{self, KeyHasher, VirtualKeys};
 use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
+use crate::limit::Applicable;
 use crate::transport::ClientCertificate;
 
 /// Shortest key that is accepted as a secret. A shorter one could be guessed from its hash.
@@ -201,6 +202,13 @@ impl Directory {
         Err(unauthorized("The API key is not known."))
     }
 
+    /// The limits that callers are under, more than once where several share them.
+    pub fn limits(&self) -> impl Iterator<Item = Applicable> {
+        let known = self.by_hash.values().chain(self.certificates.callers());
+        let own = known.filter_map(|caller| caller.limits.clone());
+        self.tenants.limits().chain(own).chain(self.virtual_keys.limits())
+    }
+
     /// Where issuers' keys come from, to be kept fresh.
     pub fn key_sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
         self.issuers.sources()
@@ -310,9 +318,9 @@ fn compile_caller(
     if let Some(team) = key.team.as_deref().filter(|team| !compiled.has_team(team)) {
         errors.push((".team".into(), format!("tenant `{tenant}` has no team `{team}`")));
     }
-    let own = compiled.own_limits(tenant, &key.name, &key.limits).unwrap_or_else(|found| {
+    let own = compiled.own(tenant, &key.name, &key.limits, &key.policies).unwrap_or_else(|found| {
         errors.extend(found);
-        crate::limit::Sets::default()
+        Own::default()
     });
     let models = patterns(&key.models).unwrap_or_else(|error| {
         errors.push(error);
@@ -350,6 +358,7 @@ mod tests {
             labels: BTreeMap::from([("team".into(), "research".into())]),
             models: vec!["gpt-*".into()],
             class: crate::config::Class::default(),
+            policies: Vec::new(),
             limits: Vec::new(),
         }
     }

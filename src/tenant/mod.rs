@@ -5,6 +5,7 @@ mod caller;
 mod certificate;
 mod directory;
 mod issuer;
+mod policy;
 mod record;
 mod settings;
 mod tenants;
@@ -15,6 +16,7 @@ pub use directory::{Directory, Hash, Presented, Secret, Written, hash_form};
 pub use issuer::{
     Algorithm, ClaimSettings, Claims, KeySource, Refused, Settings as IssuerSettings,
 };
+pub use policy::{Denied, PolicySettings};
 pub use record::{KEY_PREFIX, Record, Status, Terms};
 pub use settings::{Access, CertificateSettings, KeySettings, Settings, TeamSettings};
 pub use virtual_keys::KeyHasher;

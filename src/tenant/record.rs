@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::directory::Hash;
+use super::policy::PolicySettings;
 use crate::dialect::Endpoint;
 use crate::limit;
 
@@ -85,6 +86,9 @@ pub struct Terms {
     /// Addresses and networks that it may be used from (`10.0.0.0/8`). By default all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
+    /// Requests with it that are refused, beside those of its tenant and team.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicySettings>,
     /// Limits on what is used with it, beside those of its tenant and team.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<limit::Settings>,

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Class, SecretSource};
 use crate::limit;
 
+use super::policy::PolicySettings;
+
 /// Whether a caller needs a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +34,9 @@ pub struct Settings {
     /// Its teams, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub teams: BTreeMap<String, TeamSettings>,
+    /// Requests of its callers that are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicySettings>,
     /// Limits on what all its callers use together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<limit::Settings>,
@@ -44,6 +49,9 @@ pub struct TeamSettings {
     /// Models that its callers may use, by exact name, glob or regex. By default all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Requests of its callers that are refused, beside those of the tenant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicySettings>,
     /// Limits on what its callers use together, beside those of the tenant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<limit::Settings>,
@@ -76,6 +84,9 @@ pub struct KeySettings {
     /// Which of its requests wait first where a pool is `adaptive` or has a queue. Default `normal`.
     #[serde(default)]
     pub class: Class,
+    /// Requests with this key that are refused, beside those of the tenant and the team.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicySettings>,
     /// Limits on what is used with this key, beside those of the tenant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<limit::Settings>,

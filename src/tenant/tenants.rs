@@ -6,9 +6,10 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::caller::Caller;
+use super::policy::{self, Policies};
 use super::settings::{Settings, TeamSettings};
 use crate::config::{Class, NamePattern};
-use crate::limit::{self, Owner, Sets, TimeZone};
+use crate::limit::{self, Applicable, Owner, Sets, TimeZone};
 
 /// A setting's path, and what is wrong with it.
 pub(super) type FieldError = (String, String);
@@ -22,6 +23,7 @@ pub(super) struct Tenants(HashMap<Box<str>, Tenant>);
 pub(super) struct Tenant {
     zone: TimeZone,
     limits: Sets,
+    policies: Policies,
     teams: HashMap<Box<str>, Team>,
 }
 
@@ -29,7 +31,15 @@ pub(super) struct Tenant {
 #[derive(Debug, Default)]
 struct Team {
     limits: Sets,
+    policies: Policies,
     models: Option<Arc<[NamePattern]>>,
+}
+
+/// What a caller is under by itself.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub(super) limits: Sets,
+    pub(super) policies: Policies,
 }
 
 /// Where a caller belongs.
@@ -52,6 +62,15 @@ impl Tenants {
         (Self(tenants), errors)
     }
 
+    /// The limits of every tenant and team that has any.
+    pub(super) fn limits(&self) -> impl Iterator<Item = Applicable> {
+        self.0.values().flat_map(|tenant| {
+            let teams = tenant.teams.values().map(|team| &team.limits);
+            let all = std::iter::once(&tenant.limits).chain(teams);
+            all.filter_map(|sets| sets.with(&Sets::default()))
+        })
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Tenant> {
         self.0.get(name)
     }
@@ -63,16 +82,16 @@ impl Tenants {
         labels: BTreeMap<String, String>,
         models: Vec<Arc<[NamePattern]>>,
     ) -> Option<Caller> {
-        self.caller_with(place, labels, models, &Sets::default())
+        self.caller_with(place, labels, models, &Own::default())
     }
 
-    /// The same with limits of its own.
+    /// The same with limits and policies of its own.
     pub(super) fn caller_with(
         &self,
         place: &Place<'_>,
         labels: BTreeMap<String, String>,
         mut models: Vec<Arc<[NamePattern]>>,
-        own: &Sets,
+        own: &Own,
     ) -> Option<Caller> {
         let tenant = self.get(place.tenant)?;
         let team = match place.team {
@@ -82,10 +101,13 @@ impl Tenants {
         let limits = match team {
             Some((_, team)) => {
                 models.extend(team.models.clone());
-                tenant.limits.and(&team.limits).with(own)
+                tenant.limits.and(&team.limits).with(&own.limits)
             }
-            None => tenant.limits.with(own),
+            None => tenant.limits.with(&own.limits),
         };
+        let policies =
+            [Some(&tenant.policies), team.map(|(_, team)| &team.policies), Some(&own.policies)];
+        let policies = policies.into_iter().flatten().filter(|each| !each.is_empty());
         Some(Caller {
             tenant: place.tenant.into(),
             team: team.map(|(name, _)| name.into()),
@@ -98,6 +120,8 @@ impl Tenants {
             limits,
             class: Class::default(),
             models,
+            policies: policies.cloned().collect(),
+            zone: tenant.zone.clone(),
         })
     }
 }
@@ -114,29 +138,35 @@ impl Tenant {
         });
         let owner = Owner { kind: "tenant", id: name, tenant: name };
         let limits = sets(owner, &zone, &settings.limits, &path, errors);
+        let policies = policies(owner, &settings.policies, &path, errors);
         let team = |(team, settings): (&String, &TeamSettings)| {
             let path = format!("{path}.teams.{team}");
             let owner = Owner { kind: "team", id: &format!("{name}/{team}"), tenant: name };
             let limits = sets(owner, &zone, &settings.limits, &path, errors);
+            let policies = self::policies(owner, &settings.policies, &path, errors);
             let models = patterns(&settings.models).unwrap_or_else(|(field, why)| {
                 errors.push((format!("{path}{field}"), why));
                 None
             });
-            (team.as_str().into(), Team { limits, models })
+            (team.as_str().into(), Team { limits, policies, models })
         };
         let teams = settings.teams.iter().map(team).collect();
-        Self { zone, limits, teams }
+        Self { zone, limits, policies, teams }
     }
 
-    /// The limits of one of its keys. Errors come with the path from the key on.
-    pub(super) fn own_limits(
+    /// The limits and policies of one of its keys. Errors come with the path from the key on.
+    pub(super) fn own(
         &self,
         tenant: &str,
         key: &str,
-        settings: &[limit::Settings],
-    ) -> Result<Sets, Vec<FieldError>> {
+        limits: &[limit::Settings],
+        policies: &[policy::PolicySettings],
+    ) -> Result<Own, Vec<FieldError>> {
         let owner = Owner { kind: "key", id: &format!("{tenant}/{key}"), tenant };
-        Sets::compile(owner, &self.zone, settings)
+        let mut errors = Vec::new();
+        let limits = sets(owner, &self.zone, limits, "", &mut errors);
+        let policies = self::policies(owner, policies, "", &mut errors);
+        if errors.is_empty() { Ok(Own { limits, policies }) } else { Err(errors) }
     }
 
     pub(super) fn has_team(&self, name: &str) -> bool {
@@ -154,6 +184,18 @@ fn sets(
     Sets::compile(owner, zone, settings).unwrap_or_else(|found| {
         errors.extend(found.into_iter().map(|(field, why)| (format!("{path}{field}"), why)));
         Sets::default()
+    })
+}
+
+fn policies(
+    owner: Owner<'_>,
+    settings: &[policy::PolicySettings],
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) -> Policies {
+    policy::compile(owner, settings).unwrap_or_else(|found| {
+        errors.extend(found.into_iter().map(|(field, why)| (format!("{path}{field}"), why)));
+        Policies::default()
     })
 }
 

@@ -21,6 +21,7 @@ use super::tenants::{Place, Tenants, patterns};
 use crate::clock;
 use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
+use crate::limit::Applicable;
 
 /// Parts of the index.
 const PARTS: usize = 256;
@@ -139,6 +140,14 @@ impl VirtualKeys {
         bool::from(stored.ct_eq(&hash)).then(|| entry.admit(endpoint, address))
     }
 
+    /// The limits that the keys are under.
+    pub(super) fn limits(&self) -> Vec<Applicable> {
+        let snapshot = self.snapshot.load();
+        let parts = snapshot.as_ref().into_iter().flat_map(|known| known.0.iter());
+        let entries = parts.flat_map(|part| part.values());
+        entries.filter_map(|entry| entry.caller.limits.clone()).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.snapshot.load().as_ref().map_or(0, |known| known.0.iter().map(|part| part.len()).sum())
     }
@@ -196,7 +205,8 @@ fn compile(record: &Record, tenants: &Tenants) -> Result<Caller, String> {
     if let Some(team) = record.team.as_deref().filter(|team| !tenant.has_team(team)) {
         return Err(format!("tenant `{}` has no team `{team}`", record.tenant));
     }
-    let own = tenant.own_limits(&record.tenant, &record.name, &record.terms.limits);
+    let terms = &record.terms;
+    let own = tenant.own(&record.tenant, &record.name, &terms.limits, &terms.policies);
     let own = own.map_err(|found| {
         found.into_iter().map(|(path, why)| format!("{path}: {why}")).collect::<Vec<_>>().join("; ")
     })?;

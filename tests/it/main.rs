@@ -1,5 +1,6 @@
 //! Integration tests, one binary; each room's are a module.
 
+mod budgets;
 mod config;
 mod corpus;
 mod identity;
@@ -7,6 +8,7 @@ mod ledger;
 mod limits;
 mod matrix;
 mod metrics;
+mod policies;
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
 mod providers;

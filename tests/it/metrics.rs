@@ -74,6 +74,9 @@ fn eventful() -> (Arc<Metrics>, Live) {
     metrics.log_dropped("access", 1);
     metrics.limit_refusal("acme", "tokens");
     metrics.limit_cut_off("acme", "tokens");
+    metrics.policy_refusal("acme", "office-hours");
+    metrics.budget_event("sent");
+    metrics.upstream_full("openai", "tokens");
     metrics.budget_warning("acme", "budget");
     metrics.credential_renewed("vertex", true);
     metrics.issuer_read("corp", true);

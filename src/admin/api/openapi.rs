@@ -31,7 +31,7 @@ fn make() -> Value {
         "info": {
             "title": "weir admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Everything that `weir keys`, `weir access` and `weir audit` do.",
+            "description": "Everything that `weir keys`, `weir access`, `weir audit` and `weir limits` do.",
         },
         "security": [{ "token": [] }],
         "paths": paths,

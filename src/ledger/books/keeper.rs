@@ -73,6 +73,8 @@ pub(super) struct Keeper {
     name: Arc<str>,
     /// Number of the next record.
     next: u64,
+    /// Number of the first record of this process.
+    own: u64,
     pending: VecDeque<Pending>,
     left: Vec<Left>,
     /// Journals that could not be taken over, which was said.
@@ -105,6 +107,7 @@ impl Keeper {
             journal: None,
             name: format!("{:016x}", rand::random::<u64>()).into(),
             next: 0,
+            own: 0,
             pending: VecDeque::new(),
             left: Vec::new(),
             refused: HashSet::new(),
@@ -210,6 +213,7 @@ impl Keeper {
         });
         self.name = journal.name.as_str().into();
         self.next = journal.next();
+        self.own = self.next;
         self.journal = Some(journal);
         self.pending.extend(frames.into_iter().map(|placed| Pending {
             first: placed.first,
@@ -515,6 +519,10 @@ impl Keeper {
             (None, None) if health.state == database::State::Away => (State::Behind, health.reason),
             (None, None) => (State::Ok, String::new()),
         };
+        let left = self.left.iter().flat_map(|left| &left.frames).map(|placed| placed.count);
+        let earlier = self.pending.iter().filter(|pending| pending.first < self.own);
+        let recovering = left.sum::<u64>() + earlier.map(|pending| pending.count).sum::<u64>();
+        self.books.recovering.store(recovering, Ordering::Release);
         let mut standing = self.books.standing.lock();
         standing.waiting = self.pending.iter().map(|pending| pending.count).sum::<u64>()
             + self

@@ -53,6 +53,9 @@ pub struct Books {
     asleep: AtomicBool,
     stopping: AtomicBool,
     lost: AtomicU64,
+    /// Records of earlier processes that the database does not have yet; the greatest number until
+    /// that is known.
+    recovering: AtomicU64,
     standing: Mutex<Standing>,
     keeper: Mutex<Option<thread::Thread>>,
 }
@@ -90,6 +93,7 @@ impl Books {
             asleep: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             lost: AtomicU64::new(0),
+            recovering: AtomicU64::new(u64::MAX),
             standing: Mutex::default(),
             keeper: Mutex::new(None),
         });
@@ -126,6 +130,11 @@ impl Books {
         let mut standing = self.standing.lock().clone();
         standing.lost = self.lost.load(Ordering::Relaxed);
         standing
+    }
+
+    /// Whether the database has all records of earlier processes that a journal had.
+    pub fn has_recovered(&self) -> bool {
+        self.recovering.load(Ordering::Acquire) == 0
     }
 
     #[cold]

@@ -8,6 +8,7 @@ use crate::config::{Size, Time};
 use crate::database::{Database, Migrations, Place};
 use crate::dialect::Usage;
 use crate::ledger::books::{Books, MIGRATIONS};
+use crate::ledger::spent::{By, spent};
 use crate::ledger::verify::verify;
 use crate::ledger::{Record, Settings};
 use crate::telemetry::Metrics;
@@ -105,12 +106,18 @@ fn records_and_sums_are_what_was_entered() {
     assert_eq!(by_day[0][..2], [Cell::Number(DAY as i64), Cell::Text("gpt-4o".into())]);
     assert_eq!(by_day.len(), 6);
     let mut spending = Vec::new();
-    spent(connection, Scope::User, DAY, &mut |one| spending.push(one)).expect("kept");
-    let user = spending.iter().find(|one| (&*one.tenant, &*one.name) == ("acme", "user-0"));
     let mine = expected(|n| n.is_multiple_of(3) && n.is_multiple_of(4));
-    let user = user.expect("spent something");
-    assert_eq!([user.requests, user.cost_nano_usd], [mine[0] as u64, mine[2] as u64]);
-    assert_eq!(user.tokens, (mine[0] + mine[1]) as u64);
+    for by in [By::Caller, By::CallerAndModel] {
+        spending.clear();
+        let each = &mut |one| spending.push(one);
+        spent(connection, (by, true), (Some(DAY), None), each).expect("kept");
+        let users = spending.iter().filter(|one| (&*one.tenant, &*one.user) == ("acme", "user-0"));
+        let sums = users
+            .fold([0, 0], |[tokens, cost], one| [tokens + one.tokens, cost + one.cost_nano_usd]);
+        assert_eq!(sums, [(mine[0] + mine[1]) as u64, mine[2] as u64], "{by:?}");
+        let models = spending.iter().any(|one| !one.model.is_empty());
+        assert_eq!(models, by == By::CallerAndModel);
+    }
 }
 
 #[test]

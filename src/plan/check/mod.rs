@@ -12,6 +12,7 @@ use std::path::Path;
 use super::{File, Source};
 use crate::config::{Report, SecretSource, nearest, read_file, word_list};
 use crate::database::Place;
+use crate::limit::{self, WhenSpent};
 use crate::tenant::Access;
 
 /// Names listed before an ellipsis when none is near.
@@ -28,6 +29,7 @@ pub(super) fn check(source: &Source) -> Report {
     pools::check(&mut check);
     routes::check(&mut check);
     check.access();
+    check.budgets();
     check.storage();
     check.report
 }
@@ -139,6 +141,44 @@ impl<'s> Check<'s> {
             let message = "with `storage.url` the ledger's journal needs a folder on this machine: \
                            write `ledger: { journal: /var/lib/weir/journal }`";
             self.add_at_key("storage.url", message);
+        }
+    }
+
+    /// Pools that budgets lead to, and what only callers' budgets can do.
+    fn budgets(&mut self) {
+        let file = self.file;
+        let mut all: Vec<(String, &limit::Settings)> = Vec::new();
+        let mut add = |path: String, limits: &'s [limit::Settings]| {
+            let limits = limits.iter().enumerate();
+            all.extend(limits.map(|(at, limit)| (format!("{path}.limits[{at}]"), limit)));
+        };
+        for (name, tenant) in &file.tenants {
+            let path = format!("tenants.{name}");
+            for (at, key) in tenant.keys.iter().enumerate() {
+                add(format!("{path}.keys[{at}]"), &key.limits);
+            }
+            for (team, settings) in &tenant.teams {
+                add(format!("{path}.teams.{team}"), &settings.limits);
+            }
+            add(path, &tenant.limits);
+        }
+        for (name, provider) in &file.providers {
+            add(format!("providers.{name}"), &provider.limits);
+        }
+        for (path, settings) in all {
+            for (at, budget) in settings.budgets.iter().enumerate() {
+                let path = format!("{path}.budgets[{at}].when_spent");
+                match &budget.when_spent {
+                    WhenSpent::Refuse => {}
+                    _ if path.starts_with("providers.") => {
+                        self.add(&path, "a provider's budget can only be passed over: remove it");
+                    }
+                    WhenSpent::Use(pool) if !file.pools.contains_key(pool) => {
+                        self.unknown_name(&format!("{path}.use"), "pool", pool, file.pools.keys());
+                    }
+                    WhenSpent::Use(_) | WhenSpent::Warn => {}
+                }
+            }
         }
     }
 

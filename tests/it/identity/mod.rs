@@ -4,5 +4,5 @@
 mod administration;
 mod attacks;
 mod certificates;
-mod issuer;
+pub mod issuer;
 mod tokens;

@@ -1,12 +1,14 @@
-//! What routing may know of a request.
+//! What expressions and routes may know of a request.
 
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
 
 use crate::dialect::{Dialect, Endpoint};
 
-/// A request, as far as routes see it.
+/// A request, as far as expressions and routes see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
     /// The model that the client named. None for endpoints without one.
@@ -29,6 +31,10 @@ pub struct Query<'a> {
     pub max_tokens: Option<u64>,
     /// Length of the body.
     pub body_bytes: u64,
+    /// Seconds of Unix time.
+    pub unix_s: i64,
+    /// Where this weir stands, as the configuration says; may be empty.
+    pub region: &'a str,
 }
 
 /// Whose key a request carries.
@@ -38,4 +44,22 @@ pub struct Caller<'a> {
     pub id: &'a str,
     /// Labels of the key.
     pub labels: &'a BTreeMap<String, String>,
+    /// Its tenant.
+    pub tenant: &'a str,
+    /// Its team.
+    pub team: Option<&'a str>,
+    /// The name of the key.
+    pub key: &'a str,
+    /// What its token says.
+    pub claims: Option<&'a Map<String, Value>>,
+    /// The tenant's time zone; UTC where there is none.
+    pub zone: Option<&'a TimeZone>,
+}
+
+impl<'a> Caller<'a> {
+    /// One of whom nothing else is known.
+    pub fn of(id: &'a str, labels: &'a BTreeMap<String, String>) -> Self {
+        let (tenant, key) = id.split_once('/').unwrap_or((id, ""));
+        Self { id, labels, tenant, team: None, key, claims: None, zone: None }
+    }
 }

@@ -1,0 +1,128 @@
+//! What was used in a period, for budgets that go on after a restart.
+
+use super::query::{Cell, Field, Filter, Question, SUMS};
+use crate::database::{Connection, Error, Row, Value};
+
+/// By what the amounts are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Tenant, team and key: read from the sums by hour and day.
+    Caller,
+    /// The same and the model that was asked for, which only the records know: as far back as they are
+    /// kept.
+    CallerAndModel,
+    /// The provider, and the model that it was asked for: read from the sums.
+    Provider,
+}
+
+/// A part of what was used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The tenant.
+    pub tenant: String,
+    /// The team.
+    pub team: String,
+    /// The key.
+    pub key: String,
+    /// The end user, where users are told apart.
+    pub user: String,
+    /// The model.
+    pub model: String,
+    /// The provider.
+    pub provider: String,
+    /// Tokens of prompts and answers.
+    pub tokens: u64,
+    /// Money.
+    pub cost_nano_usd: u64,
+}
+
+/// What was used between two moments.
+///
+/// # Errors
+///
+/// The database cannot be asked, or no longer knows.
+pub fn spent(
+    connection: &mut Connection,
+    (by, by_user): (By, bool),
+    (from_ms, to_ms): (Option<u64>, Option<u64>),
+    each: &mut dyn FnMut(Spent),
+) -> Result<(), Error> {
+    let mut fields = match by {
+        By::Caller => vec![Field::Tenant, Field::Team, Field::Key],
+        By::Provider => vec![Field::Provider, Field::Model],
+        By::CallerAndModel => {
+            return by_model(connection, by_user, (from_ms, to_ms), each);
+        }
+    };
+    fields.extend(by_user.then_some(Field::User));
+    let filter = Filter { from_ms, to_ms, ..Filter::default() };
+    let question = Question::sums(connection, &filter, &fields)?;
+    question.ask(connection, &mut |cells| {
+        let (names, sums) = cells.split_at(fields.len());
+        let text = |field: Field| match fields.iter().position(|other| *other == field) {
+            Some(at) => match &names[at] {
+                Cell::Text(text) => text.clone(),
+                _ => String::new(),
+            },
+            None => String::new(),
+        };
+        let sum = |name: &str| match SUMS.iter().position(|sum| *sum == name).map(|at| &sums[at]) {
+            Some(Cell::Number(number)) => number.cast_unsigned(),
+            _ => 0,
+        };
+        each(Spent {
+            tenant: text(Field::Tenant),
+            team: text(Field::Team),
+            key: text(Field::Key),
+            user: text(Field::User),
+            model: text(Field::Model),
+            provider: text(Field::Provider),
+            tokens: sum("input_tokens").saturating_add(sum("output_tokens")),
+            cost_nano_usd: sum("cost_nano_usd"),
+        });
+        Ok(())
+    })
+}
+
+/// The model that was asked for is in the records alone.
+fn by_model(
+    connection: &mut Connection,
+    by_user: bool,
+    (from_ms, to_ms): (Option<u64>, Option<u64>),
+    each: &mut dyn FnMut(Spent),
+) -> Result<(), Error> {
+    let user = if by_user { "s.user_name" } else { "''" };
+    let model = "COALESCE(s.model_asked, d.model)";
+    let group = if by_user { ", s.user_name" } else { "" };
+    let sql = format!(
+        "SELECT d.tenant, d.team, d.key_name, {user}, {model}, \
+         CAST(SUM(s.input_tokens + s.output_tokens) AS BIGINT), \
+         CAST(SUM(COALESCE(s.cost_nano_usd, 0)) AS BIGINT) \
+         FROM ledger_records s JOIN ledger_dims d ON d.number = s.dims \
+         WHERE s.time_ms >= CAST(?1 AS BIGINT) AND s.time_ms < CAST(?2 AS BIGINT) \
+         GROUP BY d.tenant, d.team, d.key_name, {model}{group}"
+    );
+    let from = from_ms.unwrap_or_default();
+    let to = to_ms.unwrap_or(i64::MAX.cast_unsigned());
+    connection.query(&sql, &[Value::from(from), Value::from(to)], &mut |row| {
+        each(Spent {
+            tenant: text(row, 0)?,
+            team: text(row, 1)?,
+            key: text(row, 2)?,
+            user: text(row, 3)?,
+            model: text(row, 4)?,
+            provider: String::new(),
+            tokens: number(row, 5)?,
+            cost_nano_usd: number(row, 6)?,
+        });
+        Ok(())
+    })
+}
+
+fn text(row: &Row<'_>, at: usize) -> Result<String, Error> {
+    Ok(row.text_or_null(at)?.unwrap_or_default())
+}
+
+fn number(row: &Row<'_>, at: usize) -> Result<u64, Error> {
+    Ok(row.int_or_null(at)?.unwrap_or_default().cast_unsigned())
+}
