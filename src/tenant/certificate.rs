@@ -60,6 +60,11 @@ impl Certificates {
         self.0.len()
     }
 
+    /// Whose certificates are known.
+    pub(super) fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
+        self.0.iter().map(|(_, caller)| caller)
+    }
+
     /// Whose certificate it is: the first that fits.
     pub(super) fn identify(&self, certificate: &ClientCertificate) -> Option<&Arc<Caller>> {
         let found = self.0.iter().find(|(pattern, _)| pattern.matches(certificate));

@@ -2,6 +2,7 @@
 
 mod config;
 mod corpus;
+mod database_server;
 mod identity;
 mod ledger;
 mod limits;

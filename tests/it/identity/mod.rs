@@ -3,6 +3,8 @@
 
 mod administration;
 mod attacks;
+mod base;
 mod certificates;
 mod issuer;
+mod reports;
 mod tokens;
