@@ -24,6 +24,66 @@ pub fn running_ns() -> u64 {
     u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The wall clock as far as what cannot be taken back may rely on it: one that jumps forward is followed
+/// only after it has stayed where it is for a day, which leaves time to notice. One that goes back is
+/// followed at once.
+#[derive(Debug)]
+pub struct Cautious {
+    /// The wall clock's reading at `origin`.
+    unix_ms: u64,
+    origin: Instant,
+    /// Since when it has been ahead.
+    ahead: Option<Instant>,
+}
+
+/// What the wall clock may gain without having jumped.
+const GAIN_MS_MAX: u64 = 3_600_000;
+/// After so long a clock that has jumped is right.
+const JUMP_HOLDS: Duration = Duration::from_secs(24 * 3600);
+
+impl Cautious {
+    /// Relies on what the wall clock shows now.
+    pub fn new() -> Self {
+        Self::at(unix_ms(), Instant::now())
+    }
+
+    fn at(unix_ms: u64, origin: Instant) -> Self {
+        Self { unix_ms, origin, ahead: None }
+    }
+
+    /// Milliseconds since the Unix epoch, never ahead by a jump.
+    pub fn unix_ms(&mut self) -> u64 {
+        self.read(unix_ms(), Instant::now())
+    }
+
+    fn read(&mut self, shown_ms: u64, at: Instant) -> u64 {
+        let passed = at.saturating_duration_since(self.origin).as_millis() as u64;
+        let reckoned_ms = self.unix_ms.saturating_add(passed);
+        if shown_ms <= reckoned_ms.saturating_add(GAIN_MS_MAX) {
+            *self = Self::at(shown_ms, at);
+            return shown_ms;
+        }
+        let ahead = *self.ahead.get_or_insert_with(|| {
+            let hours = (shown_ms - reckoned_ms) / 3_600_000;
+            log::warn!(
+                "the clock has jumped ahead by {hours} hours: nothing grows old by it for a day"
+            );
+            at
+        });
+        if at.saturating_duration_since(ahead) >= JUMP_HOLDS {
+            *self = Self::at(shown_ms, at);
+            return shown_ms;
+        }
+        reckoned_ms
+    }
+}
+
+impl Default for Cautious {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The present. Follows tokio's clock, so that a test which pauses that clock pauses this one too.
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -109,6 +169,27 @@ fn instant(at: i64) -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_jump_ahead_is_followed_after_a_day() {
+        const HOUR: u64 = 3_600_000;
+        let begun = Instant::now();
+        let hours = |hours: u64| begun + Duration::from_secs(hours * 3600);
+        let mut clock = Cautious::at(1000 * HOUR, begun);
+        assert_eq!(clock.read(1002 * HOUR, hours(2)), 1002 * HOUR);
+        // It gains a little, and goes back: both are followed.
+        assert_eq!(clock.read(1004 * HOUR, hours(3)), 1004 * HOUR);
+        assert_eq!(clock.read(1003 * HOUR, hours(3)), 1003 * HOUR);
+        // Years ahead: time passes as before.
+        assert_eq!(clock.read(90_000 * HOUR, hours(4)), 1004 * HOUR);
+        assert_eq!(clock.read(90_023 * HOUR, hours(27)), 1027 * HOUR);
+        assert_eq!(clock.read(90_024 * HOUR, hours(28)), 90_024 * HOUR);
+        assert_eq!(clock.read(90_025 * HOUR, hours(29)), 90_025 * HOUR);
+        // One that comes back was never believed.
+        assert_eq!(clock.read(190_000 * HOUR, hours(30)), 90_026 * HOUR);
+        assert_eq!(clock.read(90_027 * HOUR, hours(31)), 90_027 * HOUR);
+        assert_eq!(clock.ahead, None);
+    }
 
     #[test]
     fn an_atomic_instant_holds_what_it_was_given() {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::View;
 use super::access::{self, Refusal};
 use super::api::{self, Found};
+use crate::ledger::archive::Parts;
 use crate::telemetry::Format;
 
 /// A request.
@@ -50,16 +51,24 @@ impl Page {
     }
 }
 
+/// What an answer carries.
+pub enum Body {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// A file of any length.
+    Parts(Box<Parts>),
+}
+
 /// An answer before it is an HTTP response.
 pub struct Answer {
     status: StatusCode,
     content_type: &'static str,
-    body: String,
+    body: Body,
     extra: Option<(HeaderName, HeaderValue)>,
 }
 
 /// Answers a request.
-pub async fn answer(view: &dyn View, asked: &Asked<'_>) -> Response<Vec<u8>> {
+pub async fn answer(view: &dyn View, asked: &Asked<'_>) -> Response<Body> {
     let answer = if asked.uri.path().starts_with("/admin/") {
         interface(view, asked).await
     } else {
@@ -170,7 +179,7 @@ fn metrics(view: &dyn View, headers: &HeaderMap) -> Answer {
     Answer {
         status: StatusCode::OK,
         content_type: format.content_type(),
-        body: view.metrics().render(&view.live(), format),
+        body: Body::Whole(view.metrics().render(&view.live(), format).into_bytes()),
         extra: None,
     }
 }
@@ -214,9 +223,25 @@ pub(super) async fn reload(view: &dyn View) -> Result<Value, Answer> {
 impl Answer {
     pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Self {
         // Only maps with keys that are no strings fail, and there are none.
-        let mut body = serde_json::to_string(value).unwrap_or_default();
-        body.push('\n');
-        Self { status, content_type: JSON, body, extra: None }
+        let mut body = serde_json::to_vec(value).unwrap_or_default();
+        body.push(b'\n');
+        Self { status, content_type: JSON, body: Body::Whole(body), extra: None }
+    }
+
+    /// JSON that is written already.
+    pub(super) fn written(body: Vec<u8>) -> Self {
+        let body = Body::Whole(body);
+        Self { status: StatusCode::OK, content_type: JSON, body, extra: None }
+    }
+
+    /// A file.
+    pub(super) fn file(content_type: &'static str, parts: Parts) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body: Body::Parts(Box::new(parts)),
+            extra: None,
+        }
     }
 
     pub(super) fn error(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
@@ -233,21 +258,25 @@ impl Answer {
         self.status
     }
 
-    fn into_response(self, head_only: bool) -> Response<Vec<u8>> {
-        let body = self.body.into_bytes();
-        let mut response = Response::new(Vec::new());
+    fn into_response(self, head_only: bool) -> Response<Body> {
+        let length = match &self.body {
+            Body::Whole(body) => Some(body.len()),
+            Body::Parts(_) => None,
+        };
+        let body = if head_only { Body::Whole(Vec::new()) } else { self.body };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        match length {
+            Some(length) => headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length)),
+            None => headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+        };
         for (name, value) in HEADERS {
             headers.insert(name, HeaderValue::from_static(value));
         }
         if let Some((name, value)) = self.extra {
             headers.insert(name, value);
-        }
-        if !head_only {
-            *response.body_mut() = body;
         }
         response
     }

@@ -21,14 +21,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Response;
-use pingora_core::apps::http_app::ServeHttp;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, Uri, Version, header};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use pingora_http::ResponseHeader;
 use serde::Serialize;
 
+use crate::ledger::archive::Archive;
 use crate::manage::Office;
 use crate::plan::Plan;
 use crate::telemetry::{Live, Metrics};
+
+use answer::Body;
 
 pub use access::Operators;
 
@@ -39,6 +45,8 @@ pub trait View: Send + Sync {
     fn operators(&self) -> &Operators;
     /// What administers keys; `None` where nothing is kept.
     fn desk(&self) -> Option<Desk>;
+    /// Reads the ledger; `None` where nothing is recorded.
+    fn archive(&self) -> Option<Archive>;
     /// Takes over what has changed of keys.
     async fn sync_keys(&self);
     /// Whether one more refused request goes into the audit log: nobody can fill it at will.
@@ -98,12 +106,46 @@ impl Admin {
     }
 }
 
+/// The longest wait for a body, and for a client to take a part of an answer.
+const BODY_TIME: Duration = Duration::from_secs(10);
+const TAKE_TIME: Duration = Duration::from_secs(60);
+/// How long a connection may be idle, in seconds.
+const KEEP_ALIVE_S: u64 = 60;
+
 #[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let body = body(session).await;
+impl HttpServerApp for Admin {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !session.read_request().await.ok()? {
+            return None;
+        }
+        session.set_keepalive((!*shutdown.borrow()).then_some(KEEP_ALIVE_S));
+        session.set_write_timeout(Some(TAKE_TIME));
+        let (head, body) = self.response(&mut session).await.into_parts();
+        let mut head = ResponseHeader::from(head);
+        if session.req_header().version < Version::HTTP_11 && matches!(body, Body::Parts(_)) {
+            // It knows no chunks: the file ends with the connection.
+            head.remove_header(&header::TRANSFER_ENCODING);
+            session.set_keepalive(None);
+        }
+        if let Err(error) = send(&mut session, head, body).await {
+            log::warn!("an answer of the operators' listener was not sent to its end: {error}");
+            return None;
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let reusable = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+    }
+}
+
+impl Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Body> {
         let head = session.req_header();
         let (method, uri, headers) = (head.method.clone(), head.uri.clone(), head.headers.clone());
+        let body = body(session, self.body_bytes_max(&method, &uri, &headers)).await;
         let asked = answer::Asked {
             method: &method,
             uri: &uri,
@@ -113,20 +155,43 @@ impl ServeHttp for Admin {
         };
         answer::answer(&*self.view, &asked).await
     }
+
+    /// Long ones are read of those alone who may use the interface.
+    fn body_bytes_max(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
+        let known = access::check(self.view.operators(), uri, headers).is_ok();
+        match api::find(method, uri.path()) {
+            api::Found::Operation(operation, _) if known => operation.body_bytes_max,
+            _ => api::BODY_BYTES_MAX,
+        }
+    }
 }
 
-/// The longest body that is read.
-const BODY_BYTES_MAX: usize = 64 << 10;
-/// The longest wait for a body.
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// Sends an answer. A file that ends with an error is cut off before its last chunk, so that its reader
+/// knows.
+async fn send(session: &mut ServerSession, head: ResponseHeader, body: Body) -> Result<(), String> {
+    let failed = |error: Box<pingora_core::Error>| error.to_string();
+    session.write_response_header(Box::new(head)).await.map_err(failed)?;
+    let mut parts = match body {
+        Body::Whole(body) if body.is_empty() => return Ok(()),
+        Body::Whole(body) => {
+            return session.write_response_body(body.into(), true).await.map_err(failed);
+        }
+        Body::Parts(parts) => parts,
+    };
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| error.to_string())?;
+        session.write_response_body(part, false).await.map_err(failed)?;
+    }
+    session.write_response_body(Bytes::new(), true).await.map_err(failed)
+}
 
 /// The body; `None` if it is too long, or did not come.
-async fn body(session: &mut ServerSession) -> Option<Vec<u8>> {
+async fn body(session: &mut ServerSession, bytes_max: usize) -> Option<Vec<u8>> {
     let reading = async {
         let mut body = Vec::new();
         while let Some(part) = session.read_request_body().await.ok()? {
             body.extend_from_slice(&part);
-            if body.len() > BODY_BYTES_MAX {
+            if body.len() > bytes_max {
                 return None;
             }
         }

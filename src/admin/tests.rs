@@ -2,9 +2,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderMap, Method, Uri};
-use pingora_core::apps::HttpServerApp as _;
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::l4::stream::Stream;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,6 +45,9 @@ impl View for Fake {
         &self.operators
     }
     fn desk(&self) -> Option<Desk> {
+        None
+    }
+    fn archive(&self) -> Option<Archive> {
         None
     }
     async fn sync_keys(&self) {}
@@ -101,6 +101,7 @@ async fn ask(
     let asked =
         answer::Asked { method: &method, uri: &uri, headers: &headers, body: b"", too_long: false };
     let (head, body) = answer::answer(view, &asked).await.into_parts();
+    let Body::Whole(body) = body else { panic!("a file") };
     (head.status.as_u16(), head.headers, body)
 }
 

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::fail;
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// All but what RFC 3986 calls unreserved.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -234,6 +236,16 @@ pub(super) fn audit(to: &Where, command: AuditCommand) -> ExitCode {
     }
 }
 
+/// Shows what there is at a path.
+pub(super) fn get(to: &Where, path: &[&str]) -> ExitCode {
+    answer(Asked::get(path).send(to))
+}
+
+/// Has the configuration read again.
+pub(super) fn reload(to: &Where) -> ExitCode {
+    answer(Asked::post(&["config", "reload"], Value::Null).send(to))
+}
+
 fn answer(answer: Result<Value, String>) -> ExitCode {
     match answer {
         Ok(value) => {
@@ -340,7 +352,7 @@ impl Asked {
 }
 
 fn encode(text: &str) -> percent_encoding::PercentEncode<'_> {
-    utf8_percent_encode(text, NON_ALPHANUMERIC)
+    utf8_percent_encode(text, ENCODED)
 }
 
 /// The body of an answer of weir's own, which always has a length.
@@ -355,6 +367,8 @@ fn read(answer: &[u8]) -> Result<Value, String> {
     if let Some(200..300) = response.code {
         return Ok(value);
     }
-    let message = value["error"]["message"].as_str();
-    Err(message.map_or_else(|| value.to_string(), str::to_owned))
+    let Some(message) = value["error"]["message"].as_str() else { return Err(value.to_string()) };
+    let details = value["error"]["diagnostics"].as_array().into_iter().flatten();
+    let lines = details.filter_map(Value::as_str);
+    Err([message].into_iter().chain(lines).collect::<Vec<_>>().join("\n"))
 }

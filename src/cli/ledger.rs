@@ -5,18 +5,17 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::{CONFIG_DEFAULT, fail};
 use crate::clock;
 use crate::config::render;
-use crate::database::{Connection, Error, Fault, Place};
-use crate::ledger::export::{Export, Form};
-use crate::ledger::query::{Field, Filter, Question};
-use crate::ledger::reconcile::{self, Line, Used};
-use crate::ledger::{books, verify};
+use crate::database::{Connection, Place};
+use crate::ledger::export::{self, Export, Failed, Form};
+use crate::ledger::query::{Field, Filter};
+use crate::ledger::reconcile::{self, Comparison};
+use crate::ledger::{books, select, verify};
 use crate::plan::Source;
-use crate::telemetry::timestamp;
 
 /// Records that `query` shows, unless told otherwise.
 const LIMIT: u64 = 1000;
@@ -57,26 +56,29 @@ pub(super) struct Selection {
     /// Before this moment
     #[arg(long, value_name = "TIME", value_parser = moment)]
     to: Option<u64>,
+    /// All of this month (UTC), such as 2026-11
+    #[arg(long, conflicts_with_all = ["from", "to"], value_parser = select::month)]
+    month: Option<(u64, u64)>,
     /// Of these alone, such as tenant=acme or status=429; may be given several times
     #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition)]
     with: Vec<(Field, String)>,
     /// Sums instead of records, by these: hour, day, tenant, team, key, user, route, pool, endpoint,
     /// dialect, model, provider, target, status, error, source, prices
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = field)]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = select::field)]
     group_by: Vec<Field>,
     /// One sum of everything
     #[arg(long, conflicts_with = "group_by")]
     total: bool,
-    /// The form
-    #[arg(long, value_enum, default_value_t = FormArg::Jsonl)]
-    format: FormArg,
+    /// The form: jsonl, csv or parquet
+    #[arg(long, value_name = "FORM", default_value = "jsonl")]
+    format: Form,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct QueryArgs {
     #[command(flatten)]
     selection: Selection,
-    /// Most records [default: 1000; sums are never cut]
+    /// Most rows [default: 1000 records; all sums]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 }
@@ -108,55 +110,21 @@ pub(super) struct ReconcileArgs {
     export: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FormArg {
-    /// One JSON object a line
-    Jsonl,
-    /// A line of names, and one a row
-    Csv,
-}
-
-impl From<FormArg> for Form {
-    fn from(form: FormArg) -> Self {
-        match form {
-            FormArg::Jsonl => Form::Jsonl,
-            FormArg::Csv => Form::Csv,
-        }
-    }
-}
-
 fn moment(text: &str) -> Result<u64, String> {
-    if let Some(moment) = reconcile::moment(text) {
-        return Ok(moment);
-    }
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
-    let hours = match unit {
-        "h" => 1,
-        "d" => 24,
-        _ => 0,
-    };
-    match number.parse::<u64>() {
-        Ok(number) if hours > 0 => {
-            Ok(clock::unix_ms().saturating_sub(number.saturating_mul(hours * 3_600_000)))
-        }
-        _ => Err("write a day (2026-11-22), a moment (2026-11-22T10:00:00Z), or 24h or 7d".into()),
-    }
-}
-
-fn field(name: &str) -> Result<Field, String> {
-    Field::named(name).ok_or_else(|| {
-        let names = Field::ALL.map(Field::as_str).join(", ");
-        format!("there are {names}")
-    })
+    select::moment(text, clock::unix_ms())
 }
 
 fn condition(text: &str) -> Result<(Field, String), String> {
     let (name, value) = text.split_once('=').ok_or("write FIELD=VALUE, such as tenant=acme")?;
-    let field = field(name)?;
-    match field {
-        Field::Hour | Field::Day => Err("write --from and --to for a time".into()),
-        Field::Status if value.parse::<u16>().is_err() => Err("a status is a number".into()),
-        _ => Ok((field, value.to_owned())),
+    select::condition(select::field(name)?, value)
+}
+
+impl Selection {
+    fn wanted(&self) -> select::Selection {
+        let (from_ms, to_ms) =
+            self.month.map_or((self.from, self.to), |(from, to)| (Some(from), Some(to)));
+        let by = (self.total || !self.group_by.is_empty()).then(|| self.group_by.clone());
+        select::Selection { filter: Filter { from_ms, to_ms, with: self.with.clone() }, by }
     }
 }
 
@@ -188,34 +156,46 @@ fn open(storage: &Storage) -> Result<(Connection, Option<PathBuf>), String> {
 
 fn query(args: &QueryArgs) -> Result<ExitCode, String> {
     let (mut connection, _) = open(&args.selection.storage)?;
-    let limit = args.limit.unwrap_or(LIMIT);
-    let question = question(&mut connection, &args.selection, Some(limit))?;
-    let out = BufWriter::new(io::stdout().lock());
-    match write(&mut connection, &question, args.selection.format.into(), out) {
+    let wanted = args.selection.wanted();
+    let limit = match wanted.by {
+        None => Some(args.limit.unwrap_or(LIMIT)),
+        Some(_) => args.limit,
+    };
+    let out = BufWriter::new(io::stdout());
+    match write(&mut connection, &wanted, limit, args.selection.format, out) {
         Ok((rows, _)) => {
-            if rows == limit && args.limit.is_none() && sums(&args.selection).is_none() {
+            if wanted.by.is_none() && args.limit.is_none() && rows == LIMIT {
                 eprintln!(
-                    "the first {limit} records; --limit shows more, `weir ledger export` all"
+                    "the first {LIMIT} records; --limit shows more, `weir ledger export` all"
                 );
             }
             Ok(ExitCode::SUCCESS)
         }
         // A reader that closed the pipe early is no failure of ours.
-        Err(Written::Pipe) => Ok(ExitCode::SUCCESS),
-        Err(Written::Failed(message)) => Err(message),
+        Err(Failed::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failed) => Err(explained(&failed)),
+    }
+}
+
+fn explained(failed: &Failed) -> String {
+    match failed {
+        Failed::Out(error) => error.to_string(),
+        Failed::Database(error) => error.to_string(),
     }
 }
 
 fn export(args: &ExportArgs) -> Result<ExitCode, String> {
     let (mut connection, _) = open(&args.selection.storage)?;
-    let question = question(&mut connection, &args.selection, None)?;
     let mut part = args.output.clone().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
     let explain = |error: io::Error| format!("{}: {error}", args.output.display());
     let file = File::create(&part).map_err(explain)?;
-    let form = args.selection.format.into();
-    let written = write(&mut connection, &question, form, BufWriter::new(file));
+    let form = args.selection.format;
+    let wanted = args.selection.wanted();
+    let written = write(&mut connection, &wanted, None, form, BufWriter::new(file));
     let rows = match written {
         Ok((rows, file)) => file
             .into_inner()
@@ -224,8 +204,7 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
             .and_then(|()| std::fs::rename(&part, &args.output))
             .map(|()| rows)
             .map_err(explain),
-        Err(Written::Failed(message)) => Err(message),
-        Err(Written::Pipe) => Err("the file was closed".into()),
+        Err(failed) => Err(explained(&failed)),
     };
     if rows.is_err() {
         let _ = std::fs::remove_file(&part);
@@ -234,93 +213,43 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn sums(selection: &Selection) -> Option<&[Field]> {
-    (selection.total || !selection.group_by.is_empty()).then_some(&selection.group_by)
-}
-
-fn question(
+fn write<W: Write + Send>(
     connection: &mut Connection,
-    selection: &Selection,
+    wanted: &select::Selection,
     limit: Option<u64>,
-) -> Result<Question, String> {
-    let filter =
-        Filter { from_ms: selection.from, to_ms: selection.to, with: selection.with.clone() };
-    match sums(selection) {
-        None => Ok(Question::records(&filter, limit)),
-        Some(by) => Question::sums(connection, &filter, by).map_err(|error| error.to_string()),
-    }
-}
-
-enum Written {
-    Pipe,
-    Failed(String),
-}
-
-fn write<W: Write>(
-    connection: &mut Connection,
-    question: &Question,
     form: Form,
     out: W,
-) -> Result<(u64, W), Written> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Written::Pipe,
-        _ => Written::Failed(error.to_string()),
-    };
-    let mut export = Export::begin(out, form, question.columns()).map_err(failed)?;
-    let (mut rows, mut broken) = (0, None);
-    let asked = question.ask(connection, &mut |cells| {
-        rows += 1;
-        export.row(cells).map_err(|error| {
-            broken = Some(error);
-            Error::new(Fault::Other, "the rest is not wanted")
-        })
-    });
-    match (broken, asked) {
-        (Some(error), _) => Err(failed(error)),
-        (None, Err(error)) => Err(Written::Failed(error.to_string())),
-        (None, Ok(())) => Ok((rows, export.end().map_err(failed)?)),
-    }
+) -> Result<(u64, W), Failed> {
+    let mut export = Export::begin(out, form, &wanted.columns()).map_err(Failed::Out)?;
+    let rows = export::copy(connection, wanted, limit, &mut export)?;
+    Ok((rows, export.end().map_err(Failed::Out)?))
 }
 
 fn reconcile(args: &ReconcileArgs) -> Result<ExitCode, String> {
     let name = args.export.display();
     let file = File::open(&args.export).map_err(|error| format!("{name}: {error}"))?;
     let export = reconcile::Export::read(file).map_err(|error| format!("{name}: {error}"))?;
-    let period = export.period_ms().ok_or_else(|| format!("{name} says nothing"))?;
+    if export.period_ms().is_none() {
+        return Err(format!("{name} says nothing"));
+    }
     let (mut connection, _) = open(&args.storage)?;
-    let lines = export
-        .beside(&mut connection, &args.provider, period)
-        .map_err(|error| error.to_string())?;
-    let tolerance_ppm = (args.tolerance.max(0.0) * 10_000.0).round() as u64;
-    let differs = |line: &&Line| line.differs(export.priced, tolerance_ppm);
-    let different = lines.iter().filter(differs).count();
+    let comparison = Comparison {
+        provider: args.provider.clone(),
+        tolerance_percent: args.tolerance,
+        all: args.all,
+        lines_max: usize::MAX,
+    };
+    let found =
+        export.reconcile(&mut connection, &comparison).map_err(|error| error.to_string())?;
     let mut out = io::stdout().lock();
-    for line in lines.iter().filter(|line| args.all || differs(line)) {
-        if writeln!(out, "{}", said(line)).is_err() {
+    for line in &found.lines {
+        let line = serde_json::to_string(line).map_err(|error| error.to_string())?;
+        if writeln!(out, "{line}").is_err() {
             break;
         }
     }
-    eprintln!("{different} of {} days and models differ", lines.len());
-    Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn said(line: &Line) -> serde_json::Value {
-    let used = |used: &Used| {
-        serde_json::json!({
-            "requests": used.requests,
-            "input_tokens": used.input_tokens,
-            "output_tokens": used.output_tokens,
-            "cached_input_tokens": used.cached_input_tokens,
-            "cost_nano_usd": used.cost_nano_usd,
-        })
-    };
-    let day = timestamp(line.day_ms);
-    serde_json::json!({
-        "day": String::from_utf8_lossy(&day[..10]),
-        "model": line.model,
-        "provider": used(&line.provider),
-        "ledger": used(&line.ledger),
-    })
+    eprintln!("{} of {} days and models differ", found.different, found.compared);
+    Ok(if found.different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn verify(storage: &Storage) -> Result<ExitCode, String> {

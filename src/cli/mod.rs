@@ -76,6 +76,14 @@ enum Command {
     ///
     /// It asks the admin API of a running weir, with the token in `WEIR_ADMIN_TOKEN`.
     Limits(limits::LimitsArgs),
+    /// Show pools, targets, breakers and what is in flight, of a running weir
+    State(admin::Where),
+    /// Show which configuration is live in a running weir
+    Status(admin::Where),
+    /// Have a running weir read its configuration again; where it is wrong, show every error
+    Reload(admin::Where),
+    /// Print the `OpenAPI` document of a running weir's admin API
+    Openapi(admin::Where),
     /// Ask, export and check the ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -121,6 +129,10 @@ pub fn main() -> ExitCode {
         Some(Command::Access { to, command }) => admin::access(&to, command),
         Some(Command::Limits(args)) => limits::limits(args),
         Some(Command::Audit { to, command }) => admin::audit(&to, command),
+        Some(Command::State(to)) => admin::get(&to, &["state"]),
+        Some(Command::Status(to)) => admin::get(&to, &["config", "status"]),
+        Some(Command::Reload(to)) => admin::reload(&to),
+        Some(Command::Openapi(to)) => admin::get(&to, &["openapi.json"]),
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Fault {
     Busy,
     /// A rule of a table forbids it: such a row exists already.
     Constraint,
+    /// What is asked for is not kept any more.
+    Gone,
     /// Anything else: a mistake in the statement, or a table of another version.
     Other,
 }
@@ -40,13 +42,14 @@ impl Fault {
             Fault::Corrupt => "corrupt",
             Fault::Busy => "busy",
             Fault::Constraint => "constraint",
+            Fault::Gone => "gone",
             Fault::Other => "other",
         }
     }
 
     /// Whether it is the database's own state, so that the same work may go well later.
     pub const fn is_state(self) -> bool {
-        !matches!(self, Fault::Busy | Fault::Constraint | Fault::Other)
+        !matches!(self, Fault::Busy | Fault::Constraint | Fault::Gone | Fault::Other)
     }
 }
 

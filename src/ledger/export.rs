@@ -1,9 +1,13 @@
-//! Rows as JSON lines or CSV (RFC 4180), one by one.
+//! Rows as JSON lines, CSV (RFC 4180) or Parquet, one by one.
 
 use std::io::{self, Write};
+use std::str::FromStr;
 
 use super::json;
-use super::query::{Cell, Column, Kind};
+use super::parquet::Groups;
+use super::query::{Cell, Column, Kind, Mark, Part};
+use super::select::Selection;
+use crate::database::{Connection, Error, Fault};
 use crate::telemetry::timestamp;
 
 /// The form of a file.
@@ -14,68 +18,182 @@ pub enum Form {
     Jsonl,
     /// A line of names, and one a row.
     Csv,
+    /// Columns with their types, in groups of rows.
+    Parquet,
+}
+
+impl Form {
+    /// Its name in commands and addresses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Form::Jsonl => "jsonl",
+            Form::Csv => "csv",
+            Form::Parquet => "parquet",
+        }
+    }
+
+    /// Its media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Form::Jsonl => "application/jsonl",
+            Form::Csv => "text/csv; charset=utf-8",
+            Form::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+
+    /// Every form.
+    pub const ALL: [Form; 3] = [Form::Jsonl, Form::Csv, Form::Parquet];
+}
+
+impl FromStr for Form {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Form::ALL.into_iter().find(|form| form.as_str() == name);
+        let names = || format!("there are {}", Form::ALL.map(Form::as_str).join(", "));
+        found.ok_or_else(names)
+    }
+}
+
+/// Records that are read in one go.
+const PAGE_ROWS: u64 = 1000;
+
+/// Why a file is not whole.
+#[derive(Debug)]
+pub enum Failed {
+    /// It could not be written.
+    Out(io::Error),
+    /// The ledger could not be read.
+    Database(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Writes what is selected, at most so many rows. Gives their number.
+///
+/// Records are read some at a time, each time from where the last ones ended, and flushed between:
+/// however long it takes, no statement of the database does.
+pub fn copy<W: Write + Send>(
+    connection: &mut Connection,
+    selection: &Selection,
+    limit: Option<u64>,
+    out: &mut Export<W>,
+) -> Result<u64, Failed> {
+    let (mut written, mut after) = (0, None);
+    loop {
+        let rows = match selection.by {
+            None => Some(PAGE_ROWS.min(limit.map_or(u64::MAX, |limit| limit - written))),
+            Some(_) => limit,
+        };
+        let read = copy_part(connection, selection, Part { after, limit: rows }, out)?;
+        out.pause().map_err(Failed::Out)?;
+        written += read.0;
+        after = read.1;
+        if selection.by.is_some() || Some(read.0) < rows || Some(written) == limit {
+            return Ok(written);
+        }
+    }
+}
+
+/// Gives the number of rows, and the place of the last of records.
+fn copy_part<W: Write + Send>(
+    connection: &mut Connection,
+    selection: &Selection,
+    part: Part,
+    out: &mut Export<W>,
+) -> Result<(u64, Option<Mark>), Failed> {
+    let question = selection.question(connection, part)?;
+    let (mut rows, mut last, mut broken) = (0, None, None);
+    let asked = question.ask(connection, &mut |cells| {
+        rows += 1;
+        last = Mark::of_record(cells);
+        out.row(cells).map_err(|error| {
+            broken = Some(error);
+            Error::new(Fault::Other, "the rest is not wanted")
+        })
+    });
+    match (broken, asked) {
+        (Some(error), _) => Err(Failed::Out(error)),
+        (None, Err(error)) => Err(error.into()),
+        (None, Ok(())) => Ok((rows, last)),
+    }
 }
 
 /// Writes rows.
-pub struct Export<W> {
-    out: W,
-    form: Form,
-    columns: Vec<Column>,
-    line: Vec<u8>,
+pub struct Export<W: Write + Send>(To<W>);
+
+enum To<W: Write + Send> {
+    Lines(Lines<W>),
+    Groups(Box<Groups<W>>),
 }
 
-impl<W: Write> Export<W> {
+impl<W: Write + Send> Export<W> {
     /// Begins a file.
-    pub fn begin(mut out: W, form: Form, columns: &[Column]) -> io::Result<Self> {
-        if form == Form::Csv {
-            let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-            writeln!(out, "{}", names.join(","))?;
-        }
-        Ok(Self { out, form, columns: columns.to_vec(), line: Vec::new() })
+    pub fn begin(out: W, form: Form, columns: &[Column]) -> io::Result<Self> {
+        Ok(Self(match form {
+            Form::Parquet => To::Groups(Box::new(Groups::begin(out, columns)?)),
+            Form::Jsonl => To::Lines(Lines::begin(out, false, columns)?),
+            Form::Csv => To::Lines(Lines::begin(out, true, columns)?),
+        }))
     }
 
     /// Writes a row.
     pub fn row(&mut self, cells: &[Cell]) -> io::Result<()> {
-        self.line.clear();
-        match self.form {
-            Form::Jsonl => self.json(cells),
-            Form::Csv => self.csv(cells),
+        match &mut self.0 {
+            To::Lines(lines) => lines.row(cells),
+            To::Groups(groups) => groups.row(cells),
         }
-        self.line.push(b'\n');
-        self.out.write_all(&self.line)
+    }
+
+    /// Hands on what was written so far, as far as it may stand alone.
+    pub fn pause(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            To::Lines(lines) => lines.out.flush(),
+            To::Groups(groups) => groups.pause(),
+        }
     }
 
     /// Ends it.
-    pub fn end(mut self) -> io::Result<W> {
-        self.out.flush()?;
-        Ok(self.out)
+    pub fn end(self) -> io::Result<W> {
+        let mut out = match self.0 {
+            To::Lines(lines) => lines.out,
+            To::Groups(groups) => groups.end()?,
+        };
+        out.flush()?;
+        Ok(out)
+    }
+}
+
+/// A row a line.
+struct Lines<W> {
+    out: W,
+    csv: bool,
+    columns: Vec<Column>,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    fn begin(mut out: W, csv: bool, columns: &[Column]) -> io::Result<Self> {
+        if csv {
+            let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+            writeln!(out, "{}", names.join(","))?;
+        }
+        Ok(Self { out, csv, columns: columns.to_vec(), line: Vec::new() })
     }
 
-    fn json(&mut self, cells: &[Cell]) {
-        self.line.push(b'{');
-        for (at, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
-            if at > 0 {
-                self.line.push(b',');
-            }
-            json::string(column.name, usize::MAX, &mut self.line);
-            self.line.push(b':');
-            match (cell, column.kind) {
-                (Cell::Null, _) => self.line.extend_from_slice(b"null"),
-                (Cell::Text(text), _) => json::string(text, usize::MAX, &mut self.line),
-                (Cell::Number(ms), Kind::Time) => {
-                    self.line.push(b'"');
-                    self.line.extend_from_slice(&timestamp(*ms as u64));
-                    self.line.push(b'"');
-                }
-                (Cell::Number(flag), Kind::Flag) => {
-                    self.line.extend_from_slice(if *flag == 0 { b"false" } else { b"true" });
-                }
-                (Cell::Number(number), _) => {
-                    self.line.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
-                }
-            }
+    fn row(&mut self, cells: &[Cell]) -> io::Result<()> {
+        self.line.clear();
+        if self.csv {
+            self.csv(cells);
+        } else {
+            json_row(&self.columns, cells, &mut self.line);
         }
-        self.line.push(b'}');
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)
     }
 
     fn csv(&mut self, cells: &[Cell]) {
@@ -95,6 +213,34 @@ impl<W: Write> Export<W> {
             }
         }
     }
+}
+
+/// A row as a JSON object.
+pub fn json_row(columns: &[Column], cells: &[Cell], out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (at, (column, cell)) in columns.iter().zip(cells).enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        json::string(column.name, usize::MAX, out);
+        out.push(b':');
+        match (cell, column.kind) {
+            (Cell::Null, _) => out.extend_from_slice(b"null"),
+            (Cell::Text(text), _) => json::string(text, usize::MAX, out),
+            (Cell::Number(ms), Kind::Time) => {
+                out.push(b'"');
+                out.extend_from_slice(&timestamp(*ms as u64));
+                out.push(b'"');
+            }
+            (Cell::Number(flag), Kind::Flag) => {
+                out.extend_from_slice(if *flag == 0 { b"false" } else { b"true" });
+            }
+            (Cell::Number(number), _) => {
+                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+            }
+        }
+    }
+    out.push(b'}');
 }
 
 /// A text between quotes where it needs them. One that a spreadsheet would take for a formula gets an

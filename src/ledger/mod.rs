@@ -13,13 +13,16 @@
 //! Where a database is configured, the record also goes to the ledger of record in it, by the same
 //! kind of buffer: see [`books`]. There it is accounted for, and not lost while there is room.
 
+pub mod archive;
 pub mod books;
 mod entry;
 pub mod export;
 mod json;
+mod parquet;
 pub mod query;
 pub mod reconcile;
 mod record;
+pub mod select;
 mod settings;
 mod sink;
 pub mod spent;

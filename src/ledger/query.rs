@@ -5,9 +5,10 @@
 //! those of UTC. What is no longer kept in the detail that a question needs is refused, not
 //! answered too low.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
-use super::books::{DAY_MS, HOUR_MS, kept_from};
+use super::books::{DAY_MS, DAYS_FROM, HOUR_MS, HOURS_FROM, RECORDS_FROM, SUMS, kept_from};
 use crate::database::{Connection, Error, Fault, Row, Value};
 
 /// Which records are meant. What is not said means all.
@@ -216,23 +217,6 @@ const RECORD: [(&str, Kind, &str); 37] = [
     ("body_out_bytes", Kind::Number, "s.body_out_bytes"),
 ];
 
-/// What is added up.
-pub const SUMS: [&str; 13] = [
-    "requests",
-    "attempts",
-    "input_tokens",
-    "output_tokens",
-    "cached_input_tokens",
-    "cache_creation_5m_tokens",
-    "cache_creation_1h_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "cost_nano_usd",
-    "unpriced",
-    "duration_us",
-];
-
 /// A question, as SQL.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -247,26 +231,102 @@ enum Bound {
     Number(u64),
 }
 
-impl Question {
-    /// The records themselves, the oldest first, at most so many.
-    pub fn records(filter: &Filter, limit: Option<u64>) -> Self {
-        let mut question = Self {
-            sql: String::new(),
-            values: Vec::new(),
-            columns: RECORD.map(|(name, kind, _)| Column { name, kind }).to_vec(),
+/// Which part of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// After this row of it.
+    pub after: Option<Mark>,
+    /// So many rows at most.
+    pub limit: Option<u64>,
+}
+
+/// The place of a row in an answer. As a text it is the row before the next page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A record.
+    Record {
+        /// Its time.
+        time_ms: u64,
+        /// Its number.
+        number: u64,
+    },
+    /// So many rows of sums lie before the next.
+    Sums(u64),
+}
+
+impl Mark {
+    /// The record of a row.
+    pub fn of_record(cells: &[Cell]) -> Option<Self> {
+        match cells {
+            [Cell::Number(time_ms), Cell::Number(number), ..] => {
+                Some(Self::Record { time_ms: *time_ms as u64, number: *number as u64 })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mark::Record { time_ms, number } => write!(f, "{time_ms}-{number}"),
+            Mark::Sums(rows) => write!(f, "{rows}"),
+        }
+    }
+}
+
+impl FromStr for Mark {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            text.parse().map_err(|_| "`after` is the `next` of the page before".to_owned())
         };
+        match text.split_once('-') {
+            Some((time, rest)) => {
+                Ok(Mark::Record { time_ms: number(time)?, number: number(rest)? })
+            }
+            None => number(text).map(Mark::Sums),
+        }
+    }
+}
+
+/// The columns of records.
+pub fn record_columns() -> Vec<Column> {
+    RECORD.map(|(name, kind, _)| Column { name, kind }).to_vec()
+}
+
+/// The columns of sums by these fields.
+pub fn sum_columns(by: &[Field]) -> Vec<Column> {
+    let by = by.iter().map(|by| Column { name: by.as_str(), kind: by.kind() });
+    by.chain(SUMS.map(|name| Column { name, kind: Kind::Number })).collect()
+}
+
+impl Question {
+    /// The records themselves, the oldest first.
+    pub fn records(filter: &Filter, part: Part) -> Self {
+        let mut question =
+            Self { sql: String::new(), values: Vec::new(), columns: record_columns() };
         let columns = RECORD.map(|(.., sql)| sql).join(", ");
         question.sql = format!(
             "SELECT {columns} FROM ledger_records s JOIN ledger_dims d ON d.number = s.dims WHERE 1 = 1"
         );
         question.between("s.time_ms", filter.from_ms, filter.to_ms);
         question.with(&filter.with, "s.time_ms");
-        question.sql.push_str(" ORDER BY s.time_ms, s.number");
-        if let Some(limit) = limit {
-            let at = question.bind(Bound::Number(limit));
-            let _ = write!(question.sql, " LIMIT {at}");
+        if let Some(Mark::Record { time_ms, number }) = part.after {
+            let [time, number] = [time_ms, number].map(|it| question.bind(Bound::Number(it)));
+            let _ = write!(question.sql, " AND (s.time_ms, s.number) > ({time}, {number})");
         }
+        question.sql.push_str(" ORDER BY s.time_ms, s.number");
+        question.limit(part.limit);
         question
+    }
+
+    fn limit(&mut self, limit: Option<u64>) {
+        if let Some(limit) = limit {
+            let at = self.bind(Bound::Number(limit));
+            let _ = write!(self.sql, " LIMIT {at}");
+        }
     }
 
     /// Sums of the records, for each combination of these fields.
@@ -274,11 +334,14 @@ impl Question {
     /// # Errors
     ///
     /// What is asked is no longer kept in that detail.
-    pub fn sums(connection: &mut Connection, filter: &Filter, by: &[Field]) -> Result<Self, Error> {
-        let mut question = Self { sql: String::new(), values: Vec::new(), columns: Vec::new() };
-        let number = |name| Column { name, kind: Kind::Number };
-        question.columns.extend(by.iter().map(|by| Column { name: by.as_str(), kind: by.kind() }));
-        question.columns.extend(SUMS.map(number));
+    pub fn sums(
+        connection: &mut Connection,
+        filter: &Filter,
+        by: &[Field],
+        part: Part,
+    ) -> Result<Self, Error> {
+        let mut question =
+            Self { sql: String::new(), values: Vec::new(), columns: sum_columns(by) };
         let mut selected: Vec<String> = by.iter().map(|by| by.sql().to_owned()).collect();
         let groups = selected.join(", ");
         selected.extend(SUMS.map(|sum| format!("CAST(COALESCE(SUM(s.{sum}), 0) AS BIGINT)")));
@@ -288,6 +351,11 @@ impl Question {
         question.with(&filter.with, "s.at_ms");
         if !by.is_empty() {
             let _ = write!(question.sql, " GROUP BY {groups} ORDER BY {groups}");
+        }
+        question.limit(part.limit);
+        if let Some(Mark::Sums(rows)) = part.after {
+            let at = question.bind(Bound::Number(rows));
+            let _ = write!(question.sql, " OFFSET {at}");
         }
         Ok(question)
     }
@@ -304,14 +372,14 @@ impl Question {
             whole(filter.from_ms) && whole(filter.to_ms)
         };
         let (table, mark) = if !by.contains(&Field::Hour) && fits(DAY_MS) {
-            ("ledger_days", "days_from_ms")
+            ("ledger_days", DAYS_FROM)
         } else {
-            ("ledger_hours", "hours_from_ms")
+            ("ledger_hours", HOURS_FROM)
         };
         let begin = filter.from_ms.map(|from| from.next_multiple_of(HOUR_MS));
         let end = filter.to_ms.map(|to| to - to % HOUR_MS);
         let kept = kept_from(connection, mark)?;
-        let records_kept = kept_from(connection, "records_from_ms")?;
+        let records_kept = kept_from(connection, RECORDS_FROM)?;
         if let Some(begin) = begin.filter(|begin| *begin < kept) {
             return Err(gone(table, begin, kept));
         }
@@ -425,7 +493,7 @@ fn gone(table: &str, asked: u64, kept: u64) -> Error {
     };
     let (asked, kept) = (time(asked), time(kept));
     let message = format!("{asked} lies before {kept}, from when on {what} are kept{advice}");
-    Error::new(Fault::Other, message)
+    Error::new(Fault::Gone, message)
 }
 
 #[cfg(test)]

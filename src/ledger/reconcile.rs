@@ -7,17 +7,20 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::books::DAY_MS;
-use super::query::{Cell, Field, Filter, Question};
+use super::query::{Cell, Field, Filter, Part, Question};
 use crate::database::{Connection, Error};
 
+/// The year 10000.
+const MOMENT_MS_MAX: u64 = 253_402_300_800_000;
 /// Days and models that an export may have.
 const ROWS_MAX: usize = 1_000_000;
 
 /// What was used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Used {
     /// Requests.
     pub requests: u64,
@@ -33,12 +36,39 @@ pub struct Used {
 
 impl Used {
     fn add(&mut self, other: &Used) {
-        self.requests += other.requests;
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.cached_input_tokens += other.cached_input_tokens;
-        self.cost_nano_usd += other.cost_nano_usd;
+        let add = |sum: &mut u64, part: u64| *sum = sum.saturating_add(part);
+        add(&mut self.requests, other.requests);
+        add(&mut self.input_tokens, other.input_tokens);
+        add(&mut self.output_tokens, other.output_tokens);
+        add(&mut self.cached_input_tokens, other.cached_input_tokens);
+        add(&mut self.cost_nano_usd, other.cost_nano_usd);
     }
+}
+
+/// What came of a comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Reconciled {
+    /// Days and models that were compared.
+    pub compared: u64,
+    /// How many of them differ.
+    pub different: u64,
+    /// Those that differ, or all where they are asked for.
+    pub lines: Vec<Line>,
+    /// There are more, which are not told.
+    pub more: bool,
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// Difference that counts as none, in percent.
+    pub tolerance_percent: f64,
+    /// Lines that do not differ are told, too.
+    pub all: bool,
+    /// So many lines at most.
+    pub lines_max: usize,
 }
 
 /// What a provider says was used, by day and model.
@@ -50,9 +80,11 @@ pub struct Export {
 }
 
 /// A day and model of both.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Line {
-    /// Begin of the day.
+    /// The day, in UTC.
+    #[serde(rename = "day", serialize_with = "day")]
+    #[schemars(with = "String")]
     pub day_ms: u64,
     /// The model.
     pub model: String,
@@ -60,6 +92,11 @@ pub struct Line {
     pub provider: Used,
     /// What the ledger says.
     pub ledger: Used,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn day<S: Serializer>(ms: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&String::from_utf8_lossy(&crate::telemetry::timestamp(*ms)[..10]))
 }
 
 impl Line {
@@ -129,7 +166,8 @@ impl Export {
                         cached_input_tokens: tally.input_cached_tokens,
                         cost_nano_usd: 0,
                     };
-                    export.add(bucket.start_time * 1000, model, &used)?;
+                    let time_ms = of_seconds(bucket.start_time);
+                    export.add(time_ms.ok_or("`start_time` is no moment")?, model, &used)?;
                 }
             }
         }
@@ -194,6 +232,30 @@ impl Export {
         Some((*first, last + DAY_MS))
     }
 
+    /// Compares it with the ledger.
+    pub fn reconcile(
+        &self,
+        connection: &mut Connection,
+        comparison: &Comparison,
+    ) -> Result<Reconciled, Error> {
+        let Some(period_ms) = self.period_ms() else { return Ok(Reconciled::default()) };
+        let lines = self.beside(connection, &comparison.provider, period_ms)?;
+        // As in other casts of a float: what does not fit is as large as fits.
+        let tolerance_ppm = (comparison.tolerance_percent.max(0.0) * 10_000.0).round() as u64;
+        let compared = lines.len() as u64;
+        let (mut different, mut more, mut told) = (0, false, Vec::new());
+        for line in lines {
+            let differs = line.differs(self.priced, tolerance_ppm);
+            different += u64::from(differs);
+            if (differs || comparison.all) && told.len() < comparison.lines_max {
+                told.push(line);
+            } else if differs || comparison.all {
+                more = true;
+            }
+        }
+        Ok(Reconciled { compared, different, lines: told, more })
+    }
+
     /// Puts it beside the ledger: every day and model that either has.
     pub fn beside(
         &self,
@@ -216,7 +278,8 @@ impl Export {
                 ledger: Used::default(),
             })
             .collect();
-        let question = Question::sums(connection, &filter, &[Field::Day, Field::Model])?;
+        let by = [Field::Day, Field::Model];
+        let question = Question::sums(connection, &filter, &by, Part::default())?;
         question.ask(connection, &mut |cells| {
             let Some((day_ms, model, used)) = ours(cells) else { return Ok(()) };
             let of_day = |line: &&mut Line| line.day_ms == day_ms;
@@ -224,7 +287,7 @@ impl Export {
             match same {
                 Some(line) => line.ledger.add(&used),
                 // What came to nothing has neither model nor tokens.
-                None if used.input_tokens + used.output_tokens == 0 => {}
+                None if used.input_tokens == 0 && used.output_tokens == 0 => {}
                 None => {
                     lines.push(Line { day_ms, model, provider: Used::default(), ledger: used });
                 }
@@ -269,7 +332,7 @@ fn same_model(theirs: &str, ours: &str) -> bool {
 /// A day (`2026-11-22`), a moment (RFC 3339), or seconds since 1970.
 pub fn moment(text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse::<u64>() {
-        return seconds.checked_mul(1000);
+        return of_seconds(seconds);
     }
     let timestamp = if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
         timestamp
@@ -277,7 +340,11 @@ pub fn moment(text: &str) -> Option<u64> {
         let day: jiff::civil::Date = text.parse().ok()?;
         day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
     };
-    u64::try_from(timestamp.as_millisecond()).ok()
+    u64::try_from(timestamp.as_millisecond()).ok().filter(|ms| *ms < MOMENT_MS_MAX)
+}
+
+fn of_seconds(seconds: u64) -> Option<u64> {
+    seconds.checked_mul(1000).filter(|ms| *ms < MOMENT_MS_MAX)
 }
 
 /// Dollars with up to nine decimals, exactly.

@@ -1,6 +1,7 @@
 //! What was used in a period, for budgets that go on after a restart.
 
-use super::query::{Cell, Field, Filter, Question, SUMS};
+use super::books::SUMS;
+use super::query::{Cell, Field, Filter, Part, Question};
 use crate::database::{Connection, Error, Row, Value};
 
 /// By what the amounts are told apart.
@@ -56,7 +57,7 @@ pub fn spent(
     };
     fields.extend(by_user.then_some(Field::User));
     let filter = Filter { from_ms, to_ms, ..Filter::default() };
-    let question = Question::sums(connection, &filter, &fields)?;
+    let question = Question::sums(connection, &filter, &fields, Part::default())?;
     question.ask(connection, &mut |cells| {
         let (names, sums) = cells.split_at(fields.len());
         let text = |field: Field| match fields.iter().position(|other| *other == field) {

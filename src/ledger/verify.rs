@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::books::{self, kept_from};
-use super::query::SUMS;
+use super::books::{self, DAYS_FROM, HOURS_FROM, RECORDS_FROM, SUMS, kept_from};
 use crate::database::{Connection, Engine, Error, Value};
 
 /// What was looked at, and what is wrong with it.
@@ -58,8 +57,8 @@ fn compare_all(connection: &mut Connection, verified: &mut Verified) -> Result<(
     let sql = "SELECT COUNT(*) FROM ledger_records";
     let records = connection.first(sql, &[], |row| row.int(0))?;
     verified.records = records.unwrap_or_default() as u64;
-    let from_records = kept_from(connection, "records_from_ms")?;
-    let from_hours = kept_from(connection, "hours_from_ms")?;
+    let from_records = kept_from(connection, RECORDS_FROM)?;
+    let from_hours = kept_from(connection, HOURS_FROM)?;
     let record_sums = [
         "1",
         "r.attempts",
@@ -92,7 +91,7 @@ fn compare_all(connection: &mut Connection, verified: &mut Verified) -> Result<(
         time: "h.from_ms",
         sums: SUMS.map(|sum| format!("h.{sum}")),
     };
-    let from_days = kept_from(connection, "days_from_ms")?;
+    let from_days = kept_from(connection, DAYS_FROM)?;
     verified.days = compare(connection, &days, from_hours.max(from_days), verified)?;
     Ok(())
 }

@@ -94,6 +94,9 @@ pub struct Broken {
     pub why: String,
 }
 
+/// Entries that are checked in one go.
+const VERIFY_ROWS: usize = 1000;
+
 const COLUMNS: &str = "number, time_ms, actor, role, action, subject, outcome, detail, hash";
 
 /// A row, as it is in the table.
@@ -212,13 +215,25 @@ impl Office {
         let hasher = self.hasher.clone();
         let call = self.database.call(move |connection| {
             connection.transaction(|connection| {
-                // Takes its turn among the changes.
-                let turn = "UPDATE identity_state SET version = version WHERE one = 1";
-                connection.execute(turn, &[])?;
+                take_turn(connection)?;
                 append(connection, &hasher, &entry)
             })
         });
         Ok(call.await?)
+    }
+
+    /// Enters that so many refused requests have no entry of their own: more came than are entered one
+    /// by one.
+    pub async fn unrecorded(&self, requests: u64) -> Result<(), Error> {
+        let entry = Audited {
+            actor: String::new(),
+            role: String::new(),
+            action: "refusals.unrecorded".into(),
+            subject: String::new(),
+            outcome: Outcome::Refused,
+            detail: serde_json::json!({ "requests": requests }),
+        };
+        self.refused(entry).await
     }
 
     /// Entries, the oldest first.
@@ -244,41 +259,94 @@ impl Office {
         Ok(page.of(call.await?, |entry| entry.number.to_string()))
     }
 
-    /// Checks the whole chain, one entry after the other.
+    /// Checks the whole chain. It is read a page at a time, with room for other work in between; only
+    /// the last page is read with its end, while nobody else enters anything.
     pub async fn verify_audit(&self) -> Result<Verified, Error> {
-        let hasher = self.hasher.clone();
-        Ok(self.database.call(move |connection| verify(connection, &hasher)).await?)
+        let mut chain = Chain::new(self.hasher.clone());
+        loop {
+            let after = chain.checked.entries;
+            let entries = self.database.call(move |connection| page(connection, after)).await?;
+            let last = entries.len() < VERIFY_ROWS;
+            chain.follow(&entries);
+            let after = chain.checked.entries;
+            if chain.checked.broken.is_some() {
+                return Ok(chain.checked);
+            }
+            if !last {
+                continue;
+            }
+            let read = move |connection: &mut Connection| {
+                connection.transaction(|connection| {
+                    take_turn(connection)?;
+                    Ok((end(connection)?, page(connection, after)?))
+                })
+            };
+            let (end, entries) = self.database.call(read).await?;
+            chain.follow(&entries);
+            if entries.len() < VERIFY_ROWS || chain.checked.broken.is_some() {
+                return Ok(chain.ends_at(&end));
+            }
+        }
     }
 }
 
-fn verify(connection: &mut Connection, hasher: &KeyHasher) -> Result<Verified, database::Error> {
-    connection.transaction(|connection| {
-        let (last, last_hash) = end(connection)?;
-        let mut checked = Verified { entries: 0, hash: String::new(), broken: None };
-        let mut before = Vec::new();
-        let sql = format!("SELECT {COLUMNS} FROM identity_audit ORDER BY number");
-        connection.query(&sql, &[], &mut |row| {
-            if checked.broken.is_some() {
-                return Ok(());
-            }
-            let stored = Stored::read(row)?;
-            let expected = checked.entries + 1;
+/// Entries after one.
+fn page(connection: &mut Connection, after: u64) -> Result<Vec<Stored>, database::Error> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM identity_audit WHERE number > ?1 ORDER BY number LIMIT ?2");
+    let mut entries = Vec::new();
+    connection.query(&sql, &[after.into(), (VERIFY_ROWS as u64).into()], &mut |row| {
+        entries.push(Stored::read(row)?);
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// Waits until nobody else enters anything, and keeps it so for the rest of the transaction.
+fn take_turn(connection: &mut Connection) -> Result<(), database::Error> {
+    let turn = "UPDATE identity_state SET version = version WHERE one = 1";
+    connection.execute(turn, &[]).map(drop)
+}
+
+/// The chain as far as it was followed.
+struct Chain {
+    hasher: KeyHasher,
+    checked: Verified,
+    before: Vec<u8>,
+}
+
+impl Chain {
+    fn new(hasher: KeyHasher) -> Self {
+        let checked = Verified { entries: 0, hash: String::new(), broken: None };
+        Self { hasher, checked, before: Vec::new() }
+    }
+
+    fn follow(&mut self, entries: &[Stored]) {
+        for stored in entries {
+            let expected = self.checked.entries + 1;
             if stored.number != expected {
-                checked.broken = Some(broken(expected, "it is missing"));
-            } else if stored.chained(hasher, &before)[..] != stored.hash[..] {
-                checked.broken = Some(broken(expected, "it, or what is before it, was changed"));
-            } else {
-                checked.entries = expected;
-                before = stored.hash;
+                self.checked.broken = Some(broken(expected, "it is missing"));
+                return;
             }
-            Ok(())
-        })?;
-        if checked.broken.is_none() && (checked.entries, &before) != (last, &last_hash) {
-            checked.broken = Some(broken(checked.entries + 1, "the end of the log is missing"));
+            if stored.chained(&self.hasher, &self.before)[..] != stored.hash[..] {
+                let why = "it, or what is before it, was changed";
+                self.checked.broken = Some(broken(expected, why));
+                return;
+            }
+            self.checked.entries = expected;
+            self.before.clone_from(&stored.hash);
+            self.checked.hash = hex(&stored.hash);
         }
-        checked.hash = hex(&before);
-        Ok(checked)
-    })
+    }
+
+    fn ends_at(mut self, (number, hash): &(u64, Vec<u8>)) -> Verified {
+        let missing = (self.checked.entries, &self.before) != (*number, hash);
+        if self.checked.broken.is_none() && missing {
+            let number = self.checked.entries + 1;
+            self.checked.broken = Some(broken(number, "the end of the log is missing"));
+        }
+        self.checked
+    }
 }
 
 fn broken(number: u64, why: &str) -> Broken {

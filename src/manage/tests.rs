@@ -1,4 +1,4 @@
-//! Many keys, from a file.
+//! Many keys and a long audit log, in a file.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,8 +23,11 @@ fn fill(database: &Database, hasher: KeyHasher) {
             let sql = "INSERT INTO identity_keys (id, hash, tenant, team, name, status, terms, \
                        created_ms, created_by, changed) \
                        VALUES (?1, ?2, 'acme', 'research', ?3, 'active', ?4, 0, 'test', 1)";
-            let terms = r#"{"labels":{"tier":"gold"},"models":["gpt-*"]}"#;
+            let plain = r#"{"labels":{"tier":"gold"},"models":["gpt-*"]}"#;
+            let budget = r#"{"limits":[{"budgets":[{"period":"month","usd":100}]}]}"#;
             for number in 0..KEYS {
+                // Ten thousand of them have a budget.
+                let terms = if number.is_multiple_of(10) { budget } else { plain };
                 let (id, name) = (format!("{number:08}"), format!("key-{number}"));
                 let hash = hasher.hash(key(number).as_bytes());
                 let values = [Value::from(&id), hash[..].into(), (&name).into(), terms.into()];
@@ -70,6 +73,51 @@ fn a_hundred_thousand_keys_are_read_in_two_seconds_and_found_at_once() {
     println!("{KEYS} keys: read in {took:?}, found in {median:?} (median)");
     assert!(took < Duration::from_secs(2) * slack(), "{took:?}");
     assert!(median < Duration::from_micros(1) * slack(), "{median:?}");
+}
+
+#[tokio::test]
+async fn a_long_audit_log_is_checked_page_by_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place::file(folder.path().join("weir.db"));
+    let database = Database::open(place, &ROOMS, Metrics::new()).expect("opened");
+    let hasher = KeyHasher::new(b"a secret of sixteen characters");
+    let office = Office::new(database.clone(), hasher.clone());
+    let none = office.verify_audit().await.expect("checked");
+    assert_eq!((none.entries, none.broken), (0, None));
+    // Two pages exactly, and then a part of a third.
+    for (entries, all) in [(2000, 2000), (345, 2345)] {
+        let hasher = hasher.clone();
+        let appended = database.call(move |connection| {
+            connection.transaction(|connection| {
+                let entry = Audited {
+                    actor: "otto".into(),
+                    role: "operator".into(),
+                    action: "key.create".into(),
+                    subject: "acme/ci".into(),
+                    outcome: Outcome::Done,
+                    detail: serde_json::json!({ "after": null }),
+                };
+                (0..entries).try_for_each(|_| audit::append(connection, &hasher, &entry))
+            })
+        });
+        appended.await.expect("entered");
+        let checked = office.verify_audit().await.expect("checked");
+        assert_eq!((checked.entries, checked.broken), (all, None));
+    }
+    office.unrecorded(7).await.expect("entered");
+    let last = office.audit(Page { after: Some("2345".into()), limit: 10 }).await.expect("read");
+    assert_eq!(last.items[0].detail, serde_json::json!({ "requests": 7 }));
+    let change = async |sql: &'static str| {
+        let done = database.call(move |connection| connection.batch(sql));
+        done.await.expect("changed");
+        office.verify_audit().await.expect("checked").broken.map(|broken| broken.number)
+    };
+    assert_eq!(change("DELETE FROM identity_audit WHERE number = 2346").await, Some(2346));
+    assert_eq!(
+        change("UPDATE identity_audit SET actor = 'x' WHERE number = 2001").await,
+        Some(2001)
+    );
+    assert_eq!(change("DELETE FROM identity_audit WHERE number = 1000").await, Some(1000));
 }
 
 /// Builds without optimisation are several times slower than those that people run.

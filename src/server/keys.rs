@@ -14,8 +14,8 @@ use crate::manage::{Error, Office};
 use crate::plan::Plan;
 use crate::tenant::{KeyHasher, Record};
 
-/// From one look at what has changed to the next: replicas know of a change within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// From one look at what has changed to the next: replicas know of a change well within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Refused requests that are entered in the audit log in one go, and how fast there is room again.
 const REFUSALS_MAX: u32 = 60;
 const REFUSAL_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub(super) struct Keys {
     pub(super) office: Office,
     known: AtomicU64,
     refusals: Mutex<(u32, Instant)>,
+    /// Refused requests that there was no room for, and that the audit log does not tell of yet.
+    unrecorded: AtomicU64,
 }
 
 impl Keys {
@@ -33,6 +35,7 @@ impl Keys {
             office: Office::new(database.clone(), hasher),
             known: AtomicU64::new(0),
             refusals: Mutex::new((REFUSALS_MAX, clock::now())),
+            unrecorded: AtomicU64::new(0),
         }
     }
 
@@ -57,8 +60,28 @@ impl Keys {
         self.known.fetch_max(version, Ordering::Relaxed);
     }
 
-    /// Whether one more refused request may be entered in the audit log.
+    /// Whether one more refused request may be entered in the audit log. One that may not is counted.
     pub(super) fn may_enter_refusal(&self) -> bool {
+        let room = self.has_room();
+        if !room {
+            self.unrecorded.fetch_add(1, Ordering::Relaxed);
+        }
+        room
+    }
+
+    /// Enters how many refused requests were not recorded, when there is room again.
+    async fn enter_unrecorded(&self) {
+        if self.unrecorded.load(Ordering::Relaxed) == 0 || !self.has_room() {
+            return;
+        }
+        let requests = self.unrecorded.swap(0, Ordering::Relaxed);
+        if let Err(error) = self.office.unrecorded(requests).await {
+            self.unrecorded.fetch_add(requests, Ordering::Relaxed);
+            log::debug!("{requests} refused requests are not in the audit log yet: {error}");
+        }
+    }
+
+    fn has_room(&self) -> bool {
         let mut refusals = self.refusals.lock();
         let (room, since) = &mut *refusals;
         let now = clock::now();
@@ -81,7 +104,10 @@ pub(super) fn follow(keys: Arc<Keys>, plan: Arc<ArcSwap<Plan>>) -> AbortHandle {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             match keys.sync(&plan).await {
-                Ok(()) => away = false,
+                Ok(()) => {
+                    away = false;
+                    keys.enter_unrecorded().await;
+                }
                 Err(error) if !away => {
                     away = true;
                     log::warn!("changes of virtual keys cannot be read for now: {error}");

@@ -25,12 +25,11 @@ use crate::clock;
 use crate::config::Diagnostic;
 use crate::database::Database;
 use crate::ledger::Ledger;
+use crate::ledger::archive::Archive;
 use crate::limit::Limits;
 use crate::plan::{Plan, Source};
 use crate::pool::BreakerState;
-use crate::telemetry::{
-    Breaker, Live as Reading, LiveLedger, LivePool, LiveStorage, LiveTarget, Metrics,
-};
+use crate::telemetry::{Breaker, Live as Reading, LivePool, LiveStorage, LiveTarget, Metrics};
 use crate::transport::tls;
 
 /// The most scopes of limits that are shown at a time.
@@ -43,6 +42,7 @@ pub(super) struct Live {
     ledger: Arc<Ledger>,
     limits: Arc<Limits>,
     database: Option<Database>,
+    archive: Option<Archive>,
     draining: AtomicBool,
     config: Option<PathBuf>,
     acceptors: Acceptors,
@@ -83,11 +83,14 @@ impl Live {
         };
         metrics.plan_models(model_labels(&now));
         drop(now);
+        let recorded = ledger.books().and(database.as_ref());
+        let archive = recorded.map(|database| Archive::new(Arc::clone(database.place())));
         Ok(Self {
             plan,
             metrics,
             ledger,
             limits,
+            archive,
             database,
             draining: AtomicBool::new(false),
             config,
@@ -221,6 +224,10 @@ impl View for Live {
         Some(Desk { office, plan: self.plan.load_full() })
     }
 
+    fn archive(&self) -> Option<Archive> {
+        self.archive.clone()
+    }
+
     async fn sync_keys(&self) {
         if let Some(keys) = &self.keys
             && let Err(error) = keys.sync(&self.plan).await
@@ -282,22 +289,7 @@ impl View for Live {
                     since_unix_ms: health.since_unix_ms,
                 }
             }),
-            ledger: self.ledger.books().map(|books| {
-                let standing = books.standing();
-                LiveLedger {
-                    state: standing.state.as_str(),
-                    number: standing.state as i64,
-                    reason: standing.reason,
-                    since_unix_ms: standing.since_unix_ms,
-                    entered: standing.entered,
-                    waiting: standing.waiting,
-                    memory_bytes: standing.memory_bytes,
-                    journal_bytes: standing.journal_bytes,
-                    recovered: standing.recovered,
-                    torn: standing.torn,
-                    lost: standing.lost,
-                }
-            }),
+            ledger: self.ledger.books().map(|books| books.standing()),
         }
     }
 

@@ -33,6 +33,8 @@ const SCHEMA: &str = "
 pub(super) struct Database {
     connection: Connection,
     bytes: u64,
+    /// The second of Unix time in which what had expired was let go.
+    swept_s: u64,
 }
 
 impl Database {
@@ -46,7 +48,7 @@ impl Database {
         // A power cut may take the last responses with it, never the database.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
-        let mut database = Self { connection, bytes: 0 };
+        let mut database = Self { connection, bytes: 0, swept_s: 0 };
         database.bytes = database.sum()?;
         Ok(database)
     }
@@ -71,10 +73,11 @@ impl Database {
         let bytes = (kept.input.len() + kept.response.len()) as u64;
         let transaction = self.connection.transaction()?;
         let mut freed: u64 = 0;
-        let expired = "DELETE FROM responses_1 WHERE expires_s <= ?1 RETURNING bytes";
-        freed += removed(&transaction, expired, params![now_s as i64])?;
-        let same = "DELETE FROM responses_1 WHERE owner = ?1 AND id = ?2 RETURNING bytes";
-        freed += removed(&transaction, same, params![kept.owner, kept.id])?;
+        if now_s != self.swept_s {
+            let expired = "DELETE FROM responses_1 WHERE expires_s <= ?1 RETURNING bytes";
+            freed += removed(&transaction, expired, params![now_s as i64])?;
+            self.swept_s = now_s;
+        }
         let oldest = "DELETE FROM responses_1 WHERE number = \
                       (SELECT MIN(number) FROM responses_1) RETURNING bytes";
         while self.bytes.saturating_sub(freed) + bytes > bytes_max {
@@ -83,19 +86,24 @@ impl Database {
                 more => freed += more,
             }
         }
-        transaction.execute(
-            "INSERT INTO responses_1 (owner, id, previous, expires_s, bytes, input, response) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                kept.owner,
-                kept.id,
-                kept.previous,
-                expires_s as i64,
-                bytes as i64,
-                &kept.input[..],
-                &kept.response[..]
-            ],
-        )?;
+        let insert = "INSERT INTO responses_1 \
+                      (owner, id, previous, expires_s, bytes, input, response) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (owner, id) DO NOTHING";
+        let row = params![
+            kept.owner,
+            kept.id,
+            kept.previous,
+            expires_s as i64,
+            bytes as i64,
+            &kept.input[..],
+            &kept.response[..]
+        ];
+        // An id is an upstream's own in few cases, and then hardly ever the same twice.
+        if transaction.prepare_cached(insert)?.execute(row)? == 0 {
+            let same = "DELETE FROM responses_1 WHERE owner = ?1 AND id = ?2 RETURNING bytes";
+            freed += removed(&transaction, same, params![kept.owner, kept.id])?;
+            transaction.prepare_cached(insert)?.execute(row)?;
+        }
         transaction.commit()?;
         self.bytes = self.bytes.saturating_sub(freed) + bytes;
         Ok(())

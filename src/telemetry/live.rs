@@ -25,15 +25,27 @@ pub struct Live {
     pub ledger: Option<LiveLedger>,
 }
 
+/// Where records of the ledger are on their way; the number is the metric's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerState {
+    /// The database takes them.
+    #[default]
+    Ok,
+    /// The journal holds them until the database takes them.
+    Behind,
+    /// The journal cannot be written: memory holds them, and a process that is killed loses them.
+    Memory,
+    /// Memory is full: they are lost.
+    Losing,
+}
+
 /// How the ledger of record stands. Requests flow whatever it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LiveLedger {
-    /// `ok`, `behind`, `memory` or `losing`.
-    pub state: &'static str,
-    /// The same as a number from 0 to 3.
-    #[serde(skip)]
-    pub number: i64,
-    /// Why it is not well.
+    /// In one word.
+    pub state: LedgerState,
+    /// Why it is not well; empty when it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// Since when it is as it is; 0: since the start.
@@ -44,7 +56,7 @@ pub struct LiveLedger {
     pub waiting: u64,
     /// Bytes of memory that they take.
     pub memory_bytes: u64,
-    /// Bytes of the journal that they take.
+    /// Bytes of the journal's segments that they take.
     pub journal_bytes: u64,
     /// Records of an earlier process that were found in its journal.
     pub recovered: u64,

@@ -23,7 +23,7 @@ mod text;
 pub use cell::{Buckets, Counter, Gauge, Histogram, Sharded};
 pub use event_loop::Loop;
 pub use family::Family;
-pub use live::{Breaker, Live, LiveLedger, LivePool, LiveStorage, LiveTarget};
+pub use live::{Breaker, LedgerState, Live, LiveLedger, LivePool, LiveStorage, LiveTarget};
 pub use log::{Level, ProcessLog};
 pub use metrics::{Connection, HedgeResult, InFlight, Metrics};
 pub use process::Process;

@@ -189,7 +189,7 @@ impl Page<'_> {
         self.gauge(
             "weir_ledger_state",
             "Records go to the database (0), wait in the journal (1), wait in memory alone (2), are lost (3)",
-            ledger.number,
+            ledger.state as i64,
         )?;
         self.counter("weir_ledger_entered", "Records that the database has taken", ledger.entered)?;
         self.gauge(

@@ -56,12 +56,13 @@ impl Certificates {
         self.0.push((pattern, caller));
     }
 
-    pub(super) fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
-        self.0.iter().map(|(_, caller)| caller)
-    }
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whose certificates are known.
+    pub(super) fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
+        self.0.iter().map(|(_, caller)| caller)
     }
 
     /// Whose certificate it is: the first that fits.

@@ -89,6 +89,8 @@ pub struct Directory {
     tenants: Tenants,
     by_hash: HashMap<Hash, Arc<Caller>, ahash::RandomState>,
     certificates: Certificates,
+    /// Keys of the configuration whose secret is not there.
+    absent: Vec<Arc<str>>,
     issuers: Issuers,
     virtual_keys: VirtualKeys,
     anonymous: Arc<Caller>,
@@ -106,6 +108,7 @@ impl Directory {
             tenants,
             by_hash: HashMap::default(),
             certificates: Certificates::default(),
+            absent: Vec::new(),
             issuers: Issuers::default(),
             virtual_keys,
             anonymous: Arc::new(Caller::anonymous()),
@@ -143,7 +146,11 @@ impl Directory {
                 None
             }
         };
-        let (Some(caller), Some(proof)) = (caller, proof) else { return errors };
+        let Some(caller) = caller else { return errors };
+        let Some(proof) = proof else {
+            self.absent.push(caller.id);
+            return errors;
+        };
         match proof {
             Proof::Hash(hash) => {
                 if self.by_hash.insert(hash, Arc::new(caller)).is_some() {
@@ -234,10 +241,11 @@ impl Directory {
         self.virtual_keys.record(id)
     }
 
-    /// Whether a key of the configuration has this name.
+    /// Whether a key of the configuration has this name, however it is recognised.
     pub fn has_key(&self, tenant: &str, name: &str) -> bool {
         let id = format!("{tenant}/{name}");
-        self.by_hash.values().any(|caller| *caller.id == *id)
+        let mut callers = self.by_hash.values().chain(self.certificates.callers());
+        callers.any(|caller| *caller.id == *id) || self.absent.iter().any(|absent| **absent == *id)
     }
 
     /// Number of keys and certificates.
@@ -346,7 +354,9 @@ fn parse_hash(text: &str) -> Option<Hash> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::CertificateSettings;
     use super::*;
+    use crate::config::SecretSource;
 
     fn key(name: &str, secret: &str) -> KeySettings {
         KeySettings {
@@ -406,9 +416,24 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_the_configuration_has_its_name() {
+        let subject = BTreeMap::from([("CN".to_owned(), "batch".to_owned())]);
+        let certificate = Some(CertificateSettings { subject, ..CertificateSettings::default() });
+        let by_certificate = KeySettings { hash: None, certificate, ..key("batch", "") };
+        let absent = SecretSource { env: None, file: Some("/no/such/file".into()), optional: true };
+        let absent = KeySettings { hash: None, secret: Some(absent), ..key("absent", "") };
+        let keys = vec![key("ci", "secret-one"), by_certificate, absent];
+        let directory = directory(Access::Keys, keys).expect("compiles");
+        for name in ["ci", "batch", "absent"] {
+            assert!(directory.has_key("acme", name), "{name}");
+        }
+        assert!(!directory.has_key("acme", "other") && !directory.has_key("lab", "ci"));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         let mut both = key("b", "secret-two");
-        both.secret = Some(crate::config::SecretSource { env: None, file: None, optional: false });
+        both.secret = Some(SecretSource { env: None, file: None, optional: false });
         let mut malformed = key("c", "x");
         malformed.hash = Some("sha256:abc".into());
         let errors = directory(

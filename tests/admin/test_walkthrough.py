@@ -1,5 +1,7 @@
 """The walk-through of conf/identity.md, followed literally."""
 
+import csv
+import json
 import os
 import re
 import subprocess
@@ -37,3 +39,17 @@ def test_it_goes_as_written(tmp_path):
     assert run.returncode == 0
     assert '"action": "access.approve"' in run.stdout and '"broken"' not in run.stdout
     assert '"outcome": "refused"' in run.stdout
+    # The monthly report: two teams, three keys, and what each has used.
+    lines = run.stdout.splitlines()
+    begin = next(at for at, line in enumerate(lines) if line.startswith("tenant,team,key,requests"))
+    report = {row["key"]: row for row in csv.DictReader(lines[begin:begin + 5]) if row["tenant"] == "acme"}
+    assert {key: row["team"] for key, row in report.items()} == {
+        "notebooks": "research", "batch": "research", "assistant": "sales"
+    }
+    # Each was answered with 20 tokens; `notebooks` with its first and its second key.
+    used = {key: int(row["output_tokens"]) for key, row in report.items()}
+    assert used == {"notebooks": 60, "batch": 20, "assistant": 20}, report
+    asked = json.loads((tmp_path / "report.json").read_text())["items"]
+    assert {row["key"]: row["output_tokens"] for row in asked if row["tenant"] == "acme"} == used
+    with (tmp_path / "requests.csv").open() as file:
+        assert sum(row["status"] == "200" for row in csv.DictReader(file)) == 5

@@ -2,8 +2,6 @@
 //! stays bounded, the state is visible, and nothing is lost once the failure is over.
 #![cfg(target_os = "linux")]
 
-mod server;
-
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +11,8 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::database_server::Server;
 use crate::stand::Weir;
-use server::Server;
 
 /// How long anything here may take to become so.
 const PATIENCE: Duration = Duration::from_secs(40);

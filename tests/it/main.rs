@@ -3,6 +3,7 @@
 mod budgets;
 mod config;
 mod corpus;
+mod database_server;
 mod identity;
 mod ledger;
 mod limits;

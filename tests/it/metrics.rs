@@ -97,7 +97,7 @@ fn eventful() -> (Arc<Metrics>, Live) {
     };
     let pool = LivePool { name: "chat".into(), queued: 0, usable: true, targets: vec![target] };
     let storage = LiveStorage { state: "ok", reason: String::new(), since_unix_ms: 0 };
-    let ledger = LiveLedger { state: "ok", ..LiveLedger::default() };
+    let ledger = LiveLedger::default();
     let (storage, ledger) = (Some(storage), Some(ledger));
     (metrics, Live { pools: vec![pool], storage, ledger, ..Live::default() })
 }

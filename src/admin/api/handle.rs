@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Action, Operation};
+use super::{Action, Operation, ledger};
 use crate::admin::access::Operator;
 use crate::admin::answer::{Answer, Asked};
 use crate::admin::{Desk, View};
@@ -21,13 +21,18 @@ pub(in crate::admin) async fn handle(
     operator: &Operator,
     asked: &Asked<'_>,
 ) -> Answer {
-    match done(view, operation, id, operator, asked).await {
-        Ok(value) => {
-            let status = StatusCode::from_u16(operation.status).unwrap_or(StatusCode::OK);
-            Answer::json(status, &value)
+    let answered = async {
+        let pairs = pairs(operation, asked)?;
+        if let Action::QueryLedger | Action::ExportLedger | Action::ReconcileLedger =
+            operation.action
+        {
+            return ledger::answer(view, operation.action, &operator.actor, &pairs, asked).await;
         }
-        Err(answer) => answer,
-    }
+        let value = done(view, operation, id, operator, (asked, pairs)).await?;
+        let status = StatusCode::from_u16(operation.status).unwrap_or(StatusCode::OK);
+        Ok(Answer::json(status, &value))
+    };
+    answered.await.unwrap_or_else(|answer| answer)
 }
 
 /// Enters a refused request in the audit log, where there is one.
@@ -56,7 +61,7 @@ pub(in crate::admin) async fn refused(
 }
 
 /// What a client sent, as far as it goes into the log.
-fn bounded(path: &str) -> String {
+pub(super) fn bounded(path: &str) -> String {
     const CHARACTERS_MAX: usize = 200;
     path.chars().take(CHARACTERS_MAX).collect()
 }
@@ -66,10 +71,10 @@ async fn done(
     operation: &Operation,
     id: &str,
     operator: &Operator,
-    asked: &Asked<'_>,
+    (asked, pairs): (&Asked<'_>, Vec<(&'static str, String)>),
 ) -> Result<Value, Answer> {
     let actor = &operator.actor;
-    let query = Query::read(operation, asked)?;
+    let query = Query::read(pairs)?;
     match operation.action {
         Action::State => return Ok(super::super::answer::state(view)),
         Action::Limits => return Ok(view.limits(query.owner.as_deref().unwrap_or_default())),
@@ -118,7 +123,10 @@ async fn done(
         | Action::Limits
         | Action::ConfigStatus
         | Action::ConfigReload
-        | Action::Document => {
+        | Action::Document
+        | Action::QueryLedger
+        | Action::ExportLedger
+        | Action::ReconcileLedger => {
             return Ok(Value::Null);
         }
     };
@@ -136,7 +144,7 @@ async fn status(
     value(&desk.office.set_key_status(&operator.actor, id, status).await.map_err(failed)?)
 }
 
-fn value<T: Serialize>(of: &T) -> Result<Value, Answer> {
+pub(super) fn value<T: Serialize>(of: &T) -> Result<Value, Answer> {
     serde_json::to_value(of).map_err(|error| {
         log::error!("an answer of the admin API cannot be written: {error}");
         Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer cannot be written")
@@ -174,7 +182,7 @@ fn failed(error: Error) -> Answer {
     }
 }
 
-fn wrong(message: impl Into<String>) -> Answer {
+pub(super) fn wrong(message: impl Into<String>) -> Answer {
     Answer::error(StatusCode::BAD_REQUEST, "bad_request", message)
 }
 
@@ -187,6 +195,25 @@ fn body<T: DeserializeOwned>(asked: &Asked<'_>) -> Result<T, Answer> {
     serde_json::from_str(text).map_err(|error| wrong(format!("the body: {error}")))
 }
 
+/// The parameters of the query, of those that there are.
+fn pairs(operation: &Operation, asked: &Asked<'_>) -> Result<Vec<(&'static str, String)>, Answer> {
+    let pairs = asked.uri.query().unwrap_or_default().split('&');
+    let read = |pair: &str| {
+        let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
+        let known = operation.parameters().find(|known| known.name == name);
+        let unknown = || wrong(format!("there is no parameter `{}` here", bounded(name)));
+        let name = known.ok_or_else(unknown)?.name;
+        let text = raw.replace('+', " ");
+        let text = percent_decode_str(&text).decode_utf8();
+        let text = text.map_err(|_| wrong(format!("`{name}` is not UTF-8")))?.into_owned();
+        if text.contains('\0') {
+            return Err(wrong(format!("`{name}` holds NUL")));
+        }
+        Ok((name, text))
+    };
+    pairs.filter(|pair| !pair.is_empty()).map(read).collect()
+}
+
 /// What the query says.
 struct Query {
     owner: Option<String>,
@@ -197,7 +224,7 @@ struct Query {
 }
 
 impl Query {
-    fn read(operation: &Operation, asked: &Asked<'_>) -> Result<Self, Answer> {
+    fn read(pairs: Vec<(&'static str, String)>) -> Result<Self, Answer> {
         let mut query = Self {
             owner: None,
             tenant: None,
@@ -205,18 +232,7 @@ impl Query {
             status: None,
             page: Page { after: None, limit: PAGE_DEFAULT },
         };
-        let pairs = asked.uri.query().unwrap_or_default().split('&');
-        for pair in pairs.filter(|pair| !pair.is_empty()) {
-            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            if !operation.query.iter().any(|known| known.name == name) {
-                return Err(wrong(format!("there is no parameter `{}` here", bounded(name))));
-            }
-            let text = raw.replace('+', " ");
-            let text = percent_decode_str(&text).decode_utf8();
-            let text = text.map_err(|_| wrong(format!("`{name}` is not UTF-8")))?.into_owned();
-            if text.contains('\0') {
-                return Err(wrong(format!("`{name}` holds NUL")));
-            }
+        for (name, text) in pairs {
             query.take(name, text)?;
         }
         Ok(query)

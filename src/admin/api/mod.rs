@@ -2,12 +2,14 @@
 //! `OpenAPI` document is made of the same table.
 
 mod handle;
+mod ledger;
 mod openapi;
 
 use http::Method;
 use schemars::{Schema, SchemaGenerator};
 
 use super::schemas;
+use crate::ledger::reconcile::Reconciled;
 use crate::manage::{
     AccessRequest, Created, Decision, Entry, KeyView, NewKey, NewRequest, Overlap, Verified,
 };
@@ -37,6 +39,9 @@ pub(super) enum Action {
     DeclineRequest,
     ListAudit,
     VerifyAudit,
+    QueryLedger,
+    ExportLedger,
+    ReconcileLedger,
 }
 
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -53,10 +58,23 @@ pub(super) struct Operation {
     /// What goes into the audit log where it is refused.
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
-    pub(super) query: &'static [Parameter],
+    pub(super) query: &'static [&'static [Parameter]],
     pub(super) body: Option<SchemaOf>,
+    /// Media types of the body.
+    pub(super) takes: &'static [&'static str],
+    /// The longest body that is read.
+    pub(super) body_bytes_max: usize,
     pub(super) answer: SchemaOf,
+    /// Media types of the answer.
+    pub(super) gives: &'static [&'static str],
     pub(super) status: u16,
+}
+
+impl Operation {
+    /// The parameters of its query.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
+        self.query.iter().copied().flatten()
+    }
 }
 
 /// A parameter of the query.
@@ -73,16 +91,24 @@ const AUDIT: &[Role] = &[Role::Owner, Role::Auditor];
 const ASK: &[Role] = &[Role::Owner, Role::Operator, Role::Developer];
 const ALL: &[Role] = &[Role::Owner, Role::Operator, Role::Auditor, Role::Developer];
 
-const AFTER: Parameter = Parameter {
-    name: "after",
-    description: "The `next` of the page before",
-    schema: schemas::text,
-};
-const LIMIT: Parameter = Parameter {
-    name: "limit",
-    description: "Items of the page, 1 to 1000; 100 by default",
-    schema: schemas::page_limit,
-};
+const JSON: &[&str] = &["application/json"];
+/// What a body is, unless told otherwise.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
+/// What a provider says was used.
+const EXPORT_BYTES_MAX: usize = 4 << 20;
+
+const PAGE: &[Parameter] = &[
+    Parameter {
+        name: "after",
+        description: "The `next` of the page before",
+        schema: schemas::text,
+    },
+    Parameter {
+        name: "limit",
+        description: "Items of the page, 1 to 1000; 100 by default",
+        schema: schemas::page_limit,
+    },
+];
 const OF: Parameter = Parameter {
     name: "owner",
     description: "Only of this one, as `tenant acme` or `key acme/ci`",
@@ -109,12 +135,15 @@ const PLAIN: Operation = Operation {
     summary: "",
     query: &[],
     body: None,
+    takes: JSON,
+    body_bytes_max: BODY_BYTES_MAX,
     answer: schemas::any,
+    gives: JSON,
     status: 200,
 };
 
 /// What there is.
-pub(super) static OPERATIONS: [Operation; 18] = [
+pub(super) static OPERATIONS: [Operation; 21] = [
     Operation {
         path: "/admin/v1/state",
         action: Action::State,
@@ -131,7 +160,7 @@ pub(super) static OPERATIONS: [Operation; 18] = [
         global: true,
         name: "limits.show",
         summary: "What was used of limits, when periods end, a forecast of budgets",
-        query: &[OF],
+        query: &[&[OF]],
         ..PLAIN
     },
     Operation {
@@ -165,7 +194,7 @@ pub(super) static OPERATIONS: [Operation; 18] = [
         action: Action::ListKeys,
         name: "key.list",
         summary: "Virtual keys",
-        query: &[TENANT, TEAM, AFTER, LIMIT],
+        query: &[&[TENANT, TEAM], PAGE],
         answer: schemas::page::<KeyView>,
         ..PLAIN
     },
@@ -235,7 +264,7 @@ pub(super) static OPERATIONS: [Operation; 18] = [
         action: Action::ListRequests,
         name: "access.list",
         summary: "Access requests",
-        query: &[STATUS, AFTER, LIMIT],
+        query: &[&[STATUS], PAGE],
         answer: schemas::page::<AccessRequest>,
         ..PLAIN
     },
@@ -280,7 +309,7 @@ pub(super) static OPERATIONS: [Operation; 18] = [
         global: true,
         name: "audit.list",
         summary: "The audit log, the oldest entry first",
-        query: &[AFTER, LIMIT],
+        query: &[PAGE],
         answer: schemas::page::<Entry>,
         ..PLAIN
     },
@@ -292,6 +321,42 @@ pub(super) static OPERATIONS: [Operation; 18] = [
         name: "audit.verify",
         summary: "Check the chain of the audit log",
         answer: schemas::of::<Verified>,
+        ..PLAIN
+    },
+    Operation {
+        path: "/admin/v1/ledger",
+        action: Action::QueryLedger,
+        roles: SEE,
+        name: "ledger.query",
+        summary: "Records of the ledger, the oldest first, or sums of them",
+        query: &[ledger::SELECTION, PAGE],
+        answer: schemas::rows,
+        ..PLAIN
+    },
+    Operation {
+        path: "/admin/v1/ledger/export",
+        action: Action::ExportLedger,
+        roles: SEE,
+        name: "ledger.export",
+        summary: "Records of the ledger, or sums of them, as a file of any length",
+        query: &[ledger::SELECTION, ledger::FORM],
+        answer: schemas::text,
+        gives: &["application/jsonl", "text/csv", "application/vnd.apache.parquet"],
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/admin/v1/ledger/reconcile",
+        action: Action::ReconcileLedger,
+        roles: SEE,
+        global: true,
+        name: "ledger.reconcile",
+        summary: "The ledger beside what a provider says was used (pages of OpenAI's usage API, or CSV)",
+        query: &[ledger::COMPARISON],
+        body: Some(schemas::text),
+        takes: &["text/csv", "application/json"],
+        body_bytes_max: EXPORT_BYTES_MAX,
+        answer: schemas::of::<Reconciled>,
         ..PLAIN
     },
 ];

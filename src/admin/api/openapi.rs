@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{OPERATIONS, Operation};
@@ -31,7 +31,7 @@ fn make() -> Value {
         "info": {
             "title": "weir admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Everything that `weir keys`, `weir access`, `weir audit` and `weir limits` do.",
+            "description": "What the commands of `weir` that ask a running one do.",
         },
         "security": [{ "token": [] }],
         "paths": paths,
@@ -61,7 +61,7 @@ fn describe(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
             "name": "id", "in": "path", "required": true, "schema": { "type": "string" },
         }));
     }
-    for parameter in operation.query {
+    for parameter in operation.parameters() {
         parameters.push(json!({
             "name": parameter.name,
             "in": "query",
@@ -78,12 +78,16 @@ fn describe(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
         "responses": responses(operation, schemas),
     });
     if let Some(body) = operation.body {
-        described["requestBody"] = json!({
-            "required": true,
-            "content": { "application/json": { "schema": body(schemas) } },
-        });
+        let content = content(operation.takes, &body(schemas));
+        described["requestBody"] = json!({ "required": true, "content": content });
     }
     described
+}
+
+/// The same in each of these media types.
+fn content(types: &[&str], schema: &Schema) -> Value {
+    let described = types.iter().map(|of| ((*of).to_owned(), json!({ "schema": schema })));
+    Value::Object(described.collect())
 }
 
 fn responses(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
@@ -105,7 +109,7 @@ fn responses(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     });
     responses[operation.status.to_string()] = json!({
         "description": "Done",
-        "content": { "application/json": { "schema": (operation.answer)(schemas) } },
+        "content": content(operation.gives, &(operation.answer)(schemas)),
     });
     responses
 }

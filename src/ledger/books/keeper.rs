@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use super::State;
 use super::journal::{self, Bounds, Journal, Placed, Taken};
 use super::retain::Retention;
-use super::standing::State;
 use super::table::{self, Batch, Entered, Frame, Table};
 use super::{Books, Settings, Waiting};
 use crate::clock::{self, Duration, Instant};

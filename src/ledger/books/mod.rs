@@ -15,7 +15,6 @@ mod frame;
 mod journal;
 mod keeper;
 mod retain;
-mod standing;
 mod table;
 
 #[cfg(test)]
@@ -36,9 +35,10 @@ use crate::clock::{Duration, Instant};
 use crate::database::{Connection, Database, Error, Place};
 use crate::telemetry::Sharded;
 
-pub use retain::kept_from;
-pub use standing::{Standing, State};
-pub use table::{DAY_MS, HOUR_MS, MIGRATIONS};
+pub use crate::telemetry::{LedgerState as State, LiveLedger as Standing};
+
+pub use retain::{DAYS_FROM, HOURS_FROM, RECORDS_FROM, kept_from};
+pub use table::{DAY_MS, HOUR_MS, MIGRATIONS, SUMS};
 
 use keeper::Keeper;
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Settings;
 use super::table::{DAY_MS, HOUR_MS};
-use crate::clock::{self, Duration, Instant};
+use crate::clock::{Cautious, Duration, Instant};
 use crate::database::{Connection, Database, Engine, Error, Value};
 
 /// Rows that go at once.
@@ -21,18 +21,40 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Between two steps while something is.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The names under which is remembered from when on a table has all of its rows.
+pub const RECORDS_FROM: &str = "records_from_ms";
+/// See [`RECORDS_FROM`].
+pub const HOURS_FROM: &str = "hours_from_ms";
+/// See [`RECORDS_FROM`].
+pub const DAYS_FROM: &str = "days_from_ms";
+
+/// The key of a row of sums.
+const SUMMED_BY: &str = "from_ms, dims, user_name";
+
 /// A table whose rows go when they are old.
 struct Aging {
-    /// The name under which is remembered up to when they have gone.
     mark: &'static str,
-    delete: &'static str,
+    delete: String,
     /// They go by so much at a time.
     period_ms: u64,
     keep_ms: u64,
 }
 
+impl Aging {
+    /// Of a table with this key, which begins with its rows' time.
+    fn of(table: &str, mark: &'static str, key: &str, period_ms: u64, keep_ms: u64) -> Self {
+        let (time, _) = key.split_once(',').unwrap_or((key, ""));
+        let delete = format!(
+            "DELETE FROM ledger_{table} WHERE ({key}) IN (SELECT {key} FROM ledger_{table} \
+             WHERE {time} < ?1 ORDER BY {key} LIMIT ?2)"
+        );
+        Self { mark, delete, period_ms, keep_ms }
+    }
+}
+
 /// What is kept how long.
 pub(super) struct Retention {
+    clock: Cautious,
     tables: Arc<[Aging; 3]>,
     running: Arc<AtomicBool>,
     more: Arc<AtomicBool>,
@@ -43,29 +65,12 @@ impl Retention {
     pub(super) fn new(settings: &Settings) -> Self {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let tables = [
-            Aging {
-                mark: "records_from_ms",
-                delete: "DELETE FROM ledger_records WHERE (time_ms, number) IN (SELECT time_ms, number \
-                         FROM ledger_records WHERE time_ms < ?1 ORDER BY time_ms, number LIMIT ?2)",
-                period_ms: HOUR_MS,
-                keep_ms: ms(settings.keep.0),
-            },
-            Aging {
-                mark: "hours_from_ms",
-                delete: "DELETE FROM ledger_hours WHERE (from_ms, dims, user_name) IN (SELECT from_ms, \
-                         dims, user_name FROM ledger_hours WHERE from_ms < ?1 ORDER BY from_ms LIMIT ?2)",
-                period_ms: DAY_MS,
-                keep_ms: ms(settings.keep_hours.0),
-            },
-            Aging {
-                mark: "days_from_ms",
-                delete: "DELETE FROM ledger_days WHERE (from_ms, dims, user_name) IN (SELECT from_ms, \
-                         dims, user_name FROM ledger_days WHERE from_ms < ?1 ORDER BY from_ms LIMIT ?2)",
-                period_ms: DAY_MS,
-                keep_ms: ms(settings.keep_days.0),
-            },
+            Aging::of("records", RECORDS_FROM, "time_ms, number", HOUR_MS, ms(settings.keep.0)),
+            Aging::of("hours", HOURS_FROM, SUMMED_BY, DAY_MS, ms(settings.keep_hours.0)),
+            Aging::of("days", DAYS_FROM, SUMMED_BY, DAY_MS, ms(settings.keep_days.0)),
         ];
         Self {
+            clock: Cautious::new(),
             tables: Arc::new(tables),
             running: Arc::new(AtomicBool::new(false)),
             more: Arc::new(AtomicBool::new(false)),
@@ -83,7 +88,7 @@ impl Retention {
         self.stepped = Some(Instant::now());
         let (tables, running, more) =
             (Arc::clone(&self.tables), Arc::clone(&self.running), Arc::clone(&self.more));
-        let now_ms = clock::unix_ms();
+        let now_ms = self.clock.unix_ms();
         let handed = database.submit(move |connection| {
             let gone = connection.and_then(|connection| step(connection, &tables[..], now_ms));
             match gone {
@@ -109,7 +114,7 @@ fn step(connection: &mut Connection, tables: &[Aging], now_ms: u64) -> Result<u6
                  SET value = excluded.value WHERE ledger_state.value < excluded.value",
                 &[aging.mark.into(), before.into()],
             )?;
-            connection.execute(aging.delete, &[before.into(), Value::from(STEP_ROWS)])
+            connection.execute(&aging.delete, &[before.into(), Value::from(STEP_ROWS)])
         })?;
         if gone > 0 {
             if connection.engine() == Engine::Sqlite {

@@ -79,8 +79,7 @@ pub(super) struct Table {
 }
 
 /// What a row by hour or day adds up, in the order of its columns.
-const SUMS: usize = 13;
-const SUM_COLUMNS: [&str; SUMS] = [
+pub const SUMS: [&str; 13] = [
     "requests",
     "attempts",
     "input_tokens",
@@ -97,7 +96,7 @@ const SUM_COLUMNS: [&str; SUMS] = [
 ];
 /// Sums by what requests have in common and user. Sorted, so that two machines never wait for each
 /// other's rows in a circle.
-type Sums<'a> = BTreeMap<(u64, i64, &'a str), [i64; SUMS]>;
+type Sums<'a> = BTreeMap<(u64, i64, &'a str), [i64; SUMS.len()]>;
 
 impl Table {
     /// Enters a batch: all of it or nothing. What the database has already is passed over.
@@ -306,9 +305,9 @@ fn add_up(
     Ok(())
 }
 
-/// What a record adds, in the order of [`SUM_COLUMNS`].
-fn parts(entry: &Entry<'_>) -> [u64; SUMS] {
-    let mut parts = [0; SUMS];
+/// What a record adds, in the order of [`SUMS`].
+fn parts(entry: &Entry<'_>) -> [u64; SUMS.len()] {
+    let mut parts = [0; SUMS.len()];
     parts[0] = 1;
     parts[1] = entry.attempts;
     parts[2..2 + TOKENS].copy_from_slice(&entry.tokens);
@@ -319,9 +318,9 @@ fn parts(entry: &Entry<'_>) -> [u64; SUMS] {
 }
 
 fn upsert_sql(table: &str) -> String {
-    let columns = SUM_COLUMNS.join(", ");
-    let values: Vec<String> = (1..=SUMS + 3).map(|number| format!("?{number}")).collect();
-    let added: Vec<String> = SUM_COLUMNS
+    let columns = SUMS.join(", ");
+    let values: Vec<String> = (1..=SUMS.len() + 3).map(|number| format!("?{number}")).collect();
+    let added: Vec<String> = SUMS
         .iter()
         .map(|column| format!("{column} = {table}.{column} + excluded.{column}"))
         .collect();

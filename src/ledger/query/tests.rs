@@ -70,7 +70,7 @@ fn rows(connection: &mut Connection, question: &Question) -> Vec<Vec<Cell>> {
 
 /// Requests, input tokens and cost.
 fn total(connection: &mut Connection, filter: &Filter) -> [i64; 3] {
-    let question = Question::sums(connection, filter, &[]).expect("kept");
+    let question = Question::sums(connection, filter, &[], Part::default()).expect("kept");
     let rows = rows(connection, &question);
     let number = |at: usize| match &rows[0][at] {
         Cell::Number(number) => *number,
@@ -97,11 +97,13 @@ fn records_and_sums_are_what_was_entered() {
         total(connection, &filter),
         expected(|n| n.is_multiple_of(3) && n.is_multiple_of(7))
     );
-    let records = rows(connection, &Question::records(&filter, None));
+    let records = rows(connection, &Question::records(&filter, Part::default()));
     assert_eq!(records.len() as i64, expected(|n| n.is_multiple_of(3) && n.is_multiple_of(7))[0]);
     assert_eq!(records[1][2], Cell::Text("req-21".into()));
-    assert_eq!(rows(connection, &Question::records(&filter, Some(3))).len(), 3);
-    let question = Question::sums(connection, &Filter::default(), &[Field::Day, Field::Model]);
+    let three = Part { after: None, limit: Some(3) };
+    assert_eq!(rows(connection, &Question::records(&filter, three)).len(), 3);
+    let by = [Field::Day, Field::Model];
+    let question = Question::sums(connection, &Filter::default(), &by, Part::default());
     let by_day = rows(connection, &question.expect("kept"));
     assert_eq!(by_day[0][..2], [Cell::Number(DAY as i64), Cell::Text("gpt-4o".into())]);
     assert_eq!(by_day.len(), 6);
@@ -169,7 +171,7 @@ fn what_is_gone_is_refused() {
     connection.execute(mark, &["records_from_ms".into(), noon.into()]).expect("marked");
     let ask = |connection: &mut Connection, from_ms: u64, by: &[Field]| {
         let filter = Filter { from_ms: Some(from_ms), ..Filter::default() };
-        Question::sums(connection, &filter, by).map(drop)
+        Question::sums(connection, &filter, by, Part::default()).map(drop)
     };
     assert!(ask(&mut connection, DAY + HOUR_MS, &[Field::Hour]).is_ok());
     assert!(ask(&mut connection, noon + 1, &[]).is_ok());

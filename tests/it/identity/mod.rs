@@ -3,6 +3,8 @@
 
 mod administration;
 mod attacks;
+mod base;
 mod certificates;
 pub mod issuer;
+mod reports;
 mod tokens;
