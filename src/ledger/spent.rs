@@ -1,6 +1,6 @@
 //! What was used in a period, for budgets that go on after a restart.
 
-use super::books::SUMS;
+use super::books::{DAY_MS, HOUR_MS, HOURS_FROM, SUMS, kept_from};
 use super::query::{Cell, Field, Filter, Part, Question};
 use crate::database::{Connection, Error, Row, Value};
 
@@ -56,6 +56,13 @@ pub fn spent(
         }
     };
     fields.extend(by_user.then_some(Field::User));
+    let aligned = from_ms.is_none_or(|from| from % HOUR_MS == 0);
+    if aligned
+        && to_ms.is_none()
+        && from_ms.unwrap_or(u64::MAX) >= kept_from(connection, HOURS_FROM)?
+    {
+        return by_days(connection, (by, by_user), from_ms.unwrap_or_default(), each);
+    }
     let filter = Filter { from_ms, to_ms, ..Filter::default() };
     let question = Question::sums(connection, &filter, &fields, Part::default())?;
     question.ask(connection, &mut |cells| {
@@ -80,6 +87,51 @@ pub fn spent(
             provider: text(Field::Provider),
             tokens: sum("input_tokens").saturating_add(sum("output_tokens")),
             cost_nano_usd: sum("cost_nano_usd"),
+        });
+        Ok(())
+    })
+}
+
+/// From a whole hour until now: by day, and by hour until the first day begins. Added up before it is
+/// told whose it is: there are many more rows than callers.
+fn by_days(
+    connection: &mut Connection,
+    (by, by_user): (By, bool),
+    from_ms: u64,
+    each: &mut dyn FnMut(Spent),
+) -> Result<(), Error> {
+    let (user, group) = if by_user { ("user_name", ", user_name") } else { ("''", "") };
+    let sums = format!(
+        "dims, {user} AS user_name, SUM(input_tokens + output_tokens) AS tokens, \
+         SUM(cost_nano_usd) AS cost"
+    );
+    let names = match by {
+        By::Provider => "'', '', '', d.model, d.provider",
+        By::Caller | By::CallerAndModel => "d.tenant, d.team, d.key_name, '', ''",
+    };
+    let whose = match by {
+        By::Provider => "d.model, d.provider",
+        By::Caller | By::CallerAndModel => "d.tenant, d.team, d.key_name",
+    };
+    let sql = format!(
+        "SELECT {names}, s.user_name, CAST(SUM(s.tokens) AS BIGINT), CAST(SUM(s.cost) AS BIGINT) \
+         FROM (SELECT {sums} FROM ledger_days WHERE from_ms >= CAST(?1 AS BIGINT) \
+         GROUP BY dims{group} UNION ALL SELECT {sums} FROM ledger_hours \
+         WHERE from_ms >= CAST(?2 AS BIGINT) AND from_ms < CAST(?1 AS BIGINT) \
+         GROUP BY dims{group}) s JOIN ledger_dims d ON d.number = s.dims \
+         GROUP BY {whose}, s.user_name"
+    );
+    let days = from_ms.next_multiple_of(DAY_MS);
+    connection.query(&sql, &[Value::from(days), Value::from(from_ms)], &mut |row| {
+        each(Spent {
+            tenant: text(row, 0)?,
+            team: text(row, 1)?,
+            key: text(row, 2)?,
+            model: text(row, 3)?,
+            provider: text(row, 4)?,
+            user: text(row, 5)?,
+            tokens: number(row, 6)?,
+            cost_nano_usd: number(row, 7)?,
         });
         Ok(())
     })

@@ -120,6 +120,19 @@ fn records_and_sums_are_what_was_entered() {
         let models = spending.iter().any(|one| !one.model.is_empty());
         assert_eq!(models, by == By::CallerAndModel);
     }
+    for hour in (0..60).step_by(7) {
+        let from_ms = Some(DAY + hour * HOUR_MS);
+        let all = total(connection, &Filter { from_ms, ..Filter::default() });
+        // By days and hours, by the sums of the same period with an end, and by provider.
+        for (by, to_ms) in
+            [(By::Caller, None), (By::Caller, Some(u64::MAX >> 1)), (By::Provider, None)]
+        {
+            let mut cost = 0;
+            let each = &mut |one: crate::ledger::spent::Spent| cost += one.cost_nano_usd;
+            spent(connection, (by, false), (from_ms, to_ms), each).expect("kept");
+            assert_eq!(cost, all[2] as u64, "{by:?} {hour}");
+        }
+    }
 }
 
 #[test]

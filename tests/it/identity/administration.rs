@@ -292,6 +292,7 @@ fn the_command_line_does_the_same() {
 fn command_of(operation: &str) -> Vec<&str> {
     match operation {
         "state.show" => vec!["state"],
+        "limits.show" => vec!["limits"],
         "config.status" => vec!["status"],
         "config.reload" => vec!["reload"],
         "document.show" => vec!["openapi"],
