@@ -302,6 +302,9 @@ pub struct Shape {
     /// More headers, as `name: value`.
     #[serde(default)]
     pub headers: Vec<String>,
+    /// Whether a response is kept, for endpoints that keep them unless they are told not to.
+    #[serde(default = "store_default")]
+    pub store: bool,
     /// Its share in a mix.
     #[serde(default = "weight_default")]
     pub weight: u32,
@@ -309,6 +312,10 @@ pub struct Shape {
 
 fn tokens_default() -> u32 {
     32
+}
+
+fn store_default() -> bool {
+    true
 }
 
 fn weight_default() -> u32 {
@@ -326,20 +333,29 @@ impl Shape {
             tokens: tokens_default(),
             key: None,
             headers: Vec::new(),
-            weight: 1,
+            store: store_default(),
+            weight: weight_default(),
         }
+    }
+
+    fn body(&self, model: &str, text: &str) -> String {
+        let mut body = self.endpoint.body(model, self.stream, self.tokens, text);
+        if !self.store && self.endpoint == Endpoint::Responses && body.pop().is_some() {
+            body.push_str(",\"store\":false}");
+        }
+        body
     }
 
     /// Method, path, headers and body, for any version of HTTP.
     pub fn parts(&self) -> Parts {
         let model = self.model.as_deref().unwrap_or(self.endpoint.default_model());
-        let empty = self.endpoint.body(model, self.stream, self.tokens, "");
+        let empty = self.body(model, "");
         let text: String = FILLER
             .chars()
             .cycle()
             .take(self.body_bytes.saturating_sub(empty.len()).max(16))
             .collect();
-        let body = self.endpoint.body(model, self.stream, self.tokens, &text);
+        let body = self.body(model, &text);
         let mut headers = Vec::new();
         if let Some(value) = self.endpoint.content_type() {
             headers.push(("content-type".to_owned(), value));

@@ -136,6 +136,7 @@ impl Arguments {
             tokens: self.tokens,
             key: self.key.clone(),
             headers: self.headers.clone(),
+            store: true,
             weight: 1,
         }])
     }

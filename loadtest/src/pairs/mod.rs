@@ -108,6 +108,10 @@ pub struct Plan {
     /// Formats of upstreams; by default all. May be repeated.
     #[arg(long = "upstream", value_enum, default_values_t = Format::ALL)]
     upstreams: Vec<Format>,
+    /// Let the answers of Responses clients be kept, which is their default: the cost of keeping is
+    /// added to that of translating.
+    #[arg(long)]
+    store: bool,
     /// Core of weir.
     #[arg(long, default_value_t = 0)]
     proxy_core: usize,
@@ -257,6 +261,7 @@ fn load(
         model: Some(format!("{}-model", pair.upstream.name())),
         tokens,
         body_bytes: BODY_BYTES,
+        store: plan.store,
         ..Shape::new(pair.client.endpoint(), stream)
     };
     let frames = stream.then_some(tokens);
@@ -344,6 +349,7 @@ mod tests {
             length: Duration::from_secs(1),
             clients: clients.into(),
             upstreams: upstreams.into(),
+            store: false,
             proxy_core: 0,
             load_core: 1,
             ratio_max: Some(1.5),
