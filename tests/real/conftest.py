@@ -1,5 +1,6 @@
 """weir before upstreams that others wrote."""
 
+import json
 import os
 import pathlib
 import socket
@@ -83,9 +84,10 @@ def configuration(port, admin, ports):
 
 
 class Weir:
-    def __init__(self, port, log):
+    def __init__(self, port, log, ports):
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
+        self.ports = ports
 
 
 @pytest.fixture(scope="session")
@@ -108,8 +110,26 @@ def weir(tmp_path_factory):
         for name in UPSTREAMS:
             start(command(name, ports[name]), f"http://127.0.0.1:{ports[name]}/health")
         start([BIN / "weir", "run", "--config", config], f"http://127.0.0.1:{admin}/readyz")
-        yield Weir(port, log)
+        yield Weir(port, log, ports)
     finally:
         for process in reversed(running):
             process.terminate()
             process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def calls_when_it_has_to(weir):
+    """Whether the small model makes the call that is required of it, asked without weir."""
+    city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    question = {
+        "model": "any",
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": "What is the weather in Oslo?"}],
+        "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": city}}],
+        "tool_choice": "required",
+    }
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{weir.ports['llama']}/v1/chat/completions",
+        data=json.dumps(question).encode(), headers={"content-type": "application/json"})
+    answer = json.load(urllib.request.urlopen(request, timeout=120))
+    return bool(answer["choices"][0]["message"].get("tool_calls"))

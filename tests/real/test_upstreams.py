@@ -32,7 +32,8 @@ def test_a_conversation(weir, client, upstream, name, stream):
     if (upstream, name, stream) == ("katan", "bedrock", True):
         pytest.skip("its stream is lines of JSON, not messages of the event stream")
     chat = client(weir.url, "any", f"{upstream}-{name}-claude")
-    chat.tokens = 16
+    # Enough to come to an end: OpenAI's helpers for streams refuse what is cut for its length.
+    chat.tokens = 192
     for text in ["Say hello.", "And once more."]:
         chat.say(text)
         answer = chat.ask(stream)
@@ -41,8 +42,10 @@ def test_a_conversation(weir, client, upstream, name, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("client", "upstream", "name"), cells("llama"))
-def test_a_model_that_has_to_call_a_tool(weir, client, upstream, name, stream):
-    """Its sampling is bound by a grammar, so that even a small one makes a call that can be read."""
+def test_a_model_that_has_to_call_a_tool(weir, calls_when_it_has_to, client, upstream, name, stream):
+    """Where the server binds its sampling by a grammar, even a small one makes a call that can be read."""
+    if not calls_when_it_has_to:
+        pytest.skip("the model makes no call, asked without weir")
     chat = client(weir.url, "any", f"{upstream}-{name}-claude")
     chat.say(QUESTION)
     chat.tokens = 64
