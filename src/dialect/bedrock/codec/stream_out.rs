@@ -31,7 +31,7 @@ enum Open {
 impl Encoder {
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
-        if !matches!(event, Event::Piece { .. }) {
+        if !matches!(event, Event::Piece { .. } | Event::Usage(_)) {
             self.piece.forget();
         }
         match event {

@@ -66,7 +66,7 @@ impl Encoder {
 
     /// Writes what an event says.
     pub fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>, loss: &mut Loss) {
-        if !matches!(event, Event::Piece { .. }) {
+        if !matches!(event, Event::Piece { .. } | Event::Usage(_)) {
             self.piece.1.forget();
         }
         match event {
