@@ -66,3 +66,8 @@ fn answer() {
 fn stream() {
     replay("stream", properties::stream);
 }
+
+#[test]
+fn vectors() {
+    replay("vectors", properties::vectors);
+}

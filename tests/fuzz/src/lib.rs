@@ -2,6 +2,7 @@
 
 mod grammar;
 mod translate;
+mod vectors;
 
 use std::fmt::Debug;
 
@@ -13,6 +14,7 @@ use weir::wire::json::{self, Edit, Kind, Limits, Value};
 use weir::wire::{eventstream, http1, jsonarray, sse, websocket};
 
 pub use translate::{answer, request, stream};
+pub use vectors::vectors;
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Lengths of the chunks that a stream is cut into.
