@@ -14,6 +14,9 @@ pub(in crate::dialect) struct Decoder {
     flow: Flow,
     started: bool,
     finished: bool,
+    /// Choices that have begun, and those that have ended, a bit for each.
+    begun: u128,
+    ended: u128,
     refused: bool,
     /// How many pages of a list beside the answer have been found.
     pages: usize,
@@ -61,6 +64,11 @@ impl Decoder {
         }
     }
 
+    /// Whether a choice has begun that has not come to its end, whatever it has said.
+    pub fn is_cut(&self) -> bool {
+        self.begun & !self.ended != 0
+    }
+
     /// The upstream has sent everything.
     pub fn end(&mut self, sink: &mut dyn Sink) {
         self.flow.end(sink);
@@ -68,6 +76,7 @@ impl Decoder {
 
     fn choice(&mut self, choice: Value<'_>, sink: &mut dyn Sink) {
         let number = index(choice);
+        self.begun |= 1 << number;
         if let Some(delta) = choice.get("delta").or_else(|| choice.get("message")) {
             self.delta(number, delta, sink);
         }
@@ -81,6 +90,7 @@ impl Decoder {
         if let Some(reason) = reason {
             self.flow.leave(number, sink);
             self.finished = true;
+            self.ended |= 1 << number;
             let finish = match finish_of(&reason) {
                 Finish::Stop if self.refused => Finish::Refused,
                 finish => finish,

@@ -255,6 +255,7 @@ impl Decoder {
     /// The upstream has sent everything. Some formats have an event that says so.
     fn end(&mut self, state: &mut State) {
         match self {
+            Decoder::Chat(decoder) if decoder.is_cut() => state.cut(),
             Decoder::Chat(decoder) => decoder.end(state),
             Decoder::Gemini(decoder) if decoder.is_cut() => state.cut(),
             Decoder::Gemini(decoder) => decoder.end(state),
