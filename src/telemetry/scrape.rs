@@ -1,18 +1,20 @@
 //! One scrape: every metric as text, in the order in which they stand here.
 
+mod page;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::cell::{Counter, Histogram};
-use super::family::Family;
-use super::live::{Live, LiveLedger, LivePool, LiveTarget};
+use page::{Page, pairs};
+
+use super::live::{Live, LiveLedger};
 use super::metrics::Metrics;
 use super::process::Process;
 use super::settled::{Operation, TOKEN_KINDS, TOKEN_TOTALS};
@@ -110,169 +112,6 @@ impl Collector for Scrape {
         self.storage(&mut page)?;
         self.process(&mut page)
     }
-}
-
-/// The page being written.
-struct Page<'a>(DescriptorEncoder<'a>);
-
-/// The samples of one metric.
-struct Rows<'a>(MetricEncoder<'a>);
-
-impl Page<'_> {
-    fn metric(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        kind: MetricType,
-    ) -> Result<Rows<'_>, fmt::Error> {
-        Ok(Rows(self.0.encode_descriptor(name, help, None, kind)?))
-    }
-
-    /// A counter without labels. Its samples get `_total` added to `name`.
-    fn counter(&mut self, name: &'static str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, MetricType::Counter)?.counter(&[], value)
-    }
-
-    /// A gauge without labels.
-    fn gauge(&mut self, name: &'static str, help: &str, value: i64) -> fmt::Result {
-        self.metric(name, help, MetricType::Gauge)?.gauge(&[], value)
-    }
-
-    /// A family of counters.
-    fn counters<const N: usize>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        family: &Family<Counter, N>,
-    ) -> fmt::Result {
-        let mut rows = self.metric(name, help, MetricType::Counter)?;
-        for (labels, counter) in family.read() {
-            rows.counter(&pairs(&labels), counter.get())?;
-        }
-        Ok(())
-    }
-
-    /// A histogram in every series of a family.
-    fn histograms<M, const N: usize>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        family: &Family<M, N>,
-        histogram: impl Fn(&M) -> &Histogram,
-    ) -> fmt::Result {
-        let mut rows = self.metric(name, help, MetricType::Histogram)?;
-        for (labels, series) in family.read() {
-            rows.histogram(&pairs(&labels), histogram(&series))?;
-        }
-        Ok(())
-    }
-
-    /// A gauge for every target of every pool.
-    fn targets(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        live: &Live,
-        value: impl Fn(&LiveTarget) -> i64,
-    ) -> fmt::Result {
-        let mut rows = self.metric(name, help, MetricType::Gauge)?;
-        for pool in &live.pools {
-            for target in &pool.targets {
-                rows.gauge(&[("pool", &*pool.name), ("target", &*target.id)], value(target))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The ledger of record.
-    fn ledger(&mut self, ledger: &LiveLedger) -> fmt::Result {
-        self.gauge(
-            "weir_ledger_state",
-            "Records go to the database (0), wait in the journal (1), wait in memory alone (2), are lost (3)",
-            ledger.state as i64,
-        )?;
-        self.counter("weir_ledger_entered", "Records that the database has taken", ledger.entered)?;
-        self.gauge(
-            "weir_ledger_waiting",
-            "Records that wait for the database",
-            ledger.waiting as i64,
-        )?;
-        self.gauge(
-            "weir_ledger_memory_bytes",
-            "Memory that waiting records take",
-            ledger.memory_bytes as i64,
-        )?;
-        self.gauge(
-            "weir_ledger_journal_bytes",
-            "What waiting records take of the journal",
-            ledger.journal_bytes as i64,
-        )?;
-        self.counter(
-            "weir_ledger_recovered",
-            "Records of an earlier process that were found in its journal",
-            ledger.recovered,
-        )?;
-        self.counter(
-            "weir_ledger_torn",
-            "Batches that an earlier process had not written to their end",
-            ledger.torn,
-        )?;
-        self.counter(
-            "weir_ledger_lost",
-            "Records lost because journal and memory were full",
-            ledger.lost,
-        )
-    }
-
-    /// A gauge for every pool.
-    fn pools(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        live: &Live,
-        value: impl Fn(&LivePool) -> i64,
-    ) -> fmt::Result {
-        let mut rows = self.metric(name, help, MetricType::Gauge)?;
-        for pool in &live.pools {
-            rows.gauge(&[("pool", &*pool.name)], value(pool))?;
-        }
-        Ok(())
-    }
-}
-
-impl Rows<'_> {
-    fn counter(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
-        if labels.is_empty() {
-            return self.0.encode_counter::<NoLabelSet, _, u64>(&value, None);
-        }
-        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
-    }
-
-    fn gauge(&mut self, labels: &[(&str, &str)], value: i64) -> fmt::Result {
-        if labels.is_empty() {
-            return self.0.encode_gauge(&value);
-        }
-        self.0.encode_family(&labels)?.encode_gauge(&value)
-    }
-
-    fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) -> fmt::Result {
-        let reading = histogram.read();
-        // A series that only a sibling histogram has seen is left out.
-        if reading.count == 0 {
-            return Ok(());
-        }
-        self.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-            reading.sum,
-            reading.count,
-            &reading.buckets,
-            None,
-        )
-    }
-}
-
-/// Label pairs as the encoder wants them.
-fn pairs<'a>(labels: &'a [(&'static str, Box<str>)]) -> Vec<(&'a str, &'a str)> {
-    labels.iter().map(|(name, value)| (*name, &**value)).collect()
 }
 
 impl Scrape {
@@ -510,7 +349,7 @@ impl Scrape {
             for target in &pool.targets {
                 let Some(ms) = target.ttft_ms else { continue };
                 let labels = &[("pool", &*pool.name), ("target", &*target.id)][..];
-                ttft.0.encode_family(&labels)?.encode_gauge(&(ms / 1000.0))?;
+                ttft.real(labels, ms / 1000.0)?;
             }
         }
         Ok(())
@@ -591,7 +430,47 @@ impl Scrape {
             "Failures of the database by kind",
             &self.metrics.storage_errors,
         )?;
-        self.live.ledger.as_ref().map_or(Ok(()), |ledger| page.ledger(ledger))
+        self.live.ledger.as_ref().map_or(Ok(()), |ledger| Self::ledger(page, ledger))
+    }
+
+    /// The ledger of record.
+    fn ledger(page: &mut Page<'_>, ledger: &LiveLedger) -> fmt::Result {
+        page.gauge(
+            "weir_ledger_state",
+            "Records go to the database (0), wait in the journal (1), wait in memory alone (2), are lost (3)",
+            ledger.state as i64,
+        )?;
+        page.counter("weir_ledger_entered", "Records that the database has taken", ledger.entered)?;
+        page.gauge(
+            "weir_ledger_waiting",
+            "Records that wait for the database",
+            ledger.waiting as i64,
+        )?;
+        page.gauge(
+            "weir_ledger_memory_bytes",
+            "Memory that waiting records take",
+            ledger.memory_bytes as i64,
+        )?;
+        page.gauge(
+            "weir_ledger_journal_bytes",
+            "What waiting records take of the journal",
+            ledger.journal_bytes as i64,
+        )?;
+        page.counter(
+            "weir_ledger_recovered",
+            "Records of an earlier process that were found in its journal",
+            ledger.recovered,
+        )?;
+        page.counter(
+            "weir_ledger_torn",
+            "Batches that an earlier process had not written to their end",
+            ledger.torn,
+        )?;
+        page.counter(
+            "weir_ledger_lost",
+            "Records lost because journal and memory were full",
+            ledger.lost,
+        )
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -599,7 +478,7 @@ impl Scrape {
         if let Some(cpu_s) = process.cpu_s {
             let mut cpu =
                 page.metric("process_cpu_seconds", "User and system time", MetricType::Counter)?;
-            cpu.0.encode_counter::<NoLabelSet, _, u64>(&cpu_s, None)?;
+            cpu.real_counter(cpu_s)?;
         }
         let gauges = [
             ("process_resident_memory_bytes", "Resident memory", process.resident_bytes),

@@ -110,7 +110,11 @@ impl Journal {
         let folder = root.join(&name);
         fs::create_dir_all(&folder)?;
         let lock = lock(&folder)?.ok_or_else(|| io::Error::other("somebody else has it"))?;
-        Ok(Self {
+        Ok(Self::empty(name, folder, bounds, lock))
+    }
+
+    fn empty(name: String, folder: PathBuf, bounds: Bounds, lock: File) -> Self {
+        Self {
             name,
             folder,
             bounds,
@@ -121,25 +125,14 @@ impl Journal {
             frame: Vec::new(),
             dirty: false,
             _lock: lock,
-        })
+        }
     }
 
     /// Takes over one that nobody holds; `None` if somebody does.
     pub(super) fn take_over(folder: &Path, bounds: Bounds) -> io::Result<Option<(Self, Taken)>> {
         let Some(lock) = lock(folder)? else { return Ok(None) };
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut journal = Self {
-            name,
-            folder: folder.to_owned(),
-            bounds,
-            next: 0,
-            segments: VecDeque::new(),
-            spares: Vec::new(),
-            numbers: 0,
-            frame: Vec::new(),
-            dirty: false,
-            _lock: lock,
-        };
+        let mut journal = Self::empty(name, folder.to_owned(), bounds, lock);
         let mut firsts = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
