@@ -42,10 +42,19 @@ const HELD_BODY_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Ready {
     pub(super) pool: Arc<Pool>,
     pub(super) lease: Lease,
-    pub(super) session: Session,
-    pub(super) answer: Answer,
     /// When the first good event arrived.
     pub(super) first_token: Instant,
+    /// In a place of its own as soon as it is there: what goes from one future to the next by value is
+    /// copied each time.
+    pub(super) probed: Box<Probed>,
+}
+
+/// What the upstream has answered with, and what is needed to relay it.
+pub(super) struct Probed {
+    pub(super) session: Session,
+    pub(super) answer: Answer,
+    /// When the request was sent.
+    sent: Instant,
     /// The model that the upstream was asked for.
     pub(super) model: Option<Arc<str>>,
     pub(super) counters: Counters,
@@ -120,26 +129,14 @@ pub(super) async fn run(
     lease: Lease,
 ) -> Result<Box<Ready>, Box<Failure>> {
     let mut key = None;
-    let result = send_and_probe(order, &pool, &lease, &mut key).await;
-    match result {
+    match send_and_probe(order, &pool, &lease, &mut key).await {
         Ok(probed) => {
             if let Some(index) = key {
                 lease.target().provider.keys.accepted(index);
             }
-            let Probed { session, answer, sent, model, counters, translation, dropped } = probed;
             let first_token = Instant::now();
-            lease.first_token(first_token.saturating_duration_since(sent), first_token);
-            Ok(Box::new(Ready {
-                pool,
-                lease,
-                session,
-                answer,
-                first_token,
-                model,
-                counters,
-                translation,
-                dropped,
-            }))
+            lease.first_token(first_token.saturating_duration_since(probed.sent), first_token);
+            Ok(Box::new(Ready { pool, lease, first_token, probed }))
         }
         Err(mut failure) => {
             failure.another_key = settle_key(&lease, key, &failure);
@@ -153,16 +150,6 @@ pub(super) async fn run(
             Err(failure)
         }
     }
-}
-
-struct Probed {
-    session: Session,
-    answer: Answer,
-    sent: Instant,
-    model: Option<Arc<str>>,
-    counters: Counters,
-    translation: Option<Box<Translation>>,
-    dropped: Option<Box<Dropped>>,
 }
 
 /// Tells the key ring what the upstream said of the key. True when another key may do better.
@@ -185,7 +172,7 @@ async fn send_and_probe(
     pool: &Pool,
     lease: &Lease,
     key: &mut Option<usize>,
-) -> Result<Probed, Box<Failure>> {
+) -> Result<Box<Probed>, Box<Failure>> {
     let target = Arc::clone(lease.target());
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
     // The moment of the lease is the present until something was waited for.
@@ -213,16 +200,25 @@ async fn send_and_probe(
         let started = if session.reused() { now } else { Instant::now() };
         let first_token = started + pool.timeouts.first_token.0;
         let until = first_token.min(order.admitted.deadline);
+        let mut counters = counters(order, model.as_deref());
         let probed = {
-            let probe = pin!(probe(order, &target, &prepared, &mut session, model.as_deref()));
+            let probe = pin!(probe(order, &target, &prepared, &mut session, &mut counters));
             timeout_at(until.into(), probe).await
         };
         match probed {
-            Ok(Ok((answer, counters))) => {
+            Ok(Ok(answer)) => {
                 let model = model.or_else(|| order.admitted.model.clone());
                 let Prepared { translation, dropped, .. } = prepared;
                 let sent = started;
-                return Ok(Probed { session, answer, sent, model, counters, translation, dropped });
+                return Ok(Box::new(Probed {
+                    session,
+                    answer,
+                    sent,
+                    model,
+                    counters,
+                    translation,
+                    dropped,
+                }));
             }
             // A connection that idled may have been closed in the meantime: once more on another.
             Ok(Err(failure))
@@ -245,6 +241,12 @@ async fn send_and_probe(
             }
         }
     }
+}
+
+/// What counts the answer of a target that is asked for this model.
+fn counters(order: Order<'_>, model: Option<&str>) -> Counters {
+    let name = model.or(order.admitted.model.as_deref()).unwrap_or_default();
+    Counters::new(meter::tokenizer_for(name).vocabulary)
 }
 
 fn timed_out(pool: &Pool) -> Error {
@@ -346,8 +348,8 @@ async fn probe(
     target: &Target,
     prepared: &Prepared,
     session: &mut Session,
-    model: Option<&str>,
-) -> Result<(Answer, Counters), Box<Failure>> {
+    counters: &mut Counters,
+) -> Result<Answer, Box<Failure>> {
     let sent = session.send(&prepared.request, &prepared.body).await;
     let head = match (session.head().await, sent) {
         (Ok(head), _) => head,
@@ -376,24 +378,18 @@ async fn probe(
             .map_err(|error| Box::new(with_status(error, status)))?;
     }
     let dialect = target.provider.dialect;
-    let name = model.or(order.admitted.model.as_deref()).unwrap_or_default();
-    let counters = Counters::new(meter::tokenizer_for(name).vocabulary);
     let observer =
         |framing| StreamObserver::new(read_as, dialect, framing, prepared.usage_injected);
     let frame_max = order.admitted.plan.bounds.frame.as_usize();
     let probed = match framing {
         None => {
-            let whole = whole(order, session, counters, || observer(Framing::Opaque)).await;
-            match translation {
-                Some(by) => match whole {
-                    Ok((Answer::Whole(theirs), counters)) if translate::is_heavy(&theirs) => {
-                        let answer = Box::pin(by.answer_off_worker(order, theirs)).await;
-                        answer.map(|answer| (answer, counters))
-                    }
-                    whole => whole
-                        .and_then(|(answer, counters)| Ok((by.answer(order, answer)?, counters))),
-                },
-                None => whole,
+            let whole = whole(order, session, || observer(Framing::Opaque)).await;
+            match (translation, whole) {
+                (Some(by), Ok(Answer::Whole(theirs))) if translate::is_heavy(&theirs) => {
+                    Box::pin(by.answer_off_worker(order, theirs)).await
+                }
+                (Some(by), whole) => whole.and_then(|answer| by.answer(order, answer)),
+                (None, whole) => whole,
             }
         }
         Some(framing) => {
@@ -412,10 +408,9 @@ async fn probe(
             if let Some(translation) = translation {
                 translation.attach(order, &mut stream);
             }
-            let mut counters = counters;
-            first_event(session, &mut stream, &mut counters, order.head.endpoint)
+            first_event(session, &mut stream, counters, order.head.endpoint)
                 .await
-                .map(|()| (Answer::Stream(stream), counters))
+                .map(|()| Answer::Stream(stream))
         }
     };
     probed.map_err(|error| Box::new(with_status(error, status)))
@@ -505,9 +500,8 @@ pub(super) fn frame_error(error: &impl std::fmt::Display) -> Error {
 async fn whole(
     order: Order<'_>,
     session: &mut Session,
-    counters: Counters,
     observer: impl FnOnce() -> StreamObserver,
-) -> Result<(Answer, Counters), Error> {
+) -> Result<Answer, Error> {
     let mut body = BytesMut::new();
     let mut first = Bytes::new();
     while let Some(chunk) = session.body().await? {
@@ -530,7 +524,7 @@ async fn whole(
                 ended: false,
                 last_frame: Instant::now(),
             };
-            return Ok((Answer::Stream(Box::new(stream)), counters));
+            return Ok(Answer::Stream(Box::new(stream)));
         }
     }
     let body = if body.is_empty() { first } else { body.freeze() };
@@ -540,7 +534,7 @@ async fn whole(
     if order.head.endpoint.metered() && !looks_like_json(&body) {
         return Err(Error::new(Kind::UpstreamProtocol, "The upstream sent a malformed answer."));
     }
-    Ok((Answer::Whole(body), counters))
+    Ok(Answer::Whole(body))
 }
 
 /// Whether a body begins and ends as a JSON object or array does. An answer that was cut at the

@@ -41,27 +41,28 @@ pub(super) async fn run(
     session: &mut Session,
     head: &Head,
     admitted: &Admitted,
-    mut ready: Box<Ready>,
+    ready: Box<Ready>,
     settlement: &mut Settlement,
 ) -> End {
-    settlement.answering(&ready.pool, &ready.lease, ready.model.as_ref(), ready.first_token);
+    let Ready { pool, lease, first_token, mut probed } = *ready;
+    settlement.answering(&pool, &lease, probed.model.as_ref(), first_token);
     let mut keeping = None;
-    if let Some(translation) = ready.translation {
+    if let Some(translation) = probed.translation {
         settlement.translated(translation.pair, translation.dropped);
         keeping = translation.keeping;
     }
-    if let Some(dropped) = ready.dropped {
+    if let Some(dropped) = probed.dropped {
         settlement.left_out(dropped);
     }
-    let body = match ready.answer {
+    let body = match probed.answer {
         Answer::Whole(body) => {
-            let dialect = ready.lease.target().provider.dialect;
-            settlement.body_usage(head.read_as, dialect, &body, ready.counters);
+            let dialect = lease.target().provider.dialect;
+            settlement.body_usage(head.read_as, dialect, &body, probed.counters);
             body
         }
         Answer::Translated(answer) => {
-            let (dialect, endpoint) = settlement.read_as(ready.lease.target(), head);
-            settlement.body_usage(endpoint, dialect, &answer.theirs, ready.counters);
+            let (dialect, endpoint) = settlement.read_as(lease.target(), head);
+            settlement.body_usage(endpoint, dialect, &answer.theirs, probed.counters);
             settlement.dropped(answer.dropped);
             if let Some(keeping) = keeping {
                 keeping.keep(answer.ours.clone());
@@ -74,28 +75,28 @@ pub(super) async fn run(
                 session,
                 head,
                 admitted,
-                pool: &ready.pool,
-                counters: &mut ready.counters,
+                pool: &pool,
+                counters: &mut probed.counters,
                 keeping,
                 guard: guarded.and_then(|admission| Guard::of(settlement, admission)),
                 settlement,
             };
-            let result = relay.stream(&mut ready.session, &mut stream).await;
+            let result = relay.stream(&mut probed.session, &mut stream).await;
             // Before anything else is said: it costs as long as it goes on.
             if result.is_ok() && relay.settlement.said_stream_error().is_none() {
-                ready.session.release();
+                probed.session.release();
             } else {
-                drop(ready.session);
+                drop(probed.session);
             }
             let (end, outcome) = relay.end(result, &mut stream).await;
-            settlement.counted(ready.counters);
-            ready.lease.finish(outcome);
+            settlement.counted(probed.counters);
+            lease.finish(outcome);
             return end;
         }
     };
-    let written = respond::whole(session, head, &mut ready.session, body, settlement).await;
-    ready.lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
-    ready.session.release();
+    let written = respond::whole(session, head, &mut probed.session, body, settlement).await;
+    lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
+    probed.session.release();
     if written { End::Answered } else { settlement.gone() }
 }
 

@@ -45,7 +45,8 @@ const SPARES_MAX: usize = 64;
 /// Serves HTTP/1 connections.
 pub(super) struct Http1<P> {
     proxy: P,
-    spares: Mutex<Vec<Spare>>,
+    #[expect(clippy::vec_box, reason = "a spare is large, and goes from hand to hand")]
+    spares: Mutex<Vec<Box<Spare>>>,
 }
 
 /// A session of Pingora's, which is large, with the place of what is new with each request.
@@ -55,7 +56,7 @@ struct Spare {
 }
 
 impl Spare {
-    fn new() -> Self {
+    fn new() -> Box<Self> {
         // Pingora makes its sessions out of byte streams only.
         let (nobody, _) = tokio::io::duplex(1);
         let session = pingora_proxy::Session::new_h1_with_modules(
@@ -63,7 +64,7 @@ impl Spare {
             // None: an answer is forwarded as the upstream encoded it.
             &HttpModules::new(),
         );
-        Self { session, returned: Arc::default() }
+        Box::new(Self { session, returned: Arc::default() })
     }
 
     /// Lets go of what belongs to a request.
@@ -122,7 +123,8 @@ where
         let request = match read_head(&mut connection).await {
             Ok(request) => request?,
             Err(error) => {
-                refuse(connection, &error).await;
+                // One of a few: kept out of every request's own state.
+                Box::pin(refuse(connection, &error)).await;
                 return None;
             }
         };
@@ -131,7 +133,7 @@ where
         if *shutdown.borrow() {
             session.close_after();
         }
-        *spare.session.downstream_session = ServerSession::new_custom(Box::new(session));
+        *spare.session.downstream_session = ServerSession::new_custom(session);
         let kept = self.answer(&mut spare).await;
         spare.clear();
         let mut spares = self.spares.lock();

@@ -8,8 +8,9 @@ mod custom;
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use pingora_core::protocols::Digest;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::connection::{Connection, Io};
 use super::head;
@@ -46,6 +47,7 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest wait for a client that does not read, unless told otherwise.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITING: &str = "while writing to the client";
 
 thread_local! {
     /// What is written next is put together here: an open stream needs no buffer of its own between
@@ -94,14 +96,84 @@ enum Answer {
     Done,
 }
 
+/// Something to be written.
+struct Output {
+    /// What goes first, in the thread's buffer.
+    gathered: Vec<u8>,
+    /// What is too large to be put together with it.
+    data: Bytes,
+    last: &'static [u8],
+    /// How much of each has been written.
+    written: [usize; 3],
+}
+
+impl Output {
+    fn new() -> Self {
+        Self { gathered: GATHERED.take(), data: Bytes::new(), last: b"", written: [0; 3] }
+    }
+
+    /// These bytes, as they are.
+    fn of(data: Bytes) -> Self {
+        Self { gathered: Vec::new(), data, last: b"", written: [0; 3] }
+    }
+
+    /// A chunk, and the last one behind it where it is the end (RFC 9112, section 7.1).
+    fn chunk(data: Bytes, end: bool) -> Self {
+        const LAST: &[u8] = b"0\r\n\r\n";
+        let mut output = Self::new();
+        let Self { gathered, .. } = &mut output;
+        if data.is_empty() {
+            output.last = if end { LAST } else { b"" };
+            return output;
+        }
+        head::chunk_size(gathered, data.len());
+        if data.len() > GATHERED_BYTES_MAX {
+            output.data = data;
+            output.last = if end { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+            return output;
+        }
+        gathered.extend_from_slice(&data);
+        gathered.extend_from_slice(b"\r\n");
+        if end {
+            gathered.extend_from_slice(LAST);
+        }
+        output
+    }
+
+    fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Self { gathered, data, last, written } = self;
+        let mut io = Pin::new(io);
+        for (part, written) in [&gathered[..], &data[..], last].into_iter().zip(written) {
+            while *written < part.len() {
+                let count = ready!(io.as_mut().poll_write(cx, &part[*written..]));
+                match count.or_err(ErrorType::WriteError, WRITING)? {
+                    0 => return Poll::Ready(Error::e_explain(ErrorType::WriteError, WRITING)),
+                    count => *written += count,
+                }
+            }
+        }
+        io.poll_flush(cx).map(|flushed| flushed.or_err(ErrorType::WriteError, WRITING))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // The thread's buffer is there for the next.
+        if self.gathered.capacity() > 0 {
+            self.gathered.clear();
+            GATHERED.set(std::mem::take(&mut self.gathered));
+        }
+    }
+}
+
 impl Session {
-    pub(super) fn new(connection: Connection, request: Request, returned: Returned) -> Self {
+    pub(super) fn new(connection: Connection, request: Request, returned: Returned) -> Box<Self> {
         let Connection { io, read } = connection;
         let (mut parts, ()) = http::Request::new(()).into_parts();
         (parts.method, parts.uri, parts.version) =
             (request.method, request.target, request.version);
         parts.headers = request.headers;
-        Self {
+        Box::new(Self {
             digest: io.digest(),
             io: Some(io),
             read,
@@ -118,7 +190,7 @@ impl Session {
             write_timeout: WRITE_TIMEOUT,
             drain_timeout: None,
             returned,
-        }
+        })
     }
 
     /// Closes the connection after this answer.
@@ -224,29 +296,26 @@ impl Session {
         read.or_err(ErrorType::ReadError, "while reading from the client")
     }
 
-    async fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
+    /// Writes what the connection takes at once: all of it, unless a client does not read. What is left
+    /// otherwise.
+    fn write(&mut self, mut output: Output) -> Result<Option<Output>> {
         let Some(io) = &mut self.io else { return closed() };
-        let writing = async {
-            for part in parts {
-                io.write_all(part).await?;
-            }
-            io.flush().await
-        };
-        match within(self.write_timeout, std::pin::pin!(writing)).await {
-            Some(written) => written.or_err(ErrorType::WriteError, "while writing to the client"),
-            None => Error::e_explain(ErrorType::WriteTimedout, "the client does not read"),
+        match output.poll_write(io, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(written) => written.map(|()| None),
+            Poll::Pending => Ok(Some(output)),
         }
     }
 
-    /// Writes what was put together in the thread's buffer, and gives that back.
-    async fn write_gathered(&mut self, mut gathered: Vec<u8>) -> Result<()> {
-        let written = self.write(&[&gathered]).await;
-        gathered.clear();
-        GATHERED.set(gathered);
-        written
+    /// Waits until the connection has taken the rest.
+    async fn write_rest(&mut self, mut rest: Output) -> Result<()> {
+        let Some(io) = &mut self.io else { return closed() };
+        let writing = std::future::poll_fn(|cx| rest.poll_write(io, cx));
+        within(self.write_timeout, std::pin::pin!(writing)).await.unwrap_or_else(|| {
+            Error::e_explain(ErrorType::WriteTimedout, "the client does not read")
+        })
     }
 
-    async fn write_head(&mut self, response: &ResponseHeader) -> Result<()> {
+    fn write_head(&mut self, response: &ResponseHeader) -> Result<Option<Output>> {
         let status = response.status;
         let informational = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         let mut connection = None;
@@ -255,14 +324,14 @@ impl Session {
             self.keep &= self.can_be_kept();
             connection = self.connection(status);
         }
-        let mut gathered = GATHERED.take();
-        gathered.reserve(HEAD_BYTES);
+        let mut output = Output::new();
+        output.gathered.reserve(HEAD_BYTES);
         let chunked = self.answer == Answer::Chunked && !informational;
-        head::write(&mut gathered, response, connection, chunked);
+        head::write(&mut output.gathered, response, connection, chunked);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = Body::UntilEnd;
         }
-        self.write_gathered(gathered).await
+        self.write(output)
     }
 
     /// Whether another request can follow on the connection: if this answer has an end of its own, and
@@ -293,61 +362,35 @@ impl Session {
         self.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
     }
 
-    async fn write_data(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.body_bytes_sent += data.len();
-        match self.answer {
+    fn write_data(&mut self, data: Bytes, end: bool) -> Result<Option<Output>> {
+        let bytes = data.len();
+        self.body_bytes_sent += bytes;
+        let (output, answer) = match self.answer {
             Answer::Unknown => {
                 return Error::e_explain(ErrorType::InternalError, "a body before its head");
             }
-            Answer::Done => return Ok(()),
-            Answer::UntilEnd => self.write(&[&data]).await?,
-            Answer::Length(left) => {
-                let Some(left) = left.checked_sub(data.len() as u64) else {
+            Answer::Done => return Ok(None),
+            Answer::UntilEnd if end => (Output::of(data), Answer::Done),
+            Answer::UntilEnd => (Output::of(data), Answer::UntilEnd),
+            Answer::Length(left) => match left.checked_sub(bytes as u64) {
+                Some(0) => (Output::of(data), Answer::Done),
+                Some(left) => (Output::of(data), Answer::Length(left)),
+                None => {
                     self.keep = false;
                     return Error::e_explain(ErrorType::InternalError, "longer than announced");
-                };
-                self.write(&[&data]).await?;
-                self.answer = if left == 0 { Answer::Done } else { Answer::Length(left) };
-                return Ok(());
-            }
-            Answer::Chunked => self.write_chunk(&data, end).await?,
-        }
-        if end {
-            self.answer = Answer::Done;
-        }
-        Ok(())
-    }
-
-    /// Writes a chunk, and the last one behind it where it is the end (RFC 9112, section 7.1).
-    async fn write_chunk(&mut self, data: &[u8], end: bool) -> Result<()> {
-        const LAST: &[u8] = b"0\r\n\r\n";
-        let mut gathered = GATHERED.take();
-        if !data.is_empty() {
-            head::chunk_size(&mut gathered, data.len());
-        }
-        if data.len() > GATHERED_BYTES_MAX {
-            self.write_gathered(gathered).await?;
-            self.write(&[data]).await?;
-            gathered = GATHERED.take();
-        } else {
-            gathered.extend_from_slice(data);
-        }
-        if !data.is_empty() {
-            gathered.extend_from_slice(b"\r\n");
-        }
-        if end {
-            gathered.extend_from_slice(LAST);
-        }
-        self.write_gathered(gathered).await
+                }
+            },
+            Answer::Chunked if end => (Output::chunk(data, true), Answer::Done),
+            Answer::Chunked => (Output::chunk(data, false), Answer::Chunked),
+        };
+        let rest = self.write(output)?;
+        self.answer = answer;
+        Ok(rest)
     }
 
     /// Throws away what is left of a body that nobody wanted. Closing instead would make the system
     /// reset the connection, and the client might never read its answer.
-    async fn drain(&mut self) {
-        let Some(limit) = self.drain_timeout else {
-            self.keep &= self.body.is_done();
-            return;
-        };
+    async fn drain(&mut self, limit: Duration) {
         let until = Instant::now() + limit;
         while !self.body.is_done() {
             let left = until.saturating_duration_since(Instant::now()).min(DRAIN_IDLE);
@@ -356,7 +399,6 @@ impl Session {
                 break;
             }
         }
-        self.keep &= self.body.is_done();
     }
 }
 

@@ -38,7 +38,11 @@ impl server::Session for Session {
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
-        self.drain().await;
+        // What is rarely needed is kept out of the state of every answer.
+        if let Some(limit) = self.drain_timeout.filter(|_| !self.body.is_done()) {
+            Box::pin(self.drain(limit)).await;
+        }
+        self.keep &= self.body.is_done();
         Ok(())
     }
 
@@ -47,13 +51,15 @@ impl server::Session for Session {
         mut resp: Box<ResponseHeader>,
         end: bool,
     ) -> Result<()> {
-        self.write_head(&resp).await?;
+        if let Some(rest) = self.write_head(&resp)? {
+            Box::pin(self.write_rest(rest)).await?;
+        }
         // Once it is written, nobody asks for more than its status, and a stream may be open for long.
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = resp.status;
         *resp = parts.into();
         self.response = Some(resp);
-        if end { self.write_data(Bytes::new(), true).await } else { Ok(()) }
+        if end { self.write_body(Bytes::new(), true).await } else { Ok(()) }
     }
 
     async fn write_response_header_ref(&mut self, resp: &ResponseHeader, end: bool) -> Result<()> {
@@ -64,12 +70,16 @@ impl server::Session for Session {
         if data.is_empty() && !end {
             return Ok(());
         }
-        self.write_data(data, end).await
+        // Written at once, nearly always: no state is made for the rest.
+        match self.write_data(data, end)? {
+            None => Ok(()),
+            Some(rest) => Box::pin(self.write_rest(rest)).await,
+        }
     }
 
     async fn write_trailers(&mut self, _trailers: HeaderMap) -> Result<()> {
         // No endpoint has any, and a client would have to say that it takes them.
-        self.write_data(Bytes::new(), true).await
+        self.write_body(Bytes::new(), true).await
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
@@ -84,7 +94,7 @@ impl server::Session for Session {
                     end
                 }
                 HttpTask::Trailer(_) | HttpTask::Done => {
-                    self.write_data(Bytes::new(), true).await?;
+                    self.write_body(Bytes::new(), true).await?;
                     true
                 }
                 HttpTask::Failed(error) => return Err(error),
@@ -142,9 +152,11 @@ impl server::Session for Session {
     /// Ends the answer, and gives the connection back where it can carry another request.
     async fn finish(&mut self) -> Result<()> {
         if self.answer != Answer::Done {
-            self.write_data(Bytes::new(), true).await?;
+            self.write_body(Bytes::new(), true).await?;
         }
-        self.drain().await;
+        if !self.body.is_done() {
+            self.drain_request_body().await?;
+        }
         // An answer that is shorter than announced has no end.
         if self.answer == Answer::Done
             && let Some(mut io) = self.io.take()
