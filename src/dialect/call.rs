@@ -49,8 +49,8 @@ pub struct Call<'a> {
     /// The path below the dialect's base address, with its leading slash: `/chat/completions` under
     /// `https://api.openai.com/v1`, `/v1/messages` under `https://api.anthropic.com`.
     pub tail: &'a str,
-    /// The request's `content-type`.
-    pub(super) content_type: Option<&'a str>,
+    /// The request's headers, of which few calls need any. `None` for what nobody has sent.
+    pub(super) headers: Option<&'a HeaderMap>,
     /// Where in `tail` the model stands.
     pub(super) model_span: Option<Range<usize>>,
 }
@@ -59,6 +59,11 @@ impl Call<'_> {
     /// Whether its body is a JSON object.
     pub fn is_json(&self) -> bool {
         self.body == BodyKind::Json
+    }
+
+    /// The request's `content-type`.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        content_type(self.headers?)
     }
 
     /// What was understood, to be kept beside the request line.
@@ -98,13 +103,13 @@ impl Kept {
             model: self.model.as_deref().map(Cow::Borrowed),
             provider: self.provider.as_deref(),
             tail: &path[path.len() - self.tail_bytes..],
-            content_type: content_type(headers),
+            headers: Some(headers),
             model_span: self.model_span.clone(),
         }
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
 }
 
@@ -188,19 +193,20 @@ pub fn classify<'a>(
     query: Option<&'a str>,
     headers: &'a HeaderMap,
 ) -> Result<Call<'a>, Error> {
-    if path.split('/').any(is_dot_segment) {
+    // Few paths have what such a segment is made of.
+    if memchr::memchr2(b'.', b'%', path.as_bytes()).is_some() && path.split('/').any(is_dot_segment)
+    {
         return Err(Error::new(Kind::BadRequest, "The path must not contain dot segments."));
     }
-    let content_type = content_type(headers);
     if let Some(rest) = path.strip_prefix("/passthrough/") {
-        return passthrough(path, rest, content_type);
+        return passthrough(path, rest, headers);
     }
     let client = Client::of(path, query, headers);
     let place = bedrock::place(path)
         .or_else(|| gemini::place(path, client))
         .or_else(|| cohere::place(path, client))
         .or_else(|| anthropic::place(path, client))
-        .or_else(|| openai::place(path, method, content_type))
+        .or_else(|| openai::place(path, method, headers))
         .ok_or_else(|| not_found(method, path))?;
     if !place.methods.contains(method) {
         return Err(method_not_allowed(method, path, place.methods));
@@ -217,16 +223,12 @@ pub fn classify<'a>(
         model,
         provider: None,
         tail: place.tail,
-        content_type,
+        headers: Some(headers),
         model_span: place.model_span,
     })
 }
 
-fn passthrough<'a>(
-    path: &str,
-    rest: &'a str,
-    content_type: Option<&'a str>,
-) -> Result<Call<'a>, Error> {
+fn passthrough<'a>(path: &str, rest: &'a str, headers: &'a HeaderMap) -> Result<Call<'a>, Error> {
     let name_bytes = rest.find('/').unwrap_or(rest.len());
     let (provider, tail) = rest.split_at(name_bytes);
     if provider.is_empty() {
@@ -242,7 +244,7 @@ fn passthrough<'a>(
         model: None,
         provider: Some(provider),
         tail,
-        content_type,
+        headers: Some(headers),
         model_span: None,
     })
 }

@@ -6,12 +6,17 @@
 //! and refuse them, so they are cut out: the one exception to forwarding a body as it came.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memmem;
 
 use super::ir::{Format, Seal};
 use crate::wire::json::{Edit, Value, lazy};
+
+/// Looked for in every chat: what makes it fast is worked out once.
+static SEALED: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(Seal::MARK));
 
 /// An empty signature, as JSON is commonly written.
 const UNSIGNED: [&str; 2] = ["\"signature\":\"\"", "\"signature\": \"\""];
@@ -22,7 +27,7 @@ pub(super) fn cuts(format: Format, body: &[u8]) -> Vec<Edit> {
     let has = |mark: &str| memmem::find(body, mark.as_bytes()).is_some();
     // A thought of a provider that signs nothing has an empty signature, which Anthropic refuses.
     let unsigned = || format == Format::Anthropic && UNSIGNED.iter().any(|mark| has(mark));
-    if !has(Seal::MARK) && !unsigned() {
+    if SEALED.find(body).is_none() && !unsigned() {
         return edits;
     }
     let root = lazy(body);

@@ -97,7 +97,7 @@ fn not_json(error: &json::JsonError) -> Error {
 
 /// The form fields of an upload.
 fn form(call: &Call<'_>, body: &[u8], peeked: &mut Peeked) -> Result<(), Error> {
-    let boundary = call.content_type.and_then(multipart::boundary).ok_or_else(|| {
+    let boundary = call.content_type().and_then(multipart::boundary).ok_or_else(|| {
         Error::new(
             Kind::BadRequest,
             "This endpoint expects multipart/form-data with a boundary in its content-type.",

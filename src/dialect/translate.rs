@@ -158,7 +158,7 @@ impl Pair {
             model: None,
             provider: None,
             tail: place.tail,
-            content_type: None,
+            headers: None,
             model_span: place.model_span,
         };
         rewrite::upstream_path(&call, paths, place.query, Some(model), stream)

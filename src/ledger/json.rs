@@ -19,6 +19,9 @@ pub struct Line<'a> {
     first: bool,
 }
 
+/// Room that is made at once for a piece of a line: a name of ours, and a number or a short text.
+const PIECE_BYTES: usize = 96;
+
 impl<'a> Line<'a> {
     /// Opens an object.
     pub fn open(out: &'a mut Vec<u8>) -> Self {
@@ -33,11 +36,9 @@ impl<'a> Line<'a> {
 
     /// Writes a name, which is one of ours and needs no escaping, and gives the place of its value.
     pub fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
-        if !self.first {
-            self.out.push(b',');
-        }
+        self.out.reserve(PIECE_BYTES);
+        self.out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
         self.first = false;
-        self.out.push(b'"');
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.out
@@ -130,17 +131,29 @@ impl<'a> Line<'a> {
 pub fn string(text: &str, bytes_max: usize, out: &mut Vec<u8>) {
     let kept = prefix(text, bytes_max);
     out.push(b'"');
-    // Nearly every text is a name in printable ASCII. All of it is looked at, many bytes at once.
-    let special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
-    if kept.bytes().fold(false, |found, byte| found | special(byte)) {
-        escaped(kept, out);
-    } else {
+    if is_plain(kept.as_bytes()) {
         out.extend_from_slice(kept.as_bytes());
+    } else {
+        escaped(kept, out);
     }
     if kept.len() < text.len() {
         out.extend_from_slice("…".as_bytes());
     }
     out.push(b'"');
+}
+
+/// Whether a text is printable ASCII that needs no escape, as nearly every text is: names. Looked at in
+/// pieces of a size that the processor takes at once.
+fn is_plain(text: &[u8]) -> bool {
+    const PIECE: usize = 16;
+    let plain = |piece: &[u8; PIECE]| {
+        let special = |byte: u8| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
+        !piece.iter().fold(false, |found, &byte| found | special(byte))
+    };
+    let (pieces, rest) = text.as_chunks::<PIECE>();
+    let mut last = [b' '; PIECE];
+    last[..rest.len()].copy_from_slice(rest);
+    pieces.iter().all(plain) && plain(&last)
 }
 
 fn escaped(text: &str, out: &mut Vec<u8>) {

@@ -5,6 +5,8 @@
 //! (`…-v1:0`, `…:free`, `…@20241022`). The rules below look at the plain name in lower case; the
 //! first that matches wins, so special cases stand before their families.
 
+use std::cell::RefCell;
+
 use super::vocabulary::Vocabulary;
 
 /// What a model's text is counted with.
@@ -27,6 +29,9 @@ enum Rule {
 
 use Rule::{Begins, Holds};
 use Vocabulary::{Cl100k, DeepSeekV3, Llama3, MistralV3, O200k, Qwen2};
+
+/// Longest name that is remembered with its tokenizer.
+const KEPT_BYTES_MAX: usize = 128;
 
 /// Own vocabulary: from the publishers' `tokenizer.json`, and for `OpenAI` from tiktoken's model list.
 const EXACT: bool = true;
@@ -111,6 +116,25 @@ const RULES: &[(Rule, Vocabulary, bool)] = &[
 /// The vocabulary that a model's text is counted with. A name that nobody knows (a deployment's own
 /// name, Claude, Gemini, Cohere) is counted with `o200k_base`, marked as approximate.
 pub fn tokenizer_for(model: &str) -> Tokenizer {
+    thread_local! {
+        /// The one asked for last, which most requests ask for again.
+        static LAST: RefCell<(String, Option<Tokenizer>)> = RefCell::default();
+    }
+    LAST.with_borrow_mut(|(last, tokenizer)| match tokenizer {
+        Some(tokenizer) if last == model => *tokenizer,
+        _ => {
+            // Names are as long as clients make them; only usual ones are kept.
+            let found = by_rules(model);
+            if model.len() <= KEPT_BYTES_MAX {
+                model.clone_into(last);
+                *tokenizer = Some(found);
+            }
+            found
+        }
+    })
+}
+
+fn by_rules(model: &str) -> Tokenizer {
     let name = plain_name(model).to_ascii_lowercase();
     RULES
         .iter()

@@ -19,20 +19,16 @@ mod usage;
 
 pub(super) use usage::usage;
 
-use http::Method;
+use http::{HeaderMap, Method};
 
-use super::call::{BodyKind, GET, POST, Place};
+use super::call::{BodyKind, GET, POST, Place, content_type};
 use super::{Dialect, Endpoint};
 
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const GET_DELETE: &[Method] = &[Method::GET, Method::DELETE];
 
 /// Where a path belongs. The base address of this dialect ends in `/v1`.
-pub(super) fn place<'a>(
-    path: &'a str,
-    method: &Method,
-    content_type: Option<&str>,
-) -> Option<Place<'a>> {
+pub(super) fn place<'a>(path: &'a str, method: &Method, headers: &HeaderMap) -> Option<Place<'a>> {
     let tail = path.strip_prefix("/v1")?;
     let json = |endpoint| Some(Place::json(Dialect::OpenAi, endpoint, tail));
     match tail.strip_prefix('/')? {
@@ -44,7 +40,7 @@ pub(super) fn place<'a>(
         "moderations" => json(Endpoint::Moderations),
         "images/generations" => json(Endpoint::Images),
         "images/edits" | "images/variations" => {
-            json(Endpoint::Images).map(|place| place.with_body(upload_kind(content_type)))
+            json(Endpoint::Images).map(|place| place.with_body(upload_kind(headers)))
         }
         "audio/speech" => json(Endpoint::Audio),
         "audio/transcriptions" | "audio/translations" => {
@@ -84,8 +80,8 @@ fn resource<'a>(below: &str, tail: &'a str, method: &Method) -> Option<Place<'a>
     Some(Place::json(Dialect::OpenAi, endpoint, tail).with_body(body).under(methods))
 }
 
-fn upload_kind(content_type: Option<&str>) -> BodyKind {
-    let json = content_type
+fn upload_kind(headers: &HeaderMap) -> BodyKind {
+    let json = content_type(headers)
         .and_then(|value| value.get(..16))
         .is_some_and(|start| start.eq_ignore_ascii_case("application/json"));
     if json { BodyKind::Json } else { BodyKind::Multipart }
