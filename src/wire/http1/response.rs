@@ -12,7 +12,7 @@ use super::{Body, HEAD_BYTES_MAX, Malformed, Part, fields, keeps};
 /// Headers of a response.
 pub(super) const HEADERS_MAX: usize = 128;
 /// Room in a head's map for what is added on its way to a client, so that it need not grow.
-const HEADERS_ADDED: usize = 8;
+const HEADERS_ADDED: usize = 6;
 
 /// The head of a response.
 #[derive(Debug)]

@@ -13,26 +13,21 @@ use super::{Edit, JsonError};
 /// bound keeps the index small whatever a client sends.
 pub const MEMBERS_MAX: usize = 1024;
 
-/// Members indexed without an allocation.
-const MEMBERS_INLINE: usize = 16;
+/// Members indexed without an allocation: those of a usual request. Each makes the index longer, which
+/// is handed on by value.
+const MEMBERS_INLINE: usize = 8;
 
 /// Validates a whole document and indexes the members of its outermost object.
 pub fn object(document: &[u8], limits: Limits) -> Result<Object<'_>, JsonError> {
-    let mut index = Index { document, members: SmallVec::new() };
-    let span = scan::scan(document, limits, &mut index)?;
-    if document[span.start] != b'{' {
-        return Err(JsonError::at(document, span.start, "expected an object"));
+    let mut object = Object { document, span: 0..0, members: SmallVec::new() };
+    object.span = scan::scan(document, limits, &mut object)?;
+    if document[object.span.start] != b'{' {
+        return Err(JsonError::at(document, object.span.start, "expected an object"));
     }
-    Ok(Object { document, span, members: index.members })
+    Ok(object)
 }
 
-/// The members that are found while the document is scanned.
-struct Index<'a> {
-    document: &'a [u8],
-    members: SmallVec<[Member<'a>; MEMBERS_INLINE]>,
-}
-
-impl Outermost for Index<'_> {
+impl Outermost for Object<'_> {
     fn key(&mut self, start: usize, end: usize) -> bool {
         let key = &self.document[start + 1..end - 1];
         self.members.push(Member { key, key_start: start, value: Value::new(&[], end) });
