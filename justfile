@@ -82,13 +82,15 @@ bench:
 dist:
     cargo build --profile dist --workspace
 
-# Takes three builds; wants `rustup component add llvm-tools`.
+# Takes three builds; wants llvm-profdata (`rustup component add llvm-tools`, or the compiler's own version of Debian's llvm).
 # The release binary laid out by a profile of compare's load: target/pgo/dist/weir
 pgo:
     #!/usr/bin/env bash
     set -euo pipefail
     profdata=$(find "$(rustc --print sysroot)" -name llvm-profdata -type f | head -1)
-    test -n "$profdata" || { echo "llvm-profdata is missing: rustup component add llvm-tools"; exit 1; }
+    llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    test -n "$profdata" || profdata=$(command -v "llvm-profdata-$llvm" || true)
+    test -n "$profdata" || { echo "llvm-profdata is missing: rustup component add llvm-tools, or apt-get install llvm-$llvm"; exit 1; }
     here=$PWD/target/pgo
     rm -rf "$here/raw" && mkdir -p "$here/raw"
     RUSTFLAGS="-Cprofile-generate=$here/raw" cargo build --profile dist --bin weir --target-dir "$here/instrumented"

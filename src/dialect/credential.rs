@@ -17,6 +17,10 @@ use super::call::query_values;
 /// How a browser passes a key with a WebSocket handshake, which cannot have headers of its own.
 const WEBSOCKET_KEY_PREFIX: &str = "openai-insecure-api-key.";
 
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
 /// Where a credential was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialPlace {
@@ -69,9 +73,9 @@ pub fn credential<'a>(
     };
     let places = [
         found(CredentialPlace::Bearer, authorization.and_then(bearer)),
-        found(CredentialPlace::XApiKey, text(headers, "x-api-key")?),
-        found(CredentialPlace::ApiKey, text(headers, "api-key")?),
-        found(CredentialPlace::XGoogApiKey, text(headers, "x-goog-api-key")?),
+        found(CredentialPlace::XApiKey, text(headers, X_API_KEY)?),
+        found(CredentialPlace::ApiKey, text(headers, API_KEY)?),
+        found(CredentialPlace::XGoogApiKey, text(headers, X_GOOG_API_KEY)?),
         if in_url { from_query(query)? } else { None },
         found(CredentialPlace::SigV4, authorization.and_then(access_key_id)),
         found(CredentialPlace::WebSocketProtocol, websocket_key(headers)?),
