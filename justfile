@@ -82,26 +82,44 @@ bench:
 dist:
     cargo build --profile dist --workspace
 
-# Takes three builds; wants llvm-profdata (`rustup component add llvm-tools`, or the compiler's own version of Debian's llvm).
+# Takes three builds and a few minutes of load; wants llvm-profdata (`rustup component add llvm-tools`, or
+# Debian's llvm of the compiler's own version) and, for the last step, llvm-bolt (Debian's bolt).
 # The release binary laid out by a profile of compare's load: target/pgo/dist/weir
 pgo:
     #!/usr/bin/env bash
     set -euo pipefail
-    profdata=$(find "$(rustc --print sysroot)" -name llvm-profdata -type f | head -1)
     llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    tool() { command -v "$1-$llvm" || command -v "$1" || true; }
+    profdata=$(find "$(rustc --print sysroot)" -name llvm-profdata -type f | head -1)
     test -n "$profdata" || profdata=$(command -v "llvm-profdata-$llvm" || true)
     test -n "$profdata" || { echo "llvm-profdata is missing: rustup component add llvm-tools, or apt-get install llvm-$llvm"; exit 1; }
     here=$PWD/target/pgo
+    load() {
+        target/dist/weir-loadtest compare --quick --weir "$1" \
+            --with weir --with weir-epoll --part requests --part streams --part latency
+    }
     rm -rf "$here/raw" && mkdir -p "$here/raw"
     RUSTFLAGS="-Cprofile-generate=$here/raw" cargo build --profile dist --bin weir --target-dir "$here/instrumented"
     cargo build --profile dist --package weir-loadtest
     rm -f "$here"/raw/*
-    LLVM_PROFILE_FILE="$here/raw/%p.profraw" target/dist/weir-loadtest compare --quick --weir "$here/instrumented/dist/weir" \
-        --with weir --with weir-epoll --part requests --part streams --part latency
+    LLVM_PROFILE_FILE="$here/raw/%p.profraw" load "$here/instrumented/dist/weir"
     "$profdata" merge --output "$here/weir.profdata" "$here"/raw/*.profraw
-    # Code that is hot, warm and never run lies apart.
-    RUSTFLAGS="-Cprofile-use=$here/weir.profdata -Clink-arg=-Wl,-z,keep-text-section-prefix" \
+    # Code that is hot, warm and never run lies apart; the relocations are for llvm-bolt.
+    RUSTFLAGS="-Cprofile-use=$here/weir.profdata -Clink-arg=-Wl,-z,keep-text-section-prefix -Clink-arg=-Wl,--emit-relocs" \
         cargo build --profile dist --bin weir --target-dir "$here"
+    bolt=$(tool llvm-bolt) merge=$(tool merge-fdata)
+    if [ -z "$bolt" ] || [ -z "$merge" ]; then
+        echo "llvm-bolt is not there, so blocks stay in the compiler's order (apt-get install bolt-$llvm)"
+        exit 0
+    fi
+    # The blocks of hot functions in the order in which they run, by counts of the same load.
+    "$bolt" "$here/dist/weir" -o "$here/counted" -instrument \
+        -instrumentation-file="$here/raw/blocks" -instrumentation-file-append-pid
+    load "$here/counted"
+    "$merge" "$here"/raw/blocks.*.fdata > "$here/weir.fdata"
+    "$bolt" "$here/dist/weir" -o "$here/ordered" -data="$here/weir.fdata" -reorder-blocks=ext-tsp \
+        -reorder-functions=cdsort -split-functions -split-all-cold -split-eh -icf=1 -plt=hot
+    mv "$here/ordered" "$here/dist/weir"
 
 # The transport's tests under AddressSanitizer: what the kernel writes to, and what is lent, outlives its use
 sanitize:

@@ -239,7 +239,7 @@ impl Settlement {
 
     pub(super) fn attempt_started(&mut self, pool: &Pool, lease: &Lease, hedge: bool) -> AttemptId {
         let target = lease.target();
-        self.record.pool = Some(Arc::clone(&pool.name));
+        note(&mut self.record.pool, &pool.name);
         self.record.provider = Some(Arc::clone(&target.provider.name));
         self.record.hedged |= hedge;
         self.record.attempts.push(AttemptRecord {
@@ -279,8 +279,9 @@ impl Settlement {
         model: Option<&Arc<str>>,
         first_token: Instant,
     ) {
-        self.record.pool = Some(Arc::clone(&pool.name));
-        self.record.provider = Some(Arc::clone(&lease.target().provider.name));
+        // Noted already, unless a hedge has overtaken the attempt that was noted last.
+        note(&mut self.record.pool, &pool.name);
+        note(&mut self.record.provider, &lease.target().provider.name);
         self.record.model_served = model.cloned();
         self.record.ttft = Some(first_token.saturating_duration_since(self.started));
     }
@@ -512,6 +513,13 @@ impl Drop for Settlement {
             self.record.client_gone |= self.record.status == 0;
             self.close();
         }
+    }
+}
+
+/// Keeps a name where it is not kept already.
+fn note(place: &mut Option<Arc<str>>, name: &Arc<str>) {
+    if place.as_ref().is_none_or(|noted| !Arc::ptr_eq(noted, name)) {
+        *place = Some(Arc::clone(name));
     }
 }
 
