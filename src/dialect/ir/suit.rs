@@ -42,7 +42,13 @@ impl<'a> Request<'a> {
     /// Puts a tool in the place of the schema. A turn in which the client wants one of its own tools
     /// called has no answer yet.
     fn answer_by_call(&mut self, loss: &mut Loss) -> bool {
-        let Output::Schema(schema) = std::mem::take(&mut self.output) else { return false };
+        let schema = match std::mem::take(&mut self.output) {
+            Output::Schema(schema) => schema,
+            other => {
+                self.output = other;
+                return false;
+            }
+        };
         let calls_first = match &self.tool_choice {
             Some(ToolChoice::Required | ToolChoice::Function(_)) => !self.tools.is_empty(),
             Some(ToolChoice::Among { required, .. }) => *required,

@@ -69,6 +69,15 @@ fn a_schema_is_asked_for_by_a_call() {
 }
 
 #[test]
+fn any_json_is_no_schema() {
+    let mut request = asked(ModelQuirk::SchemaByCall, &["t"], None);
+    request.output = Output::Json;
+    assert!(!request.suit_model(&mut loss()));
+    assert_eq!((request.output, request.tool_choice), (Output::Json, None));
+    assert_eq!(request.tools.len(), 1);
+}
+
+#[test]
 fn a_schema_that_no_call_can_follow_is_refused() {
     let mut request = asked(ModelQuirk::SchemaByCall, &[], None);
     let schema = Schema { schema: r#"{"type":"array"}"#.into(), ..Schema::default() };

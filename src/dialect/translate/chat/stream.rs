@@ -463,13 +463,13 @@ impl State {
                 // This format has calls whole or not at all.
                 && !(call && self.client == Format::Gemini)
             {
-                self.said(Event::Close { choice, block });
+                self.event(Event::Close { choice, block });
             }
             let finish = Finish::Length;
-            self.said(Event::Finish { choice, finish, stop_sequence: None });
+            self.event(Event::Finish { choice, finish, stop_sequence: None });
         }
-        self.said(Event::Usage(usage));
-        self.said(Event::End);
+        self.event(Event::Usage(usage));
+        self.event(Event::End);
     }
 
     fn cut(&mut self) {

@@ -141,6 +141,18 @@ fn in_a_stream_they_are_its_pieces() {
 }
 
 #[test]
+fn what_was_kept_back_is_said_before_an_early_end() {
+    let start = "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n\
+        data: {\"type\":\"content_block_start\",\"content_block\":{\"type\":\"text\"}}\n\n\
+        data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"I cannot\"}}\n\n";
+    let mut translator = pair(Format::Chat, Format::Anthropic).stream(Framing::Sse, told());
+    assert!(!String::from_utf8_lossy(&translator.push(start.as_bytes())).contains("I cannot"));
+    let end = translator.cut(crate::dialect::Usage::default());
+    let end = String::from_utf8_lossy(&end);
+    assert!(end.contains("I cannot") && end.contains("\"length\""), "{end}");
+}
+
+#[test]
 fn a_model_without_schemas_is_given_a_tool_in_every_format() {
     let quirks = [ModelQuirk::SchemaByCall].into_iter().collect();
     for upstream in Format::ALL.into_iter().filter(|format| *format != Format::Chat) {
