@@ -35,6 +35,7 @@ fn client(format: Format) -> Client<'static> {
         model: "m",
         unix_s: 1_700_000_000,
         stream_usage: true,
+        answer_by_call: false,
         kept: None,
         request: b"{}",
         framing: framing(format),

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::ir::{Dropped, Format, LossPolicy};
+use super::ir::{Dropped, Format, LossPolicy, ModelQuirks};
 use super::{Endpoint, translate};
 use crate::config::NamePattern;
 use crate::error::{Error, Kind};
@@ -38,6 +38,8 @@ pub struct Rule {
     pub drop: Vec<Box<str>>,
     /// Members that it knows under another name.
     pub rename: Vec<(Box<str>, Box<str>)>,
+    /// What else the models do otherwise.
+    pub quirks: ModelQuirks,
 }
 
 /// The edits that adapt one body.
@@ -72,6 +74,12 @@ impl Adaptation {
     /// Whether requests are sent as the dialect has them.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.add.is_empty() && !self.model_in_path_only
+    }
+
+    /// What a model does otherwise than others.
+    pub fn quirks(&self, model: &str) -> ModelQuirks {
+        let rule = self.rules.iter().find(|rule| rule.matches(model));
+        rule.map(|rule| rule.quirks).unwrap_or_default()
     }
 
     /// How a body is to be changed. `None` where nothing is, and for requests other than chats.

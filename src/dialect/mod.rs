@@ -47,7 +47,7 @@ pub use endpoint::{Dialect, Endpoint};
 pub use failure::{
     ERROR_CONTENT_TYPE, error_body, error_header, error_status, framing, heartbeat, stream_end,
 };
-pub use ir::{Dropped, Format, KeptAs, LossPolicy};
+pub use ir::{Dropped, Format, KeptAs, LossPolicy, Model, ModelQuirk, ModelQuirks};
 pub use models::models_list;
 pub use observe::{Forward, Observed, StreamObserver};
 pub use openai::kept::{

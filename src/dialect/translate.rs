@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::call::{BodyKind, Call};
-use super::ir::{Dropped, Format, KeptAs, LossPolicy};
+use super::ir::{Dropped, Format, KeptAs, LossPolicy, Model};
 use super::{Dialect, Endpoint, Paths, StreamError, failure, rewrite};
 use crate::error::{Error, Kind};
 use crate::wire::frame::Framing;
@@ -54,6 +54,8 @@ pub struct TranslatedRequest {
     pub dropped: Dropped,
     /// The client wants to be told what was used at the end of the stream.
     pub stream_usage: bool,
+    /// The answer will be the arguments of a call, since the model gives none of a schema.
+    pub answer_by_call: bool,
 }
 
 /// The client to whom an answer goes.
@@ -67,6 +69,8 @@ pub struct Client<'a> {
     pub unix_s: u64,
     /// The client wants to be told what was used at the end of the stream.
     pub stream_usage: bool,
+    /// The arguments of the call that weir asked for are its answer.
+    pub answer_by_call: bool,
     /// As what its answer is kept, if it is.
     pub kept: Option<KeptAs<'a>>,
     /// Its request, as it came: some of what an answer looks like is asked for there.
@@ -170,17 +174,18 @@ impl Pair {
     ///
     /// [`Kind::BadRequest`] if it is not what its format says, [`Kind::NotExpressible`] if the
     /// upstream's format has no words for it.
-    pub fn request(
+    pub fn request<'m>(
         &self,
         body: &[u8],
         stream: bool,
-        model: &str,
+        model: impl Into<Model<'m>>,
         policy: LossPolicy,
     ) -> Result<TranslatedRequest, Error> {
+        let model = model.into();
         match self {
             Pair::Chat(pair) => pair.request(body, stream, model, policy),
-            Pair::Embed(pair) => pair.request(body, model, policy),
-            Pair::Rank(pair) => pair.request(body, model, policy),
+            Pair::Embed(pair) => pair.request(body, model.name, policy),
+            Pair::Rank(pair) => pair.request(body, model.name, policy),
         }
     }
 

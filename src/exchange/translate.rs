@@ -19,7 +19,8 @@ use super::refused::UpstreamAnswer;
 use super::respond;
 use crate::clock;
 use crate::dialect::{
-    self, Client, Dialect, Dropped, Endpoint, Format, Forward, Pair, Speaks, TranslatedRequest,
+    self, Client, Dialect, Dropped, Endpoint, Format, Forward, Model, Pair, Speaks,
+    TranslatedRequest,
 };
 use crate::error::{Error, Kind};
 use crate::pool::Target;
@@ -54,6 +55,7 @@ pub(super) struct Translation {
     pub(super) keeping: Option<Box<Keeping>>,
     stream: bool,
     stream_usage: bool,
+    answer_by_call: bool,
     model: Arc<str>,
 }
 
@@ -105,10 +107,12 @@ pub(super) async fn off_worker(
     let Order { admitted, .. } = order;
     let model = model.or(target.model.as_deref()).or(admitted.model.as_deref());
     let model = model.unwrap_or_default().to_owned();
+    let quirks = target.provider.quirks(&model);
     let (body, loss) = (admitted.body.clone(), admitted.loss);
     let stream = admitted.peeked.stream && pair.streams();
-    let translating =
-        tokio::task::spawn_blocking(move || pair.request(&body, stream, &model, loss));
+    let translating = tokio::task::spawn_blocking(move || {
+        pair.request(&body, stream, Model { name: &model, quirks }, loss)
+    });
     translating.await.unwrap_or_else(|error| Err(not_translated(&error)))
 }
 
@@ -130,7 +134,10 @@ pub(super) fn prepare(
     let stream = admitted.peeked.stream && pair.streams();
     let mut translated = match ahead {
         Some(translated) => translated,
-        None => pair.request(&admitted.body, stream, model, admitted.loss)?,
+        None => {
+            let model = Model { name: model, quirks: provider.quirks(model) };
+            pair.request(&admitted.body, stream, model, admitted.loss)?
+        }
     };
     if let Some(adaptation) = &provider.adaptation {
         let policy = (admitted.loss, &*provider.name);
@@ -165,6 +172,7 @@ pub(super) fn prepare(
         keeping: pair.is_continued().then(|| Keeping::of(admitted, order.store)).flatten(),
         stream,
         stream_usage: translated.stream_usage,
+        answer_by_call: translated.answer_by_call,
         model: model.into(),
     };
     Ok(Prepared::translated(request, translated.body, translation))
@@ -214,6 +222,7 @@ impl Translation {
             model: &self.model,
             unix_s: clock::unix_ms() / 1000,
             stream_usage: self.stream_usage,
+            answer_by_call: self.answer_by_call,
             kept: self.keeping.as_deref().map(Keeping::known_as),
             request: &admitted.body,
             framing: client_framing(head.dialect, head.query.as_deref()),
@@ -235,7 +244,7 @@ impl Translation {
         let (pair, request) = (self.pair, order.admitted.body.clone());
         let id = order.head.request_id.as_str().to_owned();
         let (model, keeping) = (Arc::clone(&self.model), self.keeping.clone());
-        let Client { unix_s, stream_usage, framing, .. } = self.client(order);
+        let Client { unix_s, stream_usage, answer_by_call, framing, .. } = self.client(order);
         let translating = tokio::task::spawn_blocking(move || {
             let kept = keeping.as_deref().map(Keeping::known_as);
             let client = Client {
@@ -243,6 +252,7 @@ impl Translation {
                 model: &model,
                 unix_s,
                 stream_usage,
+                answer_by_call,
                 kept,
                 request: &request,
                 framing,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::{AuthScheme, Settings};
 use super::template;
 use crate::config::{NamePattern, nearest, word_list};
-use crate::dialect::{Adaptation, Dialect, Endpoint, Format, Rule, Template};
+use crate::dialect::{Adaptation, Dialect, Endpoint, Format, ModelQuirk, Rule, Template};
 
 const BUILTIN: &str = include_str!("../../conf/providers.yaml");
 
@@ -79,6 +79,9 @@ pub struct Parameters {
     /// Sent under another name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
+    /// What else these models do otherwise. It is heeded where a request is translated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quirks: Vec<ModelQuirk>,
 }
 
 /// What a server does otherwise than its dialect, where paths and parameters cannot say it.
@@ -192,6 +195,7 @@ impl Kind {
             models: of.models.iter().filter_map(|text| NamePattern::compile(text).ok()).collect(),
             drop: of.drop.iter().map(boxed).collect(),
             rename: of.rename.iter().map(|(old, new)| (boxed(old), boxed(new))).collect(),
+            quirks: of.quirks.iter().copied().collect(),
         };
         let quoted = |text: &String| {
             let mut raw = Vec::new();

@@ -13,7 +13,7 @@ use super::template::Values;
 use super::url::BaseUrl;
 use crate::clock::{Duration, Instant};
 use crate::config::{Secret, nearest, word_list};
-use crate::dialect::{Adaptation, Dialect, Format, Paths, Template};
+use crate::dialect::{Adaptation, Dialect, Format, ModelQuirks, Paths, Template};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::hash;
 use crate::transport::upstream::{Address, Tls, Version};
@@ -148,6 +148,11 @@ impl Provider {
             simulated: settings.simulated.is_some(),
             usable,
         }))
+    }
+
+    /// What one of its models does otherwise than others.
+    pub fn quirks(&self, model: &str) -> ModelQuirks {
+        self.adaptation.as_ref().map(|adaptation| adaptation.quirks(model)).unwrap_or_default()
     }
 
     /// False when it wants a credential and every one of them is optional and missing. Its targets

@@ -68,6 +68,9 @@ fn with_form(scene: &Scene<'_>, form: &[Part]) -> Result<Reply, Problem> {
 fn with_object(scene: &Scene<'_>, object: Object<'_>) -> Result<Reply, Problem> {
     if scene.request.fields.knobs.strict {
         super::strict::check(scene.route.endpoint, object)?;
+        let named = object.value("model").and_then(Value::as_str);
+        let model = named.map_or_else(|| path_model(scene), ToOwned::to_owned);
+        super::models::check(object.dialect, &model, object.map)?;
     }
     match scene.route.endpoint {
         Endpoint::ChatCompletions => openai::chat::chat(scene, object),

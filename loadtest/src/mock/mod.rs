@@ -24,6 +24,7 @@ mod h1;
 mod h2;
 mod json;
 mod latency;
+mod models;
 mod multipart;
 mod openai;
 mod outbound;

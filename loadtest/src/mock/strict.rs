@@ -113,11 +113,11 @@ fn unknown(dialect: Dialect, name: &str) -> String {
     }
 }
 
-fn list<'a>(map: &'a Map<String, Value>, name: &str) -> &'a [Value] {
+pub(super) fn list<'a>(map: &'a Map<String, Value>, name: &str) -> &'a [Value] {
     map.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -126,7 +126,7 @@ fn is_wrapped(signature: &str) -> bool {
     signature.starts_with("d2VpcjE6")
 }
 
-fn refuse<T>(param: &str, message: impl Into<String>) -> Result<T, Problem> {
+pub(super) fn refuse<T>(param: &str, message: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::invalid(param, message))
 }
 

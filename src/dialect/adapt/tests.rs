@@ -7,6 +7,7 @@ fn rule(models: &[&str], drop: &[&str], rename: &[(&str, &str)]) -> Rule {
         models: models.iter().map(|text| NamePattern::compile(text).expect("a pattern")).collect(),
         drop: drop.iter().map(|name| (*name).into()).collect(),
         rename: rename.iter().map(|(old, new)| ((*old).into(), (*new).into())).collect(),
+        ..Rule::default()
     }
 }
 

@@ -12,6 +12,7 @@
 mod answer;
 mod audit;
 mod cite;
+mod closed;
 mod embed;
 mod event;
 mod flow;
@@ -19,17 +20,20 @@ mod format;
 mod logprob;
 mod loss;
 mod media;
+mod quirk;
 mod rank;
 mod read;
 mod request;
 mod schema;
 mod seal;
 mod stencil;
+mod suit;
 
 pub use crate::wire::json::{ArrayWriter, ObjectWriter, write_object};
 pub use answer::{Answer, Choice, Finish, KeptAs};
 pub use audit::{Known, unknown_members};
 pub use cite::{At, CITATIONS_MAX, Citation, Cited, Origin, Said, Span, pieces};
+pub use closed::closed_schema;
 pub use embed::{EmbedAnswer, EmbedFormat, EmbedInput, EmbedRequest, Encoding, Purpose, Vector};
 pub use event::{Event, Opening, Sink};
 pub use flow::{Flow, Run};
@@ -37,6 +41,7 @@ pub use format::Format;
 pub use logprob::{Likely, Logprob};
 pub use loss::{Dropped, Loss, LossPolicy};
 pub use media::{Media, MediaKind, Source, data_url, extension, media_type};
+pub use quirk::{Model, ModelQuirk, ModelQuirks};
 pub use rank::{RankAnswer, RankFormat, RankRequest, Ranked};
 pub use read::{
     as_object, boolean, id_for_tool, items, joined, members, number, numbers, object_of, raw,
@@ -49,3 +54,4 @@ pub use request::{
 pub use schema::json_schema;
 pub use seal::Seal;
 pub use stencil::Stencil;
+pub use suit::ANSWER_TOOL;

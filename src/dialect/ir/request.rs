@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Format, Loss, Media, Seal};
+use super::{Format, Loss, Media, ModelQuirks, Seal};
 use crate::wire::json::{Kind, Value};
 
 /// A text, borrowed from the document it was read from where that is possible.
@@ -13,6 +13,8 @@ pub type Text<'a> = Cow<'a, str>;
 pub struct Request<'a> {
     /// The format that it came in.
     pub origin: Option<Format>,
+    /// What the model that it goes to does otherwise than others.
+    pub quirks: ModelQuirks,
     /// It asks for a stream.
     pub stream: bool,
     /// It asks for what was used at the end of the stream, where that has to be asked for.
@@ -173,10 +175,15 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Joins neighbouring messages of one role, for formats in which the roles alternate.
+    /// Joins neighbouring messages of one role, for formats in which the roles alternate and in which
+    /// the model has always said something.
     pub fn join_turns(&mut self) {
         let mut joined: Vec<Message<'a>> = Vec::with_capacity(self.messages.len());
+        let empty = |block: &Block<'_>| matches!(&block.content, Content::Text(text) if text.trim().is_empty());
         for message in std::mem::take(&mut self.messages) {
+            if message.role == Role::Assistant && message.blocks.iter().all(empty) {
+                continue;
+            }
             match joined.last_mut() {
                 Some(last) if last.role == message.role => last.blocks.extend(message.blocks),
                 _ => joined.push(message),

@@ -31,6 +31,9 @@ impl<'a> Seal<'a> {
     /// The name of a seal that belongs to the call behind it.
     pub const OF_CALL: &'static str = "call";
 
+    /// The name of a seal without a text: the thought comes back in plain words.
+    pub const PLAIN: &'static str = "plain";
+
     /// A thought that carries the seal of the call behind it.
     pub fn for_call(&self) -> Thought<'_> {
         let seal = Seal {

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use super::{Client, Place, TranslatedRequest, malformed};
 use crate::dialect::call::{BodyKind, Call};
 use crate::dialect::ir::{
-    self, Answer, Content, Dropped, Finish, Format, Loss, LossPolicy, Request,
+    self, Answer, Content, Dropped, Finish, Format, Loss, LossPolicy, Model, Request,
 };
 use crate::dialect::{Endpoint, anthropic, bedrock, cohere, gemini, openai};
 use crate::error::{Error, Kind};
 use crate::wire::json;
 
+mod by_call;
 mod known;
 mod stream;
 
@@ -78,23 +79,27 @@ impl ChatPair {
     ///
     /// [`Kind::BadRequest`] if it is not what its format says, [`Kind::NotExpressible`] if the
     /// upstream's format has no words for it.
-    pub fn request(
+    pub fn request<'m>(
         self,
         body: &[u8],
         stream: bool,
-        model: &str,
+        model: impl Into<Model<'m>>,
         policy: LossPolicy,
     ) -> Result<TranslatedRequest, Error> {
+        let model = model.into();
         let mut request = decode_request(self.client, body)?;
         request.stream = stream;
+        request.quirks = model.quirks;
         request.attach_seals();
         let stream_usage = request.stream_usage;
         let mut loss = Loss::new(self.upstream.as_str(), policy);
         for name in ir::unknown_members(json::lazy(body), known::of(self.client)) {
             if known::is_essential(&name) { loss.refuse(name) } else { loss.drop(name) }
         }
-        let body = encode_request(self.upstream, request, model, &mut loss);
-        Ok(TranslatedRequest { body: body.into(), dropped: loss.into_report()?, stream_usage })
+        let answer_by_call = request.suit_model(&mut loss);
+        let body = encode_request(self.upstream, request, model.name, &mut loss);
+        let dropped = loss.into_report()?;
+        Ok(TranslatedRequest { body: body.into(), dropped, stream_usage, answer_by_call })
     }
 
     /// A whole answer as the client gets it.
@@ -107,8 +112,11 @@ impl ChatPair {
         if answer.model.is_none() {
             answer.model = Some(client.model.into());
         }
-        settle_finish(&mut answer)?;
         let mut loss = Loss::new(self.client.as_str(), LossPolicy::Lenient);
+        if client.answer_by_call {
+            by_call::whole(&mut answer, &mut loss);
+        }
+        settle_finish(&mut answer)?;
         answer.extra.drain(..).for_each(|extra| loss.drop(extra.name.into_owned()));
         let body = encode_answer(self.client, &answer, client, &mut loss);
         Ok((body.into(), loss.take()))

@@ -69,6 +69,7 @@ impl EmbedPair {
             body: body.into(),
             dropped: loss.into_report()?,
             stream_usage: false,
+            answer_by_call: false,
         })
     }
 

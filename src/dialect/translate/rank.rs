@@ -60,6 +60,7 @@ impl RankPair {
             body: body.into(),
             dropped: loss.into_report()?,
             stream_usage: false,
+            answer_by_call: false,
         })
     }
 

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use weir::dialect::{
-    ChatPair, Client, Format, LossPolicy, NoText, Pair, StreamObserver, observe_body,
+    ChatPair, Client, Format, LossPolicy, Model, ModelQuirks, NoText, Pair, StreamObserver,
+    observe_body,
 };
 use weir::error::Kind;
 use weir::wire::frame::{Framer, Framing};
@@ -33,6 +34,7 @@ fn client(format: Format, framing: Framing) -> Client<'static> {
         model: "asked",
         unix_s: 1_700_000_000,
         stream_usage: true,
+        answer_by_call: false,
         kept: None,
         request: b"{}",
         framing: match format {
@@ -51,7 +53,9 @@ pub fn request(input: &[u8]) {
         return;
     }
     let stream = choice & 1 != 0;
-    let model = if choice & 2 != 0 { "anthropic.claude-sonnet-4" } else { "m" };
+    let name = if choice & 2 != 0 { "anthropic.claude-sonnet-4" } else { "m" };
+    let quirks = if choice & 4 != 0 { ModelQuirks::ALL } else { ModelQuirks::default() };
+    let model = Model { name, quirks };
     let lenient = Pair::Chat(pair).request(body, stream, model, LossPolicy::Lenient);
     let strict = Pair::Chat(pair).request(body, stream, model, LossPolicy::Strict);
     let lenient = match lenient {
@@ -78,7 +82,7 @@ pub fn request(input: &[u8]) {
     for other in Format::ALL {
         let Some(onward) = ChatPair::of(pair.upstream(), other) else { continue };
         if let Err(error) =
-            Pair::Chat(onward).request(&lenient.body, stream, model, LossPolicy::Lenient)
+            Pair::Chat(onward).request(&lenient.body, stream, name, LossPolicy::Lenient)
         {
             assert_eq!(error.kind, Kind::NotExpressible, "{onward}: {}", error.public);
         }
@@ -87,8 +91,10 @@ pub fn request(input: &[u8]) {
 
 /// A whole answer of one format in another.
 pub fn answer(input: &[u8]) {
-    let Some((pair, _, body)) = chosen(input) else { return };
-    let (upstream, told) = (pair.upstream(), client(pair.client(), Framing::Sse));
+    let Some((pair, choice, body)) = chosen(input) else { return };
+    let answer_by_call = choice & 1 != 0;
+    let told = Client { answer_by_call, ..client(pair.client(), Framing::Sse) };
+    let upstream = pair.upstream();
     let theirs = observe_body(upstream.endpoint(false), upstream.dialect(), body, &mut NoText);
     let Ok((ours, _)) = Pair::Chat(pair).answer(body, told) else { return };
     json::object(&ours, DOCUMENT).expect("a JSON object");
@@ -172,7 +178,8 @@ pub fn stream(input: &[u8]) {
     let Some((pair, choice, stream)) = chosen(input) else { return };
     let arrays = if choice & 1 != 0 { Framing::JsonArray } else { Framing::Sse };
     let framing = client(pair.upstream(), Framing::Sse).framing;
-    let told = client(pair.client(), arrays);
+    let answer_by_call = choice & 0x80 != 0;
+    let told = Client { answer_by_call, ..client(pair.client(), arrays) };
     let whole = translated(pair, framing, told, stream, usize::MAX);
     for bytes in [1, 2 + usize::from(choice >> 1)] {
         let cut = translated(pair, framing, told, stream, bytes);

@@ -65,6 +65,7 @@ pub fn vectors(input: &[u8]) {
         model: "asked",
         unix_s: 1_700_000_000,
         stream_usage: false,
+        answer_by_call: false,
         kept: None,
         request,
         framing: Framing::Sse,

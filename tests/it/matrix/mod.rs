@@ -7,6 +7,7 @@
 
 mod ask;
 mod cut;
+mod quirks;
 mod read;
 mod state;
 mod table;

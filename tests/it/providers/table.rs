@@ -11,7 +11,7 @@ const FROM_HERE: &str = "<!-- Written from conf/providers.yaml by a test. -->\n"
 
 fn table() -> String {
     let mut text = String::from(
-        "| kind | | speaks | address | authentication | left out or renamed |\n|---|---|---|---|---|---|\n",
+        "| kind | | speaks | address | authentication | left out, renamed, quirks of models |\n|---|---|---|---|---|---|\n",
     );
     for (name, kind) in Catalogue::builtin().iter() {
         let address = kind.base_url.as_deref().unwrap_or_default();
@@ -43,7 +43,8 @@ fn parameters(kind: &Kind) -> String {
     for rule in &kind.parameters {
         let dropped = rule.drop.iter().map(|name| format!("`{name}`"));
         let renamed = rule.rename.iter().map(|(old, new)| format!("`{old}` → `{new}`"));
-        let mut said = words(dropped.chain(renamed));
+        let quirks = rule.quirks.iter().map(|quirk| format!("*{}*", quirk.as_str()));
+        let mut said = words(dropped.chain(renamed).chain(quirks));
         if !rule.models.is_empty() {
             let models =
                 words(rule.models.iter().map(|model| format!("`{}`", model.replace('|', "\\|"))));

@@ -2,15 +2,17 @@
 
 use super::REDACTED;
 use crate::dialect::ir::{
-    self, ArrayWriter, Block, Cache, Content, Effort, Format, Loss, Media, MediaKind, ObjectWriter,
-    Output, Request, Role, Source, Thought, Tool, ToolChoice, ToolResult, write_object,
+    self, ArrayWriter, Block, Cache, Content, Format, Loss, Media, MediaKind, ModelQuirk,
+    ObjectWriter, Output, Request, Role, Source, Thought, Tool, ToolChoice, ToolResult,
+    write_object,
 };
+use crate::dialect::shared::claude::Thinking;
 
 /// This format wants a bound for every answer. The oldest models that are still served allow no
 /// more.
 const MAX_TOKENS_ASSUMED: u64 = 4096;
-/// The smallest budget for thoughts.
-const BUDGET_TOKENS_MIN: u64 = 1024;
+/// The same for models that think by themselves, all of which allow at least as much.
+const MAX_TOKENS_THINKING_ASSUMED: u64 = 32_000;
 
 /// Writes a request.
 pub(in crate::dialect) fn encode(
@@ -24,8 +26,8 @@ pub(in crate::dialect) fn encode(
     let system = request.take_instructions(loss);
     request.join_turns();
     lose_numbers(&request, loss);
-    let max_tokens = request.max_tokens.unwrap_or(MAX_TOKENS_ASSUMED);
-    let budget = budget(&request, max_tokens, loss);
+    let thinking = thinking(&request, loss);
+    let max_tokens = max_tokens(&request, thinking);
     let mut out = Vec::with_capacity(1024);
     write_object(&mut out, |object| {
         object.text("model", model);
@@ -35,14 +37,11 @@ pub(in crate::dialect) fn encode(
         }
         object.array("messages", |list| messages(&request, list, loss));
         tools(&request, object, loss);
-        if let Some(budget) = budget {
-            object.object("thinking", |thinking| {
-                thinking.text("type", "enabled");
-                thinking.number("budget_tokens", budget);
-            });
+        if let Some(thinking) = thinking {
+            object.object("thinking", |members| thinking.write(members));
         }
-        output(&request.output, object, loss);
-        sampling(&request, budget.is_some(), object, loss);
+        output_config(&request.output, thinking, object, loss);
+        sampling(&request, thinking.is_some(), object, loss);
         for (name, value) in &own {
             object.raw(name, value);
         }
@@ -75,19 +74,40 @@ fn lose_numbers(request: &Request<'_>, loss: &mut Loss) {
     }
 }
 
-/// How many tokens the thoughts may have. `None`: there are to be none, or there cannot be any.
-fn budget(request: &Request<'_>, max_tokens: u64, loss: &mut Loss) -> Option<u64> {
-    let reasoning = request.reasoning.filter(ir::Reasoning::wanted)?;
-    let forced =
-        matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
-    // The tokens of thoughts are part of the answer's, and a turn with tools that began without
-    // thoughts cannot go on with them.
-    if forced || max_tokens <= BUDGET_TOKENS_MIN || turn_without_thoughts(request) {
-        loss.drop("reasoning");
+/// How the model is to think. `None`: it is not, or it cannot.
+fn thinking(request: &Request<'_>, loss: &mut Loss) -> Option<Thinking> {
+    let adaptive = request.quirks.has(ModelQuirk::AdaptiveThinking);
+    let reasoning = request.reasoning?;
+    if !reasoning.wanted() {
+        // Such models think or not as they like, and cannot be told not to.
+        if adaptive {
+            loss.drop("reasoning");
+        }
         return None;
     }
-    let wanted = reasoning.tokens().unwrap_or_else(|| Effort::Medium.budget_tokens());
-    Some(wanted.clamp(BUDGET_TOKENS_MIN, (max_tokens - 1).max(BUDGET_TOKENS_MIN)))
+    let forced =
+        matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
+    let thinking = match (forced, adaptive) {
+        (true, _) => None,
+        (false, true) => Some(Thinking::adaptive(reasoning)),
+        // A turn with tools that began without thoughts cannot go on with them.
+        (false, false) if turn_without_thoughts(request) => None,
+        (false, false) => Thinking::within(reasoning, request.max_tokens),
+    };
+    if thinking.is_none() {
+        loss.drop("reasoning");
+    }
+    thinking
+}
+
+/// The bound on the answer, of which thoughts are a part.
+fn max_tokens(request: &Request<'_>, thinking: Option<Thinking>) -> u64 {
+    request.max_tokens.unwrap_or(match thinking {
+        Some(Thinking::Budget(budget)) => budget + MAX_TOKENS_ASSUMED,
+        // Such a model may think whether it is asked to or not.
+        _ if request.quirks.has(ModelQuirk::AdaptiveThinking) => MAX_TOKENS_THINKING_ASSUMED,
+        _ => MAX_TOKENS_ASSUMED,
+    })
 }
 
 fn turn_without_thoughts(request: &Request<'_>) -> bool {
@@ -125,18 +145,36 @@ fn sampling(request: &Request<'_>, thinking: bool, object: &mut ObjectWriter<'_>
     }
 }
 
-fn output(output: &Output<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
-    match output {
-        Output::Text => {}
+fn output_config(
+    output: &Output<'_>,
+    thinking: Option<Thinking>,
+    object: &mut ObjectWriter<'_>,
+    loss: &mut Loss,
+) {
+    let schema = match output {
+        Output::Text => None,
         // The prompt asks for it as well: `OpenAI` insists on that.
-        Output::Json => loss.drop("response_format (json_object)"),
-        Output::Schema(schema) => object.object("output_config", |config| {
+        Output::Json => {
+            loss.drop("response_format (json_object)");
+            None
+        }
+        Output::Schema(schema) => Some(ir::closed_schema(&schema.schema, loss)),
+    };
+    let effort = thinking.and_then(Thinking::effort);
+    if schema.is_none() && effort.is_none() {
+        return;
+    }
+    object.object("output_config", |config| {
+        if let Some(effort) = effort {
+            config.text("effort", effort);
+        }
+        if let Some(schema) = schema {
             config.object("format", |format| {
                 format.text("type", "json_schema");
-                format.raw("schema", &schema.schema);
+                format.raw("schema", &schema);
             });
-        }),
-    }
+        }
+    });
 }
 
 fn tools(request: &Request<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {

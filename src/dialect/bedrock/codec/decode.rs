@@ -72,6 +72,10 @@ fn additional<'a>(
                     reasoning.budget_tokens = Some(ir::unsigned(budget, field)?);
                 }
             }
+            b"output_config" if value.get("effort").is_some() => {
+                let word = value.get("effort").and_then(|word| word.as_str());
+                reasoning.effort = word.and_then(|word| Effort::named(&word));
+            }
             b"top_k" => request.top_k = Some(ir::raw(value)),
             key => request.keep(format!("{field}.{}", ir::utf8(key)), ir::raw(value)),
         }

@@ -2,12 +2,14 @@
 
 use super::REDACTED;
 use crate::dialect::ir::{
-    self, ArrayWriter, Block, Cache, Content, Effort, Format, Loss, Media, MediaKind, ObjectWriter,
-    Output, Request, Role, Source, Tool, ToolChoice, ToolResult, write_object,
+    self, ArrayWriter, Block, Cache, Content, Format, Loss, Media, MediaKind, ModelQuirk,
+    ObjectWriter, Output, Reasoning, Request, Role, Source, Tool, ToolChoice, ToolResult,
+    write_object,
 };
+use crate::dialect::shared::claude::Thinking;
 
-/// The smallest budget for thoughts that Anthropic's models take.
-const BUDGET_TOKENS_MIN: u64 = 1024;
+/// What an answer may have beside thoughts with a budget, where the client sets no bound.
+const ANSWER_TOKENS_ASSUMED: u64 = 4096;
 
 /// Writes a request. The model stands in the path.
 pub(in crate::dialect) fn encode(
@@ -26,6 +28,8 @@ pub(in crate::dialect) fn encode(
     let system = request.take_instructions(loss);
     request.join_turns();
     lose_members(&request, loss);
+    let anthropic = model.contains("anthropic") || model.contains("claude");
+    let thinking = thinking(&request, anthropic, loss);
     let mut out = Vec::with_capacity(1024);
     write_object(&mut out, |object| {
         object.array("messages", |list| {
@@ -46,10 +50,10 @@ pub(in crate::dialect) fn encode(
                 }
             });
         }
-        inference(&request, object);
+        inference(&request, thinking, object, loss);
         tools(&request, object, loss);
         output(&request.output, object, loss);
-        additional(&request, model, object, loss);
+        additional(&request, anthropic, thinking, object, loss);
         for (name, value) in &own {
             object.raw(name, value);
         }
@@ -85,15 +89,34 @@ fn lose_members(request: &Request<'_>, loss: &mut Loss) {
     }
 }
 
-fn inference(request: &Request<'_>, object: &mut ObjectWriter<'_>) {
+fn inference(
+    request: &Request<'_>,
+    thinking: Option<Thinking>,
+    object: &mut ObjectWriter<'_>,
+    loss: &mut Loss,
+) {
+    // Thoughts are part of what is bounded.
+    let max_tokens = request.max_tokens.or(match thinking {
+        Some(Thinking::Budget(budget)) => Some(budget + ANSWER_TOKENS_ASSUMED),
+        _ => None,
+    });
     let mut config = Vec::new();
     write_object(&mut config, |config| {
-        if let Some(max) = request.max_tokens {
+        if let Some(max) = max_tokens {
             config.number("maxTokens", max);
         }
         for (name, value) in [("temperature", request.temperature), ("topP", request.top_p)] {
-            if let Some(value) = value {
-                config.raw(name, value);
+            match value {
+                None => {}
+                // Thoughts are sampled as the provider likes.
+                Some(_) if thinking.is_some() => loss.drop(name),
+                Some(value)
+                    if name == "temperature" && value.parse::<f64>().is_ok_and(|t| t > 1.0) =>
+                {
+                    loss.drop("temperature above 1");
+                    config.raw(name, "1");
+                }
+                Some(value) => config.raw(name, value),
             }
         }
         if !request.stop.is_empty() {
@@ -108,41 +131,48 @@ fn inference(request: &Request<'_>, object: &mut ObjectWriter<'_>) {
 }
 
 /// What only some models have: those of Anthropic think and sample as their own format says.
-fn additional(request: &Request<'_>, model: &str, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
-    let anthropic = model.contains("anthropic") || model.contains("claude");
-    let reasoning = request.reasoning.filter(ir::Reasoning::wanted);
-    if !anthropic {
-        if reasoning.is_some() {
-            loss.drop("reasoning");
-        }
-        if request.top_k.is_some() {
-            loss.drop("top_k");
-        }
-        return;
+fn additional(
+    request: &Request<'_>,
+    anthropic: bool,
+    thinking: Option<Thinking>,
+    object: &mut ObjectWriter<'_>,
+    loss: &mut Loss,
+) {
+    let top_k = request.top_k.filter(|_| anthropic);
+    if request.top_k.is_some() && !anthropic {
+        loss.drop("top_k");
     }
-    let most = request.max_tokens.map_or(u64::MAX, |max| max.saturating_sub(1));
-    let forced =
-        matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
-    let fits = reasoning.is_some() && most >= BUDGET_TOKENS_MIN && !forced;
-    if reasoning.is_some() && !fits {
-        loss.drop("reasoning");
-    }
-    let thinking = reasoning.filter(|_| fits);
-    if thinking.is_none() && request.top_k.is_none() {
+    if thinking.is_none() && top_k.is_none() {
         return;
     }
     object.object("additionalModelRequestFields", |fields| {
-        if let Some(reasoning) = thinking {
-            let wanted = reasoning.tokens().unwrap_or_else(|| Effort::Medium.budget_tokens());
-            fields.object("thinking", |thinking| {
-                thinking.text("type", "enabled");
-                thinking.number("budget_tokens", wanted.clamp(BUDGET_TOKENS_MIN, most));
-            });
+        if let Some(thinking) = thinking {
+            fields.object("thinking", |members| thinking.write(members));
+            if let Some(effort) = thinking.effort() {
+                fields.object("output_config", |config| config.text("effort", effort));
+            }
         }
-        if let Some(top_k) = request.top_k {
+        if let Some(top_k) = top_k {
             fields.raw("top_k", top_k);
         }
     });
+}
+
+/// How a model is to think, which only those of Anthropic can be told. `None`: it cannot.
+fn thinking(request: &Request<'_>, anthropic: bool, loss: &mut Loss) -> Option<Thinking> {
+    let reasoning = request.reasoning.filter(Reasoning::wanted)?;
+    let forced =
+        matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
+    let thinking = match (forced, request.quirks.has(ModelQuirk::AdaptiveThinking)) {
+        _ if !anthropic => None,
+        (true, _) => None,
+        (false, true) => Some(Thinking::adaptive(reasoning)),
+        (false, false) => Thinking::within(reasoning, request.max_tokens),
+    };
+    if thinking.is_none() {
+        loss.drop("reasoning");
+    }
+    thinking
 }
 
 fn output(output: &Output<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
@@ -154,7 +184,7 @@ fn output(output: &Output<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
                 format.text("type", "json_schema");
                 format.object("structure", |structure| {
                     structure.object("jsonSchema", |inner| {
-                        inner.text("schema", &schema.schema);
+                        inner.text("schema", &ir::closed_schema(&schema.schema, loss));
                         if let Some(name) = &schema.name {
                             inner.text("name", name);
                         }

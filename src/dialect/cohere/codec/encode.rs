@@ -6,6 +6,10 @@ use crate::dialect::ir::{
 };
 use crate::dialect::shared::{parts::image_part, tools::function_tool};
 
+/// Between these, `p` is a share of the probability.
+const P_MIN: f64 = 0.01;
+const P_MAX: f64 = 0.99;
+
 /// Writes a request.
 pub(in crate::dialect) fn encode(
     mut request: Request<'_>,
@@ -38,7 +42,7 @@ pub(in crate::dialect) fn encode(
             request.messages.iter().for_each(|message| turn(message, list, loss));
         });
         tools(&mut request, object, loss);
-        settings(&request, object);
+        settings(&request, object, loss);
         for (name, value) in &own {
             object.raw(name, value);
         }
@@ -49,7 +53,7 @@ pub(in crate::dialect) fn encode(
     out
 }
 
-fn settings(request: &Request<'_>, object: &mut ObjectWriter<'_>) {
+fn settings(request: &Request<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) {
     match &request.output {
         Output::Text => {}
         Output::Json => object.object("response_format", |it| it.text("type", "json_object")),
@@ -76,16 +80,20 @@ fn settings(request: &Request<'_>, object: &mut ObjectWriter<'_>) {
         object.array("stop_sequences", |list| request.stop.iter().for_each(|text| list.text(text)));
     }
     let numbers = [
-        ("temperature", request.temperature),
-        ("p", request.top_p),
-        ("k", request.top_k),
-        ("seed", request.seed),
-        ("frequency_penalty", request.frequency_penalty),
-        ("presence_penalty", request.presence_penalty),
+        ("temperature", request.temperature, 0.0..=f64::MAX),
+        ("p", request.top_p, P_MIN..=P_MAX),
+        ("k", request.top_k, 0.0..=f64::MAX),
+        ("seed", request.seed, 0.0..=f64::MAX),
+        ("frequency_penalty", request.frequency_penalty, 0.0..=1.0),
+        ("presence_penalty", request.presence_penalty, 0.0..=1.0),
     ];
-    for (name, value) in numbers {
-        if let Some(value) = value {
-            object.raw(name, value);
+    for (name, value, range) in numbers {
+        let Some(text) = value else { continue };
+        match text.parse::<f64>() {
+            // All of them is as good as nearly all of them.
+            Ok(number) if name == "p" && number > P_MAX => object.raw(name, "0.99"),
+            Ok(number) if !range.contains(&number) => loss.drop(name),
+            _ => object.raw(name, text),
         }
     }
 }

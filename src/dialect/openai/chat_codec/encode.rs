@@ -2,7 +2,7 @@
 
 use crate::dialect::ir::{
     self, ArrayWriter, Block, Content, Effort, Format, Loss, Media, MediaKind, Message,
-    ObjectWriter, Output, Reasoning, Request, Role, Schema, Source, ToolChoice, ToolResult,
+    ObjectWriter, Output, Reasoning, Request, Role, Schema, Seal, Source, ToolChoice, ToolResult,
     write_object,
 };
 use crate::dialect::shared::{parts::image_part, tools::function_tool};
@@ -174,17 +174,17 @@ fn tools(request: &Request<'_>, object: &mut ObjectWriter<'_>, loss: &mut Loss) 
 fn messages(messages: &[Message<'_>], list: &mut ArrayWriter<'_>, loss: &mut Loss) {
     for (at, message) in messages.iter().enumerate() {
         match message.role {
-            Role::System => instructions("system", &message.blocks, list, loss),
-            Role::Developer => instructions("developer", &message.blocks, list, loss),
+            // The newer word is refused by most servers of this format, and the older one by none.
+            Role::System | Role::Developer => instructions(&message.blocks, list, loss),
             Role::User => user(at, &message.blocks, list, loss),
             Role::Assistant => assistant(at, &message.blocks, list, loss),
         }
     }
 }
 
-fn instructions(role: &str, blocks: &[Block<'_>], list: &mut ArrayWriter<'_>, loss: &mut Loss) {
+fn instructions(blocks: &[Block<'_>], list: &mut ArrayWriter<'_>, loss: &mut Loss) {
     list.object(|message| {
-        message.text("role", role);
+        message.text("role", "system");
         content(blocks, message, loss);
     });
 }
@@ -235,12 +235,14 @@ fn tool_message(result: &ToolResult<'_>, list: &mut ArrayWriter<'_>, loss: &mut 
 fn assistant(at: usize, blocks: &[Block<'_>], list: &mut ArrayWriter<'_>, loss: &mut Loss) {
     let mut said = Vec::new();
     let (mut calls, mut refusal, mut sealed) = (Vec::new(), None, Vec::new());
+    let mut plain = Vec::new();
     for block in blocks {
         match &block.content {
             Content::Text(_) => said.push(block),
             Content::ToolCall(call) => calls.push(call),
             Content::Refusal(text) => refusal = Some(text),
             Content::Thought(thought) => match &thought.seal {
+                Some(seal) if seal.id.as_deref() == Some(Seal::PLAIN) => plain.push(&*thought.text),
                 Some(seal) if seal.origin == Format::Chat => sealed.push((thought, seal)),
                 _ => loss.drop(format!("messages[{at}].thinking")),
             },
@@ -256,6 +258,9 @@ fn assistant(at: usize, blocks: &[Block<'_>], list: &mut ArrayWriter<'_>, loss: 
         }
         if let Some(refusal) = refusal {
             message.text("refusal", refusal);
+        }
+        if !plain.is_empty() {
+            message.text("reasoning_content", &ir::joined(plain.iter().copied()));
         }
         if !sealed.is_empty() {
             message.array("reasoning_details", |details| {

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::by_call::ByCall;
 use super::{ChatPair, Client};
 use crate::dialect::alike::Alike;
 use crate::dialect::ir::{
@@ -63,6 +64,8 @@ const OUT_BYTES_KEPT: usize = 16 << 10;
 #[derive(Debug)]
 struct State {
     encoder: Encoder,
+    /// The arguments of a call are the answer.
+    by_call: Option<ByCall>,
     client: Format,
     client_framing: Framing,
     request_id: Box<str>,
@@ -109,6 +112,7 @@ impl ChatPair {
         let encoder = Encoder::new(self.client, client);
         let state = State {
             encoder,
+            by_call: client.answer_by_call.then(ByCall::default),
             client: self.client,
             client_framing: client.framing,
             request_id: id.into(),
@@ -171,8 +175,9 @@ impl StreamTranslator {
             let mut heard = Heard { state: &mut *state, frame, piece: None, more: false };
             decoder.event(event.name, &event.data, &mut heard);
             match heard.piece.filter(|_| !heard.more && event.complete) {
-                Some((of, text)) => alike.learn(frame, text, of),
-                None => alike.forget(),
+                // What stands for something else has to be read.
+                Some((of, text)) if state.by_call.is_none() => alike.learn(frame, text, of),
+                _ => alike.forget(),
             }
         }
     }
@@ -295,6 +300,19 @@ impl Sink for Heard<'_> {
 
 impl Sink for State {
     fn event(&mut self, event: Event<'_>) {
+        match self.by_call.take() {
+            Some(mut by_call) => {
+                by_call.event(event, &mut |event: Event<'_>| self.said(event));
+                self.by_call = Some(by_call);
+            }
+            None => self.said(event),
+        }
+    }
+}
+
+impl State {
+    /// What the upstream says, for the client.
+    fn said(&mut self, event: Event<'_>) {
         if self.over {
             return;
         }
@@ -316,8 +334,8 @@ impl Sink for State {
                 Event::Start { id, model }
             }
             event if !self.started => {
-                self.event(Event::Start { id: None, model: None });
-                return self.event(event);
+                self.said(Event::Start { id: None, model: None });
+                return self.said(event);
             }
             Event::Piece { choice, block, text } => return self.piece(choice, block, &text),
             Event::Finish { choice, .. } if self.choice(choice).finished => return,
@@ -364,9 +382,7 @@ impl Sink for State {
         self.over = matches!(event, Event::End);
         self.encoder.event(event, &mut self.out, &mut self.loss);
     }
-}
 
-impl State {
     /// More text of the block that is open.
     fn piece(&mut self, choice: u32, block: u32, text: &str) {
         if self.over {

@@ -1,6 +1,7 @@
 //! The translator without a network: round trips, seals, streams in any cutting.
 
 mod beside;
+mod by_call;
 mod cut;
 mod fields;
 mod fixtures;
@@ -23,6 +24,7 @@ fn client(format: Format) -> Client<'static> {
         model: "m",
         unix_s: 1_700_000_000,
         stream_usage: true,
+        answer_by_call: false,
         kept: None,
         request: b"",
         framing,

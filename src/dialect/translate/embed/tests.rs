@@ -22,6 +22,7 @@ fn answer(pair: EmbedPair, asked: &Json, theirs: &Json) -> Result<Json, Error> {
         model: "m",
         unix_s: 1_700_000_000,
         stream_usage: false,
+        answer_by_call: false,
         kept: None,
         request: asked.as_bytes(),
         framing: Framing::Sse,

@@ -18,6 +18,7 @@ fn answer(pair: RankPair, asked: &Json, theirs: &Json) -> Result<Json, Error> {
         model: "m",
         unix_s: 1_700_000_000,
         stream_usage: false,
+        answer_by_call: false,
         kept: None,
         request: asked.as_bytes(),
         framing: Framing::Sse,

@@ -7,7 +7,7 @@ use weir_loadtest::mock::{self, Endpoint as Mocked};
 
 use super::*;
 
-/// A member, and a value of it that asks for something.
+/// A member, what is asked for with it if it has several things to ask for, and a value that does.
 type Field = (&'static str, &'static str);
 
 /// Each format's members.
@@ -23,7 +23,8 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
             ("max_completion_tokens", "100"),
             ("max_tokens", "100"),
             ("metadata", r#"{"a":"b"}"#),
-            ("modalities", r#"["text","audio"]"#),
+            ("modalities (audio)", r#"["text","audio"]"#),
+            ("modalities (image)", r#"["text","image"]"#),
             ("n", "2"),
             ("parallel_tool_calls", "false"),
             ("prediction", r#"{"type":"content","content":"x"}"#),
@@ -31,7 +32,11 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
             ("prompt_cache_key", r#""k""#),
             ("prompt_cache_retention", r#""24h""#),
             ("reasoning_effort", r#""low""#),
-            ("response_format", r#"{"type":"json_object"}"#),
+            ("response_format (json_object)", r#"{"type":"json_object"}"#),
+            (
+                "response_format (json_schema)",
+                r#"{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}}}"#,
+            ),
             ("safety_identifier", r#""u""#),
             ("seed", "7"),
             ("service_tier", r#""flex""#),
@@ -70,7 +75,12 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
             ("store", "true"),
             ("stream_options", r#"{"include_obfuscation":false}"#),
             ("temperature", "0.5"),
-            ("text", r#"{"format":{"type":"json_object"}}"#),
+            ("text (json_object)", r#"{"format":{"type":"json_object"}}"#),
+            (
+                "text (json_schema)",
+                r#"{"format":{"type":"json_schema","name":"n","strict":true,"schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}}}"#,
+            ),
+            ("text (verbosity)", r#"{"verbosity":"low"}"#),
             ("tool_choice", r#""required""#),
             ("tools", r#"[{"type":"function","name":"f","parameters":{}}]"#),
             ("top_logprobs", "2"),
@@ -89,7 +99,11 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
             ("inference_geo", r#""us""#),
             ("mcp_servers", r#"[{"type":"url","url":"https://example.com","name":"n"}]"#),
             ("metadata", r#"{"user_id":"u"}"#),
-            ("output_config", r#"{"effort":"low"}"#),
+            ("output_config (effort)", r#"{"effort":"low"}"#),
+            (
+                "output_config (format)",
+                r#"{"format":{"type":"json_schema","schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}}}"#,
+            ),
             ("service_tier", r#""auto""#),
             ("stop_sequences", r#"["END"]"#),
             ("system", r#""Be brief.""#),
@@ -106,7 +120,14 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
         Mocked::GenerateContent,
         &[
             ("cachedContent", r#""cachedContents/1""#),
-            ("generationConfig", r#"{"temperature":0.5,"maxOutputTokens":100}"#),
+            ("generationConfig (sampling)", r#"{"temperature":0.5,"maxOutputTokens":100}"#),
+            (
+                "generationConfig (responseJsonSchema)",
+                r#"{"responseMimeType":"application/json","responseJsonSchema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}}"#,
+            ),
+            ("generationConfig (thinkingConfig)", r#"{"thinkingConfig":{"thinkingBudget":2048}}"#),
+            ("generationConfig (audio)", r#"{"responseModalities":["AUDIO"]}"#),
+            ("generationConfig (image)", r#"{"responseModalities":["TEXT","IMAGE"]}"#),
             ("labels", r#"{"a":"b"}"#),
             ("safetySettings", r#"[{"category":"c","threshold":"BLOCK_NONE"}]"#),
             ("store", "true"),
@@ -129,7 +150,11 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
             ("presence_penalty", "0.5"),
             ("priority", "1"),
             ("raw_prompting", "true"),
-            ("response_format", r#"{"type":"json_object"}"#),
+            ("response_format (any JSON)", r#"{"type":"json_object"}"#),
+            (
+                "response_format (schema)",
+                r#"{"type":"json_object","json_schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}}"#,
+            ),
             ("safety_mode", r#""STRICT""#),
             ("seed", "7"),
             ("stop_sequences", r#"["END"]"#),
@@ -145,10 +170,17 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
         Mocked::Converse,
         &[
             ("additionalModelRequestFields", r#"{"x":1}"#),
+            (
+                "additionalModelRequestFields (thinking)",
+                r#"{"thinking":{"type":"enabled","budget_tokens":2048}}"#,
+            ),
             ("additionalModelResponseFieldPaths", r#"["/x"]"#),
             ("guardrailConfig", r#"{"guardrailIdentifier":"g","guardrailVersion":"1"}"#),
             ("inferenceConfig", r#"{"temperature":0.5,"maxTokens":100}"#),
-            ("outputConfig", r#"{"x":1}"#),
+            (
+                "outputConfig (textFormat)",
+                r#"{"textFormat":{"type":"json_schema","structure":{"jsonSchema":{"name":"n","schema":"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"],\"additionalProperties\":false}"}}}}"#,
+            ),
             ("performanceConfig", r#"{"latency":"optimized"}"#),
             ("promptVariables", r#"{"a":{"text":"b"}}"#),
             ("requestMetadata", r#"{"a":"b"}"#),
@@ -161,6 +193,11 @@ const FIELDS: [(Format, Mocked, &[Field]); 6] = [
 
 /// What every request has, which is the conversation itself.
 const ALWAYS: &str = "model messages input contents stream max_tokens";
+
+/// The member's own name.
+fn member(name: &str) -> &str {
+    name.split(' ').next().unwrap_or(name)
+}
 
 /// A request of a format that asks for one thing more than an answer.
 fn asking(format: Format, name: &str, value: &str) -> String {
@@ -186,7 +223,8 @@ fn asking(format: Format, name: &str, value: &str) -> String {
         (Format::Gemini, "toolConfig") => r#","tools":[{"functionDeclarations":[{"name":"f"}]}]"#,
         _ => "",
     };
-    let max = if format == Format::Anthropic { r#","max_tokens":100"# } else { "" };
+    let max = if format == Format::Anthropic { r#","max_tokens":4000"# } else { "" };
+    let name = member(name);
     format!("{{{turn}{max}{tools},\"{name}\":{value}}}")
 }
 
@@ -211,7 +249,7 @@ fn every_member_of_every_request_has_a_treatment_that_the_documentation_shows() 
     );
     for (from, mocked, fields) in FIELDS {
         let known = mock::request_members(mocked).expect("a list of members");
-        let listed = |name: &str| fields.iter().any(|(field, _)| *field == name);
+        let listed = |name: &str| fields.iter().any(|(field, _)| member(field) == name);
         for name in known.split_whitespace() {
             assert!(listed(name) || ALWAYS.split(' ').any(|it| it == name), "{from}: {name}");
         }
@@ -222,7 +260,8 @@ fn every_member_of_every_request_has_a_treatment_that_the_documentation_shows() 
         }
         let _ = write!(text, "\n|---|{}", "---|".repeat(others.len()));
         for (name, value) in fields {
-            let _ = write!(text, "\n| `{name}` |");
+            let asked = name.split_once(' ').map(|(_, asked)| format!(" {asked}"));
+            let _ = write!(text, "\n| `{}`{} |", member(name), asked.unwrap_or_default());
             for to in &others {
                 let _ = write!(text, " {} |", treatment(from, *to, name, value));
             }

@@ -167,6 +167,10 @@ fn settled(mut request: Request<'_>) -> Request<'_> {
     request.extra.sort_by(|a, b| a.name.cmp(&b.name));
     request.stream = false;
     request.join_turns();
+    // Two words for the same, of which the older one is written.
+    for message in request.messages.iter_mut().filter(|it| it.role == ir::Role::Developer) {
+        message.role = ir::Role::System;
+    }
     request
 }
 
