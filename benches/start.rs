@@ -90,7 +90,8 @@ impl Config {
             Of::Keys => "{}",
             Of::Tenants => "{ limits: [{ budgets: [{ period: month, usd: 1000 }] }] }",
         };
-        let tenants = (0..of.tenants()).map(|n| format!("  t{n}: {limits}\n")).collect::<String>();
+        let tenants = (0..of.tenants()).map(|n| format!("  t{n}: {limits}\n"));
+        let tenants = tenants.collect::<Vec<_>>().concat();
         let text = format!(
             "
 listeners: [{{ address: '{}' }}]

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 /// kilobyte for the first, which is most of what is known of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
-pub struct Labels(Option<Arc<[(Box<str>, Box<str>)]>>);
+pub struct Labels(Option<Arc<Texts>>);
+
+/// By name.
+type Texts = [(Box<str>, Box<str>)];
 
 impl Labels {
     /// The text of a name.
@@ -32,7 +35,7 @@ impl Labels {
 impl From<BTreeMap<String, String>> for Labels {
     fn from(labels: BTreeMap<String, String>) -> Self {
         let all = labels.into_iter().map(|(name, text)| (name.into(), text.into()));
-        Self(Some(all.collect::<Arc<[_]>>()).filter(|all| !all.is_empty()))
+        Self(Some(all.collect::<Arc<Texts>>()).filter(|all| !all.is_empty()))
     }
 }
 

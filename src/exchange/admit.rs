@@ -172,7 +172,7 @@ pub(super) fn query<'a>(
 fn permit(caller: &Caller, query: &Query<'_>, settlement: &mut Settlement) -> Result<(), Error> {
     caller.permits(query).map_err(|denied| {
         settlement.denied(caller, &denied);
-        denied.error
+        *denied.error
     })
 }
 

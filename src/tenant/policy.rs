@@ -56,7 +56,7 @@ pub struct Denied {
     /// The policy's name.
     pub policy: Box<str>,
     /// What the client and the log are told.
-    pub error: Error,
+    pub error: Box<Error>,
 }
 
 /// Compiles an owner's policies. Each error comes with the path of the setting that caused it, from
@@ -113,7 +113,7 @@ impl Policy {
             }
             Answer::Failed => format!("policy {name} of {owner} could not be worked out"),
         };
-        let error = Error::new(Kind::Forbidden, self.deny.to_string()).cause(cause);
+        let error = Box::new(Error::new(Kind::Forbidden, self.deny.to_string()).cause(cause));
         Err(Denied { owner: Arc::clone(owner), policy: name.clone(), error })
     }
 }

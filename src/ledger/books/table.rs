@@ -167,7 +167,9 @@ impl Table {
         }
         let mut values = Vec::with_capacity(rows.len() * RECORD_VALUES);
         if rows.len() == CHUNK {
-            rows.iter().for_each(|row| record_values(row, &mut values));
+            for row in rows {
+                record_values(row, &mut values);
+            }
             connection.execute(&self.chunk_sql, &values)?;
             return Ok(());
         }
