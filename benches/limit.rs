@@ -14,6 +14,10 @@ use weir::telemetry::Metrics;
 const KEYS: usize = 98_000;
 const TENANTS: usize = 1_000;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }

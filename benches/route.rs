@@ -61,7 +61,7 @@ fn headers() -> HeaderMap {
 fn route(bencher: Bencher<'_, '_>, model: &str) {
     let table = table();
     let headers = headers();
-    let labels = BTreeMap::from([("team".to_owned(), "edge".to_owned())]);
+    let labels = BTreeMap::from([("team".to_owned(), "edge".to_owned())]).into();
     let query = Query {
         model: Some(model),
         endpoint: Endpoint::ChatCompletions,

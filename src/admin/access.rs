@@ -8,13 +8,18 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::Secret;
 use crate::manage::Actor;
-use crate::plan::{AdminSettings, Role};
+use crate::plan::{AdminSettings, Reach, Role, SsoSettings};
+use crate::tenant::Caller;
+
+use super::View;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No token, or another one.
     Unauthorized,
+    /// A token of an issuer that names no role which may do anything here.
+    NoRole,
     /// Sent by a page of another site.
     CrossSite,
     /// Sent to a name that is not this machine's own.
@@ -38,9 +43,13 @@ impl Operator {
     }
 }
 
-/// The tokens that are known.
+/// The tokens that are known, and what those of issuers may do.
 #[derive(Clone, Debug, Default)]
-pub struct Operators(Vec<([u8; 32], Operator)>);
+pub struct Operators {
+    tokens: Vec<([u8; 32], Operator)>,
+    sso: Vec<SsoSettings>,
+    closed: bool,
+}
 
 impl Operators {
     /// Reads the configured tokens.
@@ -49,7 +58,8 @@ impl Operators {
     ///
     /// One cannot be read: an open interface is never the answer to that.
     pub fn read(settings: &AdminSettings) -> Result<Self, String> {
-        let mut known = Self::default();
+        let (sso, closed) = (settings.sso.clone(), settings.is_closed());
+        let mut known = Self { tokens: Vec::new(), sso, closed };
         if let Some(source) = &settings.token {
             let token = source.resolve().map_err(|error| format!("admin.token: {error}"))?;
             known.add(token.as_ref(), Operator::new("admin", Role::Owner, None));
@@ -65,7 +75,8 @@ impl Operators {
 
     fn add(&mut self, token: Option<&Secret>, operator: Operator) {
         if let Some(token) = token {
-            self.0.push((Sha256::digest(token.expose()).into(), operator));
+            self.closed = true;
+            self.tokens.push((Sha256::digest(token.expose()).into(), operator));
         }
     }
 
@@ -74,18 +85,47 @@ impl Operators {
     fn find(&self, token: &[u8]) -> Option<&Operator> {
         let given: [u8; 32] = Sha256::digest(token).into();
         let none = u32::MAX;
-        let found = self.0.iter().zip(0u32..).fold(none, |found, ((known, _), at)| {
+        let found = self.tokens.iter().zip(0u32..).fold(none, |found, ((known, _), at)| {
             let same: Choice = known.ct_eq(&given);
             u32::conditional_select(&found, &at, same)
         });
-        self.0.get(found as usize).map(|(_, operator)| operator)
+        self.tokens.get(found as usize).map(|(_, operator)| operator)
+    }
+
+    /// What somebody may do who has shown a token of an issuer.
+    fn person(&self, caller: &Caller) -> Result<Operator, Refusal> {
+        let fits = |sso: &&SsoSettings| {
+            caller.issuer.as_deref() == Some(sso.issuer.as_str())
+                && caller.roles.iter().any(|role| **role == *sso.claim)
+                && sso.audience.as_ref().is_none_or(|audience| caller.is_for(audience))
+        };
+        let sso = self.sso.iter().find(fits).ok_or(Refusal::NoRole)?;
+        let tenant = match sso.tenants {
+            Reach::Own => Some(&*caller.tenant),
+            Reach::All => None,
+        };
+        Ok(Operator::new(&caller.name, sso.role, tenant))
     }
 }
 
-/// Who sends a request to `/admin/v1`. Without any token configured, which the plan allows on loopback
-/// only, whoever is on this machine is an owner.
-pub fn check(operators: &Operators, uri: &Uri, headers: &HeaderMap) -> Result<Operator, Refusal> {
-    if !operators.0.is_empty() {
+/// Who sends a request to `/admin/v1`: an owner of a token of `admin`, or somebody with a token of an
+/// issuer.
+pub async fn who(view: &dyn View, uri: &Uri, headers: &HeaderMap) -> Result<Operator, Refusal> {
+    let operators = view.operators();
+    match check(operators, uri, headers) {
+        Err(Refusal::Unauthorized) if !operators.sso.is_empty() => {
+            let token = bearer(headers).ok_or(Refusal::Unauthorized)?;
+            let person = view.person(token).await.ok_or(Refusal::Unauthorized)?;
+            operators.person(&person)
+        }
+        checked => checked,
+    }
+}
+
+/// The same by the tokens of `admin` alone. Where nobody has to say who they are, which the plan allows
+/// on loopback only, whoever is on this machine is an owner.
+fn check(operators: &Operators, uri: &Uri, headers: &HeaderMap) -> Result<Operator, Refusal> {
+    if operators.closed {
         let found = bearer(headers).and_then(|token| operators.find(token));
         return found.cloned().ok_or(Refusal::Unauthorized);
     }

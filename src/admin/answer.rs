@@ -92,7 +92,7 @@ fn page(view: &dyn View, asked: &Asked<'_>) -> Answer {
 /// `/admin/v1`. Nothing is said about what exists before it is known who asks, and whoever is refused
 /// is in the audit log.
 async fn interface(view: &dyn View, asked: &Asked<'_>) -> Answer {
-    let operator = match access::check(view.operators(), asked.uri, asked.headers) {
+    let operator = match access::who(view, asked.uri, asked.headers).await {
         Ok(operator) => operator,
         Err(why) => {
             let answer = refusal(why);
@@ -142,6 +142,11 @@ fn refusal(refusal: Refusal) -> Answer {
             Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", message)
                 .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         }
+        Refusal::NoRole => Answer::error(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "your token names no role that may do anything here",
+        ),
         Refusal::CrossSite => Answer::error(
             StatusCode::FORBIDDEN,
             "forbidden",

@@ -33,6 +33,7 @@ use crate::ledger::archive::Archive;
 use crate::manage::Office;
 use crate::plan::Plan;
 use crate::telemetry::{Live, Metrics};
+use crate::tenant::Caller;
 
 use answer::Body;
 
@@ -43,6 +44,8 @@ pub use access::Operators;
 pub trait View: Send + Sync {
     /// Who may use `/admin/v1`.
     fn operators(&self) -> &Operators;
+    /// Who shows this token of an issuer; `None` where it is not believed.
+    async fn person(&self, token: &[u8]) -> Option<Arc<Caller>>;
     /// What administers keys; `None` where nothing is kept.
     fn desk(&self) -> Option<Desk>;
     /// Reads the ledger; `None` where nothing is recorded.
@@ -145,7 +148,8 @@ impl Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Body> {
         let head = session.req_header();
         let (method, uri, headers) = (head.method.clone(), head.uri.clone(), head.headers.clone());
-        let body = body(session, self.body_bytes_max(&method, &uri, &headers)).await;
+        let bytes_max = self.body_bytes_max(&method, &uri, &headers).await;
+        let body = body(session, bytes_max).await;
         let asked = answer::Asked {
             method: &method,
             uri: &uri,
@@ -157,10 +161,14 @@ impl Admin {
     }
 
     /// Long ones are read of those alone who may use the interface.
-    fn body_bytes_max(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
-        let known = access::check(self.view.operators(), uri, headers).is_ok();
+    async fn body_bytes_max(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
         match api::find(method, uri.path()) {
-            api::Found::Operation(operation, _) if known => operation.body_bytes_max,
+            api::Found::Operation(operation, _)
+                if operation.body_bytes_max > api::BODY_BYTES_MAX
+                    && access::who(&*self.view, uri, headers).await.is_ok() =>
+            {
+                operation.body_bytes_max
+            }
             _ => api::BODY_BYTES_MAX,
         }
     }

@@ -44,6 +44,9 @@ impl View for Fake {
     fn operators(&self) -> &Operators {
         &self.operators
     }
+    async fn person(&self, _token: &[u8]) -> Option<Arc<Caller>> {
+        None
+    }
     fn desk(&self) -> Option<Desk> {
         None
     }

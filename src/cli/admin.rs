@@ -71,6 +71,10 @@ pub(super) struct NewKeyArgs {
     /// A limit as JSON, as in the configuration: '{"budgets": [{"period": "month", "usd": 100}]}'
     #[arg(long = "limit", value_name = "JSON")]
     limits: Vec<String>,
+    /// A policy as JSON, as in the configuration: '{"name": "hours", "when": "request.time.hour < 6",
+    /// "deny": "Closed until the morning."}'
+    #[arg(long = "policy", value_name = "JSON")]
+    policies: Vec<String>,
 }
 
 /// `weir keys …` of a running weir.
@@ -139,6 +143,9 @@ pub(super) enum AccessCommand {
         /// A limit as JSON, in place of all that the key has
         #[arg(long = "limit", value_name = "JSON")]
         limits: Vec<String>,
+        /// No limit in place of all that the key has
+        #[arg(long, conflicts_with = "limits")]
+        no_limits: bool,
         /// What for
         #[arg(long)]
         reason: String,
@@ -206,14 +213,16 @@ pub(super) fn access(to: &Where, command: AccessCommand) -> ExitCode {
         Ok(Asked::post(&["requests", &decide.id, what], json!({ "note": decide.note })))
     };
     let asked = match command {
-        AccessCommand::Request { key, models, limits, reason } => parsed(&limits).map(|limits| {
-            let mut wanted = json!({ "models": models });
-            if !limits.is_empty() {
-                wanted["limits"] = limits.into();
-            }
-            let body = json!({ "key": key, "wanted": wanted, "reason": reason });
-            Asked::post(&["requests"], body)
-        }),
+        AccessCommand::Request { key, models, limits, no_limits, reason } => {
+            parsed(&limits).map(|limits| {
+                let mut wanted = json!({ "models": models });
+                if no_limits || !limits.is_empty() {
+                    wanted["limits"] = limits.into();
+                }
+                let body = json!({ "key": key, "wanted": wanted, "reason": reason });
+                Asked::post(&["requests"], body)
+            })
+        }
         AccessCommand::List { status, page } => {
             Ok(Asked::get(&["requests"]).query("status", status).page(page))
         }
@@ -272,6 +281,7 @@ fn new_key(new: NewKeyArgs) -> Result<Asked, String> {
             "endpoints": new.endpoints,
             "sources": new.sources,
             "limits": parsed(&new.limits)?,
+            "policies": parsed(&new.policies)?,
         },
     });
     for (name, value) in [("team", new.team), ("expires_in", new.expires_in)] {

@@ -12,6 +12,7 @@
 mod class;
 mod diagnostic;
 mod document;
+mod labels;
 mod pattern;
 mod read;
 mod syntax;
@@ -26,6 +27,7 @@ use serde_json::Value as Schema;
 pub use class::Class;
 pub use diagnostic::{Diagnostic, Position, Report, render};
 pub use document::{Document, Entry, Node, Value};
+pub use labels::Labels;
 pub use pattern::NamePattern;
 pub use value::{Secret, SecretError, SecretSource, Size, Time, read_file};
 pub use words::{list as word_list, nearest};

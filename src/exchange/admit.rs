@@ -40,7 +40,7 @@ pub(super) struct Admitted {
     pub(super) deadline: Instant,
     /// The kept response that it continues.
     pub(super) continued: Option<Continued>,
-    /// A limit may end its stream.
+    /// A limit may end its stream, or that of a provider has to know how it goes on.
     pub(super) guarded: bool,
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn admit(
     let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
     let cost = || guess.dearest(plan, &chosen, model.as_deref());
     let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;
-    let guarded = held && peeked.stream;
+    let guarded = peeked.stream && (held || chosen.is_limited(plan));
     let deadline = settlement.started() + chosen.pools[0].timeouts.total.0;
     Ok(Admitted {
         plan: Arc::clone(plan),
@@ -133,6 +133,16 @@ struct Chosen {
     loss: LossPolicy,
 }
 
+impl Chosen {
+    /// Whether the account of one of its targets has limits on tokens or money.
+    fn is_limited(&self, plan: &Plan) -> bool {
+        let limited =
+            |name: &Arc<str>| plan.upstream_limits.get(name).is_some_and(Applicable::binds_use);
+        let targets = || self.pools.iter().flat_map(|pool| pool.targets.iter());
+        !plan.upstream_limits.is_empty() && targets().any(|target| limited(&target.provider.name))
+    }
+}
+
 /// The request as expressions and routes see it.
 pub(super) fn query<'a>(
     plan: &'a Plan,
@@ -162,7 +172,7 @@ pub(super) fn query<'a>(
 fn permit(caller: &Caller, query: &Query<'_>, settlement: &mut Settlement) -> Result<(), Error> {
     caller.permits(query).map_err(|denied| {
         settlement.denied(caller, &denied);
-        denied.error
+        *denied.error
     })
 }
 
@@ -312,6 +322,7 @@ async fn reserve(
         Ok(hold) => {
             let bound = hold.is_bound();
             settlement.hold(hold, guess);
+            settlement.named(caller_limits.and_then(|limits| limits.named(subject)));
             Ok(bound)
         }
         Err(refusal) => {

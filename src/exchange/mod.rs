@@ -56,6 +56,7 @@ use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
 use crate::ledger::Ledger;
 use crate::limit::Limits;
+use crate::manage::Refusals;
 use crate::plan::Plan;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -80,6 +81,8 @@ pub struct Gateway {
     pub ledger: Arc<Ledger>,
     /// Where responses are kept.
     pub store: Arc<Store>,
+    /// What policies refuse, on its way into the audit log, where there is one.
+    pub refusals: Option<Arc<Refusals>>,
 }
 
 /// How an exchange left the downstream connection.
@@ -107,7 +110,12 @@ impl Gateway {
         settlement.head(&head);
         let end = match self.serve(session, &plan, &head, &mut settlement).await {
             Ok(end) => end,
-            Err(error) => respond::error(session, &head, &error, &mut settlement).await,
+            Err(error) => {
+                if let Some(refusals) = &self.refusals {
+                    settlement.enter_denied(refusals);
+                }
+                respond::error(session, &head, &error, &mut settlement).await
+            }
         };
         settlement.count(&head).await;
         settlement.close();

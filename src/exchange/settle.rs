@@ -21,12 +21,16 @@ use crate::dialect::{
 };
 use crate::error::{Error, Kind};
 use crate::ledger::{AttemptOutcome, AttemptRecord, Ledger, Record};
-use crate::limit::{Actual, Broken, Estimate, Hold, Standing};
+use crate::limit::{Actual, Broken, Estimate, Hold, Standing, UpstreamHold};
+use crate::manage::{Audited, Outcome, Refusals};
 use crate::meter::{self, Counters, Tally, UsageSource, Vocabulary};
 use crate::plan::Plan;
 use crate::pool::{Lease, Pool, Target};
-use crate::telemetry::{HedgeResult, InFlight};
+use crate::telemetry::{HedgeResult, InFlight, prefix};
 use crate::tenant::{Caller, Denied};
+
+/// What a client says of itself, as far as it goes into the audit log.
+const AUDITED_BYTES_MAX: usize = 200;
 
 /// A request on its way to its record.
 pub(super) struct Settlement {
@@ -55,6 +59,8 @@ pub(super) struct Settlement {
     broken: Option<Broken>,
     /// Tokens of the answer that the client of a stream has that was cut off.
     given: Option<u64>,
+    /// The policy that refused the request.
+    denied: Option<Box<str>>,
     _in_flight: InFlight,
 }
 
@@ -103,6 +109,7 @@ impl Settlement {
             closed: false,
             broken: None,
             given: None,
+            denied: None,
             _in_flight: gateway.metrics.request_started(),
         }
     }
@@ -172,6 +179,11 @@ impl Settlement {
         self.guess = guess;
     }
 
+    /// What expressions named of it, for budgets that are counted by that.
+    pub(super) fn named(&mut self, named: Option<Box<str>>) {
+        self.record.named = named;
+    }
+
     /// What the request may use, at this price if it matters.
     pub(super) fn estimate(&self, price: Option<&meter::Price>) -> Estimate {
         let Guess { prompt, answer } = self.guess;
@@ -184,9 +196,12 @@ impl Settlement {
         self.upstream = held;
     }
 
-    /// Tokens of the answer that are held, where a limit refuses what is not.
+    /// Tokens of the answer that are held, where a limit refuses what is not, or where that of the
+    /// provider has to know of it.
     pub(super) fn answer_held(&self) -> Option<u64> {
-        self.hold.as_ref().filter(|hold| hold.is_bound()).map(|_| self.guess.answer)
+        let refuses = self.hold.as_ref().is_some_and(Hold::is_bound);
+        let known = self.upstream.as_ref().is_some_and(UpstreamHold::is_bound);
+        (refuses || known).then_some(self.guess.answer)
     }
 
     /// Holds so many tokens more of the answer; false if a limit has no room for them.
@@ -195,12 +210,13 @@ impl Settlement {
         let cost = self.price().map_or(0, |price| price.dearest(self.guess.prompt, answer).0);
         let Some(hold) = &mut self.hold else { return true };
         let cost_nano_usd = cost.saturating_sub(hold.held().cost_nano_usd);
-        match hold.extend(Estimate { tokens, cost_nano_usd }).await {
-            Ok(()) => self.guess.answer = answer,
-            Err(broken) => {
-                self.broken = Some(broken);
-                return false;
-            }
+        if let Err(broken) = hold.extend(Estimate { tokens, cost_nano_usd }).await {
+            self.broken = Some(broken);
+            return false;
+        }
+        self.guess.answer = answer;
+        if let Some(upstream) = &mut self.upstream {
+            upstream.charge(tokens, cost);
         }
         true
     }
@@ -225,6 +241,25 @@ impl Settlement {
         if let Some(cause) = &denied.error.cause {
             log::info!("request {}: refused by {cause}", self.record.request_id);
         }
+        self.denied = Some(format!("policy {} of {}", denied.policy, denied.owner).into());
+    }
+
+    /// Enters in the audit log that a policy refused the request, if one did.
+    pub(super) fn enter_denied(&mut self, refusals: &Refusals) {
+        let (Some(policy), record) = (self.denied.take(), &self.record) else { return };
+        let name = |of: &Option<Arc<str>>| of.as_deref().unwrap_or_default().to_owned();
+        refusals.enter_soon(|| Audited {
+            actor: format!("{}/{}", name(&record.tenant), name(&record.caller)),
+            role: "caller".into(),
+            action: "policy.refuse".into(),
+            subject: policy.into(),
+            outcome: Outcome::Refused,
+            detail: serde_json::json!({
+                "request": prefix(&record.request_id, AUDITED_BYTES_MAX),
+                "endpoint": record.endpoint.map(Endpoint::as_str),
+                "model": prefix(record.model_asked.as_deref().unwrap_or_default(), AUDITED_BYTES_MAX),
+            }),
+        });
     }
 
     /// The request was refused by limits that stand like this.

@@ -21,6 +21,7 @@ use http::HeaderMap;
 pub use query::{Caller, Query};
 use value::Part;
 
+use crate::config::Labels;
 use crate::dialect::{Dialect, Endpoint};
 
 /// Fields of `request`.
@@ -145,7 +146,7 @@ impl Expression {
 
     /// Finds what only shows when it runs: unknown functions and types that do not go together.
     fn try_on_sample(&self) -> Result<Tried, String> {
-        let (headers, labels) = (HeaderMap::new(), std::collections::BTreeMap::new());
+        let (headers, labels) = (HeaderMap::new(), Labels::default());
         let sample = Query {
             model: Some("gpt-4o"),
             endpoint: Endpoint::ChatCompletions,

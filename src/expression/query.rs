@@ -1,11 +1,10 @@
 //! What expressions and routes may know of a request.
 
-use std::collections::BTreeMap;
-
 use http::HeaderMap;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
+use crate::config::Labels;
 use crate::dialect::{Dialect, Endpoint};
 
 /// A request, as far as expressions and routes see it.
@@ -43,7 +42,7 @@ pub struct Caller<'a> {
     /// `tenant/name`.
     pub id: &'a str,
     /// Labels of the key.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Labels,
     /// Its tenant.
     pub tenant: &'a str,
     /// Its team.
@@ -58,7 +57,7 @@ pub struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     /// One of whom nothing else is known.
-    pub fn of(id: &'a str, labels: &'a BTreeMap<String, String>) -> Self {
+    pub fn of(id: &'a str, labels: &'a Labels) -> Self {
         let (tenant, key) = id.split_once('/').unwrap_or((id, ""));
         Self { id, labels, tenant, team: None, key, claims: None, zone: None }
     }

@@ -8,7 +8,7 @@ use super::*;
 fn ask(source: &str) -> Answer {
     let mut headers = HeaderMap::new();
     headers.insert("x-tier", "gold".parse().expect("a value"));
-    let labels = BTreeMap::from([("team".to_owned(), "research".to_owned())]);
+    let labels = BTreeMap::from([("team".to_owned(), "research".to_owned())]).into();
     let claims = serde_json::json!({"groups": ["ml", "ops"], "age": 7, "org": {"unit": "x"},
         "long": vec![0; 300]});
     let claims = claims.as_object().expect("an object").clone();
@@ -112,8 +112,8 @@ fn mistakes_are_found_when_compiling() {
 #[test]
 fn names_are_texts_and_whole_numbers() {
     let headers = HeaderMap::new();
-    let labels = BTreeMap::from([("project".to_owned(), "x".repeat(128))]);
-    let other = BTreeMap::from([("project".to_owned(), "x".repeat(129))]);
+    let labels = BTreeMap::from([("project".to_owned(), "x".repeat(128))]).into();
+    let other = BTreeMap::from([("project".to_owned(), "x".repeat(129))]).into();
     let query = |labels| Query {
         model: None,
         endpoint: Endpoint::ChatCompletions,

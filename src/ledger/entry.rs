@@ -12,8 +12,8 @@ use crate::telemetry::prefix;
 use super::json::TEXT_BYTES_MAX;
 use super::record::Record;
 
-/// The form that is written. Every form that was ever released is read.
-const VERSION: u8 = 1;
+/// The form that is written. Every form that was ever released is read: the first has no `named`.
+const VERSION: u8 = 2;
 
 /// Kinds of tokens.
 pub const TOKENS: usize = 8;
@@ -88,6 +88,8 @@ pub struct Entry<'a> {
     /// Every attempt as `target outcome status milliseconds`, one a line, where there was more than
     /// one.
     pub tried: &'a str,
+    /// What expressions named of the request, where budgets are counted by that.
+    pub named: &'a str,
 }
 
 /// Appends a record.
@@ -134,6 +136,8 @@ pub fn write(record: &Record, out: &mut Vec<u8>) {
         text(known, out);
     }
     tried(record, out);
+    // Bounded where it is made, and of no use in parts.
+    whole(record.named.as_deref().unwrap_or_default(), out);
     let length = (out.len() - begin - 4) as u32;
     out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
 }
@@ -155,9 +159,7 @@ fn tried(record: &Record, out: &mut Vec<u8>) {
             format!("{} {outcome} {status} {ms}", attempt.target)
         })
         .collect();
-    let lines = lines.join("\n");
-    number(lines.len() as u64, out);
-    out.extend_from_slice(lines.as_bytes());
+    whole(&lines.join("\n"), out);
 }
 
 fn us(duration: Duration) -> u64 {
@@ -173,9 +175,12 @@ fn number(mut number: u64, out: &mut Vec<u8>) {
 }
 
 fn text(text: &str, out: &mut Vec<u8>) {
-    let kept = prefix(text, TEXT_BYTES_MAX);
-    number(kept.len() as u64, out);
-    out.extend_from_slice(kept.as_bytes());
+    whole(prefix(text, TEXT_BYTES_MAX), out);
+}
+
+fn whole(text: &str, out: &mut Vec<u8>) {
+    number(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// The entries of a buffer, in order. What cannot be read is passed over.
@@ -218,7 +223,7 @@ impl<'a> Reader<'a> {
     fn entry(&mut self) -> Option<Entry<'a>> {
         let (version, rest) = self.0.split_first()?;
         self.0 = rest;
-        if *version != VERSION {
+        if !(1..=VERSION).contains(version) {
             return None;
         }
         let (time_ms, duration_us) = (self.number()?, self.number()?);
@@ -259,6 +264,7 @@ impl<'a> Reader<'a> {
             source: self.text()?,
             prices: self.text()?,
             tried: self.text()?,
+            named: if *version == 1 { "" } else { self.text()? },
         })
     }
 
@@ -302,6 +308,7 @@ mod tests {
             time_unix_ms: 1_700_000_000_000,
             request_id: "req-1".into(),
             tenant: Some("acme".into()),
+            named: Some("0123456789abcdefproject".into()),
             caller: Some("ci".into()),
             endpoint: Some(Endpoint::ChatCompletions),
             dialect: Some(Dialect::OpenAi),
@@ -348,11 +355,23 @@ mod tests {
                 target: "b/m",
                 source: "provider",
                 tried: "a/m upstream_status 500 12\nb/m ok 200 12",
+                named: "0123456789abcdefproject",
                 ..Entry::default()
             }
         );
         assert_eq!(entries.next(), Some(Entry::default()));
         assert!(entries.next().is_none());
+    }
+
+    #[test]
+    fn the_first_form_is_read() {
+        let mut out = Vec::new();
+        write(&Record::default(), &mut out);
+        // As it was written before there was anything after `tried`.
+        out.pop();
+        out[0] -= 1;
+        out[4] = 1;
+        assert_eq!(Entries::of(&out).next(), Some(Entry::default()));
     }
 
     proptest! {

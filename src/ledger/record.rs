@@ -34,6 +34,8 @@ pub struct Record {
     pub team: Option<Arc<str>>,
     /// The end user that the request names.
     pub user: Option<String>,
+    /// What expressions named of it, where budgets are counted by that.
+    pub named: Option<Box<str>>,
     /// The route that matched.
     pub route: Option<Arc<str>>,
     /// The pool that answered, or was to answer.

@@ -14,6 +14,8 @@ pub enum By {
     CallerAndModel,
     /// The provider, and the model that it was asked for: read from the sums.
     Provider,
+    /// What expressions named, the end user, and the model that was asked for: as the second.
+    Name,
 }
 
 /// A part of what was used.
@@ -31,6 +33,8 @@ pub struct Spent {
     pub model: String,
     /// The provider.
     pub provider: String,
+    /// What expressions named of its requests, as the records have it.
+    pub named: String,
     /// Tokens of prompts and answers.
     pub tokens: u64,
     /// Money.
@@ -54,6 +58,7 @@ pub fn spent(
         By::CallerAndModel => {
             return by_model(connection, by_user, (from_ms, to_ms), each);
         }
+        By::Name => return by_name(connection, (from_ms, to_ms), each),
     };
     fields.extend(by_user.then_some(Field::User));
     let aligned = from_ms.is_none_or(|from| from % HOUR_MS == 0);
@@ -85,6 +90,7 @@ pub fn spent(
             user: text(Field::User),
             model: text(Field::Model),
             provider: text(Field::Provider),
+            named: String::new(),
             tokens: sum("input_tokens").saturating_add(sum("output_tokens")),
             cost_nano_usd: sum("cost_nano_usd"),
         });
@@ -107,11 +113,11 @@ fn by_days(
     );
     let names = match by {
         By::Provider => "'', '', '', d.model, d.provider",
-        By::Caller | By::CallerAndModel => "d.tenant, d.team, d.key_name, '', ''",
+        By::Caller | By::CallerAndModel | By::Name => "d.tenant, d.team, d.key_name, '', ''",
     };
     let whose = match by {
         By::Provider => "d.model, d.provider",
-        By::Caller | By::CallerAndModel => "d.tenant, d.team, d.key_name",
+        By::Caller | By::CallerAndModel | By::Name => "d.tenant, d.team, d.key_name",
     };
     let sql = format!(
         "SELECT {names}, s.user_name, CAST(SUM(s.tokens) AS BIGINT), CAST(SUM(s.cost) AS BIGINT) \
@@ -130,6 +136,7 @@ fn by_days(
             model: text(row, 3)?,
             provider: text(row, 4)?,
             user: text(row, 5)?,
+            named: String::new(),
             tokens: number(row, 6)?,
             cost_nano_usd: number(row, 7)?,
         });
@@ -165,8 +172,37 @@ fn by_model(
             user: text(row, 3)?,
             model: text(row, 4)?,
             provider: String::new(),
+            named: String::new(),
             tokens: number(row, 5)?,
             cost_nano_usd: number(row, 6)?,
+        });
+        Ok(())
+    })
+}
+
+fn by_name(
+    connection: &mut Connection,
+    (from_ms, to_ms): (Option<u64>, Option<u64>),
+    each: &mut dyn FnMut(Spent),
+) -> Result<(), Error> {
+    let model = "COALESCE(s.model_asked, d.model)";
+    let sql = format!(
+        "SELECT s.named, s.user_name, {model}, CAST(SUM(s.input_tokens + s.output_tokens) AS BIGINT), \
+         CAST(SUM(COALESCE(s.cost_nano_usd, 0)) AS BIGINT) \
+         FROM ledger_records s JOIN ledger_dims d ON d.number = s.dims \
+         WHERE s.named IS NOT NULL AND s.time_ms >= CAST(?1 AS BIGINT) \
+         AND s.time_ms < CAST(?2 AS BIGINT) GROUP BY s.named, s.user_name, {model}"
+    );
+    let from = from_ms.unwrap_or_default();
+    let to = to_ms.unwrap_or(i64::MAX.cast_unsigned());
+    connection.query(&sql, &[Value::from(from), Value::from(to)], &mut |row| {
+        each(Spent {
+            named: text(row, 0)?,
+            user: text(row, 1)?,
+            model: text(row, 2)?,
+            tokens: number(row, 3)?,
+            cost_nano_usd: number(row, 4)?,
+            ..Spent::default()
         });
         Ok(())
     })

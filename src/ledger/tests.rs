@@ -20,6 +20,7 @@ fn full() -> Record {
         tenant: Some("research".into()),
         team: Some("vision".into()),
         user: Some("u-7".into()),
+        named: None,
         route: Some("gpt".into()),
         pool: Some("chat".into()),
         endpoint: Some(Endpoint::ChatCompletions),

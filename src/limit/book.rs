@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::calendar::Budget;
 use super::moment::Moment;
-use super::rules::{Kind, Rule, Rules, Span, Unit};
+use super::rules::{Bounds, Kind, Rules, Span, Unit};
 use super::state::CounterState;
 use super::window::Window;
 
@@ -91,18 +91,21 @@ pub(super) struct Spent {
 
 #[derive(Debug)]
 struct Counter {
-    kind: Kind,
+    /// What it counts, and its bounds as they were when it was used last.
+    bounds: Bounds,
     tally: Tally,
-    /// The least that a rule of its kind refuses at, and the least that one warns at, as they were
-    /// when the counter was used last.
-    most: Option<u64>,
-    warn_at: Option<u64>,
     /// It was said in this period that a soft budget is used up.
     noted: bool,
-    /// Up to where this process may use it, where others share the limit.
-    allowed: Option<u64>,
-    /// What those claim of it.
-    others: u64,
+    /// Where others share the limit.
+    claimed: Option<Box<Claimed>>,
+}
+
+/// What is claimed of a limit that others share.
+#[derive(Debug, Default)]
+struct Claimed {
+    /// Up to where this process may use it.
+    here: u64,
+    by_others: u64,
 }
 
 /// How much of a counter this process uses, for the claim of it.
@@ -146,26 +149,21 @@ impl Book {
     pub(super) fn roll(&mut self, rules: &Rules, now: Moment) {
         self.now = self.now.max(now);
         let now = self.now;
-        for rule in &rules.each {
-            let known = self.counters.iter_mut().find(|counter| counter.kind == rule.kind);
-            let Some(counter) = known else {
-                let tally = Tally::new(rule.kind.span, rules, now);
-                let (most, warn_at) = rules.bounds(rule.kind);
+        for (at, bounds) in rules.by_kind.iter().enumerate() {
+            let Some(place) = self.place(at, bounds.kind) else {
                 self.counters.push(Counter {
-                    kind: rule.kind,
-                    tally,
-                    most,
-                    warn_at,
+                    bounds: *bounds,
+                    tally: Tally::new(bounds.kind.span, rules, now),
                     noted: false,
-                    allowed: self.shared.then_some(0),
-                    others: 0,
+                    claimed: self.shared.then(Box::default),
                 });
                 continue;
             };
+            let counter = &mut self.counters[place];
             if let Tally::Budget(budget) = &mut counter.tally {
                 budget.move_to(&rules.zone);
             }
-            (counter.most, counter.warn_at) = rules.bounds(rule.kind);
+            counter.bounds = *bounds;
         }
         self.counters.iter_mut().for_each(|counter| counter.roll(now));
     }
@@ -186,24 +184,21 @@ impl Book {
             let most = most.into();
             full(Full { kind: None, most, wait_ns: None, too_large: false, unclaimed: false });
         }
-        for rule in rules.each.iter().filter(|rule| rule.refuses()) {
-            let (Some(counter), asked) = (self.counter(rule.kind), ask.of(rule.kind.unit)) else {
-                continue;
-            };
+        for (counter, bounds) in self.of(rules) {
+            let (Some(most), asked) = (bounds.most(), ask.of(bounds.kind.unit)) else { continue };
             if asked == 0 && ask.requests == 0 {
                 continue;
             }
             // A request that asks for nothing fits until there is nothing left at all.
             let need = counter.tally.used().saturating_add(asked.max(1));
-            let over = need.saturating_sub(rule.most);
-            let unclaimed = over == 0 && counter.allowed.is_some_and(|allowed| need > allowed);
+            let over = need.saturating_sub(most);
+            let unclaimed = over == 0 && counter.allowed().is_some_and(|allowed| need > allowed);
             if over > 0 || unclaimed {
-                let too_large = asked > rule.most;
+                let too_large = asked > most;
                 // When others give something back is not known.
                 let known = !too_large && !unclaimed;
                 let wait_ns = known.then(|| counter.tally.freed_in_ns(self.now, over)).flatten();
-                let (kind, most) = (Some(rule.kind), rule.most);
-                full(Full { kind, most, wait_ns, too_large, unclaimed });
+                full(Full { kind: Some(bounds.kind), most, wait_ns, too_large, unclaimed });
             }
         }
         worst.map_or(Ok(()), Err)
@@ -212,31 +207,24 @@ impl Book {
     /// Enters what was used of the budgets whose period began at that moment.
     pub(super) fn open(&mut self, rules: &Rules, now: Moment, begin_s: i64, used: &Ask) {
         self.roll(rules, now);
-        for counter in &mut self.counters {
-            let asked = rules.each.iter().any(|rule| rule.kind == counter.kind);
-            if let Tally::Budget(budget) = &mut counter.tally
-                && asked
-                && budget.begin_s() == begin_s
-            {
-                budget.add(used.of(counter.kind.unit));
+        self.each_of(self.bits(rules), |counter| {
+            let Counter { bounds, tally: Tally::Budget(budget), noted, .. } = counter else {
+                return;
+            };
+            if budget.begin_s() == begin_s {
+                budget.add(used.of(bounds.kind.unit));
                 // It was said before the restart.
-                let spent = counter.warn_at.is_some_and(|most| budget.used() >= most);
-                counter.noted |= spent;
+                *noted |= bounds.warn_at().is_some_and(|most| budget.used() >= most);
             }
-        }
+        });
     }
 
     /// Enters a request, or an extension of one.
     pub(super) fn enter(&mut self, rules: &Rules, ask: &Ask) -> Entry {
         let now = self.now;
         self.in_flight += u32::from(ask.requests > 0);
-        let mut counters = 0;
-        for (at, counter) in self.counters.iter_mut().enumerate() {
-            if rules.each.iter().any(|rule| rule.kind == counter.kind) {
-                counter.tally.add(now, ask.of(counter.kind.unit));
-                counters |= 1 << at;
-            }
-        }
+        let counters = self.bits(rules);
+        self.each_of(counters, |counter| counter.tally.add(now, ask.of(counter.kind().unit)));
         Entry { counters, at: now }
     }
 
@@ -244,9 +232,9 @@ impl Book {
     pub(super) fn take_back(&mut self, entry: Entry, back: &Ask, now: Moment) {
         self.now = self.now.max(now);
         let now = self.now;
-        self.each_of(entry, |counter| {
+        self.each_of(entry.counters, |counter| {
             counter.tally.roll(now);
-            counter.tally.take_back(entry.at, back.of(counter.kind.unit));
+            counter.tally.take_back(entry.at, back.of(counter.kind().unit));
         });
     }
 
@@ -254,53 +242,50 @@ impl Book {
     pub(super) fn leave(&mut self, entry: Entry, more: &Ask) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let now = self.now;
-        self.each_of(entry, |counter| counter.tally.add(now, more.of(counter.kind.unit)));
+        self.each_of(entry.counters, |counter| {
+            counter.tally.add(now, more.of(counter.kind().unit));
+        });
     }
 
-    fn each_of(&mut self, entry: Entry, mut change: impl FnMut(&mut Counter)) {
+    fn each_of(&mut self, bits: u32, mut change: impl FnMut(&mut Counter)) {
         let counters = self.counters.iter_mut().enumerate();
-        counters
-            .filter(|(at, _)| entry.counters & (1 << at) != 0)
-            .for_each(|(_, counter)| change(counter));
+        counters.filter(|(at, _)| bits & (1 << at) != 0).for_each(|(_, counter)| change(counter));
     }
 
     /// Of the rules of a unit in a window, the one of which least is left.
     pub(super) fn tightest(&self, rules: &Rules, unit: Unit) -> Option<Level> {
-        let in_window =
-            |rule: &&Rule| rule.kind.unit == unit && matches!(rule.kind.span, Span::Last(..));
-        let level = |rule: &Rule| {
-            let counter = self.counter(rule.kind)?;
+        let level = |(counter, bounds): (&Counter, &Bounds)| {
             let Tally::Window(window) = &counter.tally else { return None };
-            let used = window.used().saturating_add(counter.others);
-            let remaining = rule.most.saturating_sub(used);
+            let limit = bounds.most().filter(|_| bounds.kind.unit == unit)?;
+            let remaining = limit.saturating_sub(counter.used_by_all());
             let reset_ns = window.empty_in_ns(self.now.ns);
-            Some(Level { limit: rule.most, remaining, reset_ns })
+            Some(Level { limit, remaining, reset_ns })
         };
-        rules.each.iter().filter(in_window).filter_map(level).min_by_key(|level| level.remaining)
+        self.of(rules).filter_map(level).min_by_key(|level| level.remaining)
     }
 
     /// The soft budgets that are used up, and whether that is new in this period.
-    pub(super) fn overspent<'a>(
-        &'a mut self,
-        rules: &'a Rules,
-    ) -> impl Iterator<Item = (Kind, bool)> + 'a {
-        let asked = |counter: &Counter| rules.each.iter().any(|rule| rule.kind == counter.kind);
-        let counters = self.counters.iter_mut().filter(move |counter| asked(counter));
-        counters
-            .filter(|counter| {
-                let used = counter.tally.used().saturating_add(counter.others);
-                counter.warn_at.is_some_and(|most| used >= most)
-            })
-            .map(|counter| (counter.kind, !std::mem::replace(&mut counter.noted, true)))
+    pub(super) fn overspent(&mut self, rules: &Rules) -> SmallVec<[(Kind, bool); 2]> {
+        let mut overspent = SmallVec::new();
+        // Most have no soft budget at all.
+        if rules.by_kind.iter().any(|bounds| bounds.warn_at().is_some()) {
+            self.each_of(self.bits(rules), |counter| {
+                let warn_at = counter.bounds.warn_at();
+                if warn_at.is_some_and(|most| counter.used_by_all() >= most) {
+                    let new = !std::mem::replace(&mut counter.noted, true);
+                    overspent.push((counter.kind(), new));
+                }
+            });
+        }
+        overspent
     }
 
     /// The pool that requests go to, of the largest budget that is used up.
     pub(super) fn diverted<'a>(&self, rules: &'a Rules) -> Option<&'a str> {
-        let spent = |rule: &&Rule| {
-            let counter = self.counter(rule.kind);
-            counter.is_some_and(|it| it.tally.used().saturating_add(it.others) >= rule.most)
-        };
-        let diverting = rules.each.iter().filter(|rule| rule.pool().is_some()).filter(spent);
+        let diverting = rules.each.iter().filter(|rule| {
+            let counter = self.counter(rule.kind).filter(|_| rule.pool().is_some());
+            counter.is_some_and(|counter| counter.used_by_all() >= rule.most)
+        });
         diverting.max_by_key(|rule| rule.most)?.pool()
     }
 
@@ -310,54 +295,53 @@ impl Book {
         let Tally::Budget(budget) = &counter.tally else { return None };
         Some(Spent {
             unit: kind.unit.as_str(),
-            used: budget.used().saturating_add(counter.others),
-            budget: counter.warn_at.unwrap_or_default(),
+            used: counter.used_by_all(),
+            budget: counter.bounds.warn_at().unwrap_or_default(),
             period_unix_s: budget.period(),
         })
     }
 
     /// The kinds of which more has to be claimed for a request, and up to where.
     pub(super) fn lacking(&self, rules: &Rules, ask: &Ask) -> impl Iterator<Item = (Kind, u64)> {
-        let lacking = |counter: &Counter| {
-            let asked = ask.of(counter.kind.unit);
-            let (most, _) = rules.bounds(counter.kind);
+        self.counters.iter().filter_map(|counter| {
+            let kind = counter.kind();
+            let asked = ask.of(kind.unit);
             let need = counter.tally.used().saturating_add(asked.max(1));
-            let allowed = counter.allowed.filter(|allowed| need > *allowed);
+            let lacks = counter.allowed().is_some_and(|allowed| need > allowed);
             let asks = asked > 0 || ask.requests > 0;
-            (asks && allowed.is_some() && need <= most?).then_some((counter.kind, need))
-        };
-        self.counters.iter().filter_map(lacking)
+            (asks && lacks && need <= rules.most(kind)?).then_some((kind, need))
+        })
     }
 
     /// How much of a counter is used here.
     pub(super) fn share(&mut self, kind: Kind, now: Moment) -> Option<Share> {
         self.now = self.now.max(now);
         let now = self.now;
-        let counter = self.counters.iter_mut().find(|counter| counter.kind == kind)?;
+        let counter = self.counter_mut(kind)?;
         counter.roll(now);
         let (begin_s, ttl_ms) = counter.tally.lasts(now);
-        let (used, allowed) = (counter.tally.used(), counter.allowed.unwrap_or(0));
+        let (used, allowed) = (counter.tally.used(), counter.allowed().unwrap_or(0));
         Some(Share { used, allowed, begin_s, ttl_ms })
     }
 
     /// What is used, and up to where it may be used until the claim of it is known: no further than
     /// `want`, unless more is used.
     pub(super) fn before_claim(&mut self, kind: Kind, want: u64) -> Option<(u64, u64)> {
-        let counter = self.counters.iter_mut().find(|counter| counter.kind == kind)?;
+        let counter = self.counter_mut(kind)?;
         let used = counter.tally.used();
         let want = want.max(used);
-        counter.allowed = counter.allowed.map(|allowed| allowed.min(want));
+        if let Some(claimed) = &mut counter.claimed {
+            claimed.here = claimed.here.min(want);
+        }
         Some((used, want))
     }
 
     /// What is claimed here, and by others, of a period.
-    pub(super) fn claimed(&mut self, kind: Kind, claim: u64, others: u64, begin_s: i64) {
+    pub(super) fn claimed(&mut self, kind: Kind, here: u64, by_others: u64, begin_s: i64) {
         let now = self.now;
-        let Some(counter) = self.counters.iter_mut().find(|counter| counter.kind == kind) else {
-            return;
-        };
+        let Some(counter) = self.counter_mut(kind) else { return };
         if counter.tally.lasts(now).0 == begin_s {
-            (counter.allowed, counter.others) = (Some(claim), others);
+            counter.claimed = Some(Box::new(Claimed { here, by_others }));
         }
     }
 
@@ -367,17 +351,17 @@ impl Book {
         let now = self.now;
         let state = |counter: &mut Counter| {
             counter.roll(now);
-            let used = counter.tally.used().saturating_add(counter.others);
+            let used = counter.used_by_all();
             let (period, forecast) = match &counter.tally {
                 Tally::Window(_) => (None, None),
                 Tally::Budget(budget) => (budget.period(), budget.forecast(used, now.unix_s)),
             };
             CounterState {
-                limit: counter.kind.words(),
-                unit: counter.kind.unit.as_str(),
+                limit: counter.kind().words(),
+                unit: counter.kind().unit.as_str(),
                 used,
-                most: counter.most,
-                warn_at: counter.warn_at,
+                most: counter.bounds.most(),
+                warn_at: counter.bounds.warn_at(),
                 period_begin_unix_s: period.map(|(begin, _)| begin),
                 period_end_unix_s: period.map(|(_, end)| end),
                 forecast,
@@ -407,7 +391,33 @@ impl Book {
     }
 
     fn counter(&self, kind: Kind) -> Option<&Counter> {
-        self.counters.iter().find(|counter| counter.kind == kind)
+        self.counters.iter().find(|counter| counter.kind() == kind)
+    }
+
+    fn counter_mut(&mut self, kind: Kind) -> Option<&mut Counter> {
+        self.counters.iter_mut().find(|counter| counter.kind() == kind)
+    }
+
+    /// Where the counter of a kind is: at the place of the kind among its rules, unless those have
+    /// changed since it was made.
+    fn place(&self, at: usize, kind: Kind) -> Option<usize> {
+        let there = self.counters.get(at).is_some_and(|counter| counter.kind() == kind);
+        if there { Some(at) } else { self.counters.iter().position(|it| it.kind() == kind) }
+    }
+
+    /// The counters that these rules ask for, with what they ask.
+    fn of<'a>(&'a self, rules: &'a Rules) -> impl Iterator<Item = (&'a Counter, &'a Bounds)> {
+        let counter = |(at, bounds): (usize, &'a Bounds)| {
+            self.place(at, bounds.kind).map(|place| (&self.counters[place], bounds))
+        };
+        rules.by_kind.iter().enumerate().filter_map(counter)
+    }
+
+    /// The same as bits.
+    fn bits(&self, rules: &Rules) -> u32 {
+        let kinds = rules.by_kind.iter().enumerate();
+        let places = kinds.filter_map(|(at, bounds)| self.place(at, bounds.kind));
+        places.fold(0, |bits, place| bits | 1 << place)
     }
 }
 
@@ -420,10 +430,27 @@ impl Full {
 }
 
 impl Counter {
+    fn kind(&self) -> Kind {
+        self.bounds.kind
+    }
+
+    /// Up to where this process may use it, where others share the limit.
+    fn allowed(&self) -> Option<u64> {
+        self.claimed.as_ref().map(|claimed| claimed.here)
+    }
+
+    /// With what others claim of it.
+    fn used_by_all(&self) -> u64 {
+        let others = self.claimed.as_ref().map_or(0, |claimed| claimed.by_others);
+        self.tally.used().saturating_add(others)
+    }
+
     fn roll(&mut self, now: Moment) {
         if self.tally.roll(now) {
             self.noted = false;
-            (self.allowed, self.others) = (self.allowed.map(|_| 0), 0);
+            if let Some(claimed) = &mut self.claimed {
+                **claimed = Claimed::default();
+            }
         }
     }
 }
@@ -445,7 +472,7 @@ impl Tally {
 
     fn new(span: Span, rules: &Rules, now: Moment) -> Self {
         match span {
-            Span::Last(length_ns, _) => Tally::Window(Window::new(length_ns)),
+            Span::Last(length) => Tally::Window(Window::new(length.ns())),
             Span::Calendar(period) => Tally::Budget(Budget::new(period, &rules.zone, now.unix_s)),
         }
     }

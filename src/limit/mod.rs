@@ -54,7 +54,7 @@ pub use calendar::Period;
 pub use events::{Announcer, EventService, EventSettings};
 pub use jiff::tz::TimeZone;
 pub use opening::{Missing, Told, Used, missing};
-pub use rules::{Applicable, Owner, Sets, Subject};
+pub use rules::{Applicable, NAMED_BYTES_MAX, Owner, Sets, Subject};
 pub use settings::{
     Assumptions, BudgetSettings, Dimension, NamedDimension, Rates, Settings, WhenSpent,
 };
@@ -62,7 +62,7 @@ pub use shared::{Service as SharedService, SharedMode, SharedSettings, WhenAway}
 pub use standing::{Refusal, Standing};
 pub use state::{CounterState, ScopeState, States};
 
-use crate::telemetry::{Metrics, prefix};
+use crate::telemetry::{Metrics, Sharded, prefix};
 
 /// Scopes of users and models that are remembered at a time.
 pub const SCOPES_MAX: usize = 1 << 20;
@@ -98,13 +98,28 @@ pub struct Limits {
     registry: Registry,
     shared: Option<Arc<Shared>>,
     announcer: Option<Announcer>,
+    /// The same for all, but each thread counts references to one of its own: a count that every hold
+    /// raises and lowers would move between the cores with each request.
+    backs: Sharded<Arc<Back>>,
+}
+
+/// What a hold needs to be extended and given back.
+struct Back {
+    metrics: Arc<Metrics>,
+    shared: Option<Arc<Shared>>,
 }
 
 impl Limits {
     /// Nothing used yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        let registry = Registry::new(SCOPES_MAX, false);
-        Self { metrics, registry, shared: None, announcer: None }
+        Self::with(metrics, None)
+    }
+
+    fn with(metrics: Arc<Metrics>, shared: Option<Arc<Shared>>) -> Self {
+        let registry = Registry::new(SCOPES_MAX, shared.is_some());
+        let back = || Arc::new(Back { metrics: Arc::clone(&metrics), shared: shared.clone() });
+        let backs = Sharded::new(back);
+        Self { metrics, registry, shared, announcer: None, backs }
     }
 
     /// Has budgets that are used up announced.
@@ -123,9 +138,7 @@ impl Limits {
         settings: &SharedSettings,
     ) -> Result<(Self, SharedService), String> {
         let (shared, service) = Shared::new(settings, Arc::clone(&metrics))?;
-        let registry = Registry::new(SCOPES_MAX, true);
-        let shared = Some(Arc::new(shared));
-        Ok((Self { metrics, registry, shared, announcer: None }, service))
+        Ok((Self::with(metrics, Some(Arc::new(shared))), service))
     }
 
     /// Whether the store of shared limits is away, and whether requests are refused because of it.
@@ -165,7 +178,9 @@ impl Limits {
             None => self.enter(limits, subject, estimate, Moment::now()),
         };
         match entered {
-            Ok(limited) => Ok(UpstreamHold(Some(limited.reservation))),
+            Ok(limited) => {
+                Ok(UpstreamHold { held: bounded(estimate), reservation: Some(limited.reservation) })
+            }
             Err(refusal) => {
                 self.metrics.upstream_full(&refusal.by.0, refusal.by.1);
                 Err(refusal)
@@ -240,12 +255,9 @@ impl Limits {
     }
 
     fn holding(&self, estimate: Estimate, limited: Option<Box<Limited>>) -> Hold {
-        let held = Estimate {
-            tokens: estimate.tokens.min(ASK_MAX),
-            cost_nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
-        };
+        let held = bounded(estimate);
         self.metrics.held(1, held.tokens.cast_signed(), held.cost_nano_usd.cast_signed());
-        Hold { metrics: Arc::clone(&self.metrics), shared: self.shared.clone(), held, limited }
+        Hold { back: Arc::clone(self.backs.own()), held, limited }
     }
 
     fn enter(
@@ -288,7 +300,7 @@ impl Limits {
     /// The scopes that a request belongs to.
     fn claims(&self, limits: &Applicable, subject: &Subject<'_>, now: Moment) -> Claims {
         let applying = limits.sets.iter().filter(|set| set.applies(subject));
-        applying.map(|set| (self.scope(set, subject, now), Arc::clone(&set.rules))).collect()
+        applying.map(|set| (self.scope(set, subject, now), Arc::clone(set))).collect()
     }
 
     /// The scope of users and models for which there is no room.
@@ -305,8 +317,18 @@ impl Limits {
         {
             return Arc::clone(own);
         }
-        let named = set.named(subject);
-        let found = match self.registry.scope(&set.scope_id(subject, &named), now) {
+        self.scope_of(set, subject, &set.named(subject), now)
+    }
+
+    /// The scope of what expressions named of the request.
+    fn scope_of(
+        &self,
+        set: &rules::Set,
+        subject: &Subject<'_>,
+        named: &str,
+        now: Moment,
+    ) -> Arc<Scope> {
+        let found = match self.registry.scope(&set.scope_id(subject, named), now) {
             Found::Known(scope) => scope,
             Found::New { scope, forgotten } => {
                 self.metrics.limit_scopes(1 - i64::try_from(forgotten).unwrap_or(i64::MAX));
@@ -325,13 +347,17 @@ impl Limits {
     }
 }
 
+fn bounded(estimate: Estimate) -> Estimate {
+    Estimate {
+        tokens: estimate.tokens.min(ASK_MAX),
+        cost_nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
+    }
+}
+
 /// What a request asks for, bounded.
 fn ask(estimate: Estimate) -> Ask {
-    Ask {
-        requests: 1,
-        tokens: estimate.tokens.min(ASK_MAX),
-        nano_usd: estimate.cost_nano_usd.min(ASK_MAX),
-    }
+    let Estimate { tokens, cost_nano_usd } = bounded(estimate);
+    Ask { requests: 1, tokens, nano_usd: cost_nano_usd }
 }
 
 /// What tells a user or model from others.
@@ -363,8 +389,7 @@ pub struct Broken {
 /// Tokens, money and one concurrency slot of an admitted request. Dropping it releases all.
 #[must_use = "dropping a hold releases it"]
 pub struct Hold {
-    metrics: Arc<Metrics>,
-    shared: Option<Arc<Shared>>,
+    back: Arc<Back>,
     held: Estimate,
     limited: Option<Box<Limited>>,
 }
@@ -387,7 +412,7 @@ impl Hold {
             Err(broken) if broken.unclaimed => broken,
             extended => return extended,
         };
-        let (Some(shared), Some(limited)) = (&self.shared, &self.limited) else {
+        let (Some(shared), Some(limited)) = (&self.back.shared, &self.limited) else {
             return Err(broken);
         };
         let ask = Ask { requests: 0, ..ask(more) };
@@ -410,7 +435,7 @@ impl Hold {
                 unclaimed: refused.full.unclaimed,
             })?;
         }
-        self.metrics.held(0, more.tokens.cast_signed(), more.cost_nano_usd.cast_signed());
+        self.back.metrics.held(0, more.tokens.cast_signed(), more.cost_nano_usd.cast_signed());
         self.held.tokens += more.tokens;
         self.held.cost_nano_usd += more.cost_nano_usd;
         Ok(())
@@ -437,9 +462,31 @@ impl Hold {
 /// What a request holds of the limits of one upstream. When it is dropped, what was asked of the
 /// upstream stays counted as a request; its tokens and money are given back.
 #[must_use = "dropping a hold gives its tokens back"]
-pub struct UpstreamHold(Option<Reservation>);
+pub struct UpstreamHold {
+    held: Estimate,
+    reservation: Option<Reservation>,
+}
 
 impl UpstreamHold {
+    /// Whether a limit on tokens or money is among those that hold it.
+    pub fn is_bound(&self) -> bool {
+        self.reservation.as_ref().is_some_and(Reservation::is_bound)
+    }
+
+    /// Counts what a stream uses as it goes on, so that what is sent there meanwhile knows of it. It
+    /// cannot go elsewhere any more, so there is no limit for it.
+    pub fn charge(&mut self, tokens: u64, cost_nano_usd: u64) {
+        let cost_nano_usd = cost_nano_usd.saturating_sub(self.held.cost_nano_usd);
+        let ask = Ask { requests: 0, ..ask(Estimate { tokens, cost_nano_usd }) };
+        self.held = bounded(Estimate {
+            tokens: self.held.tokens.saturating_add(tokens),
+            cost_nano_usd: self.held.cost_nano_usd.saturating_add(cost_nano_usd),
+        });
+        if let Some(reservation) = &mut self.reservation {
+            reservation.charge(ask, Moment::now());
+        }
+    }
+
     /// Replaces the estimate by what was used.
     pub fn settle(mut self, actual: Actual) {
         self.leave(actual);
@@ -447,11 +494,11 @@ impl UpstreamHold {
 
     /// Nothing was sent.
     pub fn give_back(mut self) {
-        drop(self.0.take());
+        drop(self.reservation.take());
     }
 
     fn leave(&mut self, actual: Actual) {
-        if let Some(reservation) = self.0.take() {
+        if let Some(reservation) = self.reservation.take() {
             let used = ask(Estimate { tokens: actual.tokens, cost_nano_usd: actual.cost_nano_usd });
             reservation.settle(used, Moment::now());
         }
@@ -467,6 +514,6 @@ impl Drop for UpstreamHold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let Estimate { tokens, cost_nano_usd } = self.held;
-        self.metrics.held(-1, -tokens.cast_signed(), -cost_nano_usd.cast_signed());
+        self.back.metrics.held(-1, -tokens.cast_signed(), -cost_nano_usd.cast_signed());
     }
 }

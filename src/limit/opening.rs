@@ -3,7 +3,8 @@
 //! What is asked of it is as little as the configured budgets need: sums for each beginning of a
 //! period, told apart by key and user, by model too where a budget is on some models, and by provider
 //! where upstreams have budgets. What a row has used is entered wherever a request like it would have
-//! been counted. Budgets counted by what an expression names cannot go on: the ledger does not know it.
+//! been counted. Where budgets are counted by what an expression names, the records say what it named
+//! ([`Applicable::named`]); those of upstreams alone cannot go on, because that depends on the attempt.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use hashbrown::HashMap;
 
 use super::book::Ask;
 use super::moment::Moment;
-use super::rules::{Applicable, Set, Span, Subject};
+use super::rules::{Applicable, Set, Span, Subject, kept};
+use super::scope::Scope;
 use super::{Limits, short};
 
 /// By what the amounts used are told apart.
@@ -24,6 +26,8 @@ pub enum Told {
     ByCallerAndModel,
     /// By provider and the model that was asked for there.
     ByProvider,
+    /// By what expressions named, and the user and the model that was asked for.
+    ByName,
 }
 
 /// What has to be known of a period.
@@ -54,6 +58,8 @@ pub struct Used {
     pub model: String,
     /// The provider.
     pub provider: String,
+    /// What expressions named of its requests, as the records have it.
+    pub named: String,
     /// Tokens of prompts and answers.
     pub tokens: u64,
     /// What they cost.
@@ -66,11 +72,12 @@ pub fn missing(all: impl Iterator<Item = Applicable>, now_s: i64) -> Vec<Missing
     let mut seen = HashSet::new();
     let mut missing: BTreeMap<(i64, Told), Missing> = BTreeMap::new();
     for applicable in all {
-        for set in applicable.sets.iter().filter(|set| !set.is_named()) {
+        for set in applicable.sets.iter().filter(|set| !(set.is_named() && set.is_upstreams())) {
             if !seen.insert(Arc::as_ptr(set)) {
                 continue;
             }
             let told = match (set.is_upstreams(), set.by_model()) {
+                _ if set.is_named() => Told::ByName,
                 (true, _) => Told::ByProvider,
                 (false, true) => Told::ByCallerAndModel,
                 (false, false) => Told::ByCaller,
@@ -95,7 +102,11 @@ pub fn missing(all: impl Iterator<Item = Applicable>, now_s: i64) -> Vec<Missing
                     sets: HashMap::new(),
                 });
                 entry.by_user |= set.by_user();
-                entry.sets.entry(Arc::clone(&set.rules.owner)).or_default().push(Arc::clone(set));
+                let by = match told {
+                    Told::ByName => set.key().into(),
+                    _ => Arc::clone(&set.rules.owner),
+                };
+                entry.sets.entry(by).or_default().push(Arc::clone(set));
             }
         }
     }
@@ -106,6 +117,23 @@ impl Limits {
     /// Enters what was used before the process began.
     pub fn open(&self, missing: &Missing, used: &Used) {
         let now = Moment::now();
+        let subject = short(&Subject {
+            model: Some(used.model.as_str()).filter(|name| !name.is_empty()),
+            user: Some(used.user.as_str()).filter(|name| !name.is_empty()),
+            request: None,
+        });
+        let enter = |set: &Set, scope: &Scope| {
+            let amount = Ask { requests: 0, tokens: used.tokens, nano_usd: used.cost_nano_usd };
+            scope.book.lock().open(&set.rules, now, missing.begin, &amount);
+        };
+        if missing.told == Told::ByName {
+            for (key, name) in kept(&used.named) {
+                for set in missing.sets.get(key).into_iter().flatten() {
+                    enter(set, &self.scope_of(set, &subject, name, now));
+                }
+            }
+            return;
+        }
         let Used { tenant, team, key, provider, .. } = used;
         let owners = match missing.told {
             Told::ByProvider => vec![format!("provider {provider}")],
@@ -115,16 +143,9 @@ impl Limits {
                 format!("key {tenant}/{key}"),
             ],
         };
-        let subject = short(&Subject {
-            model: Some(used.model.as_str()).filter(|name| !name.is_empty()),
-            user: Some(used.user.as_str()).filter(|name| !name.is_empty()),
-            request: None,
-        });
         let sets = owners.iter().filter_map(|owner| missing.sets.get(owner.as_str())).flatten();
         for set in sets.filter(|set| set.applies(&subject)) {
-            let scope = self.scope(set, &subject, now);
-            let amount = Ask { requests: 0, tokens: used.tokens, nano_usd: used.cost_nano_usd };
-            scope.book.lock().open(&set.rules, now, missing.begin, &amount);
+            enter(set, &self.scope(set, &subject, now));
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashTable};
 use parking_lot::RwLock;
 
 use super::moment::Moment;
@@ -34,9 +34,24 @@ pub(super) struct Registry {
 
 #[derive(Debug, Default)]
 struct Shard {
-    scopes: HashMap<ScopeKey, Arc<Scope>, ahash::RandomState>,
+    /// By the registry's hash, which also chose the shard: a name is hashed once.
+    scopes: HashTable<Named>,
     /// The same, in the order in which they are looked at next.
-    turn: VecDeque<(ScopeKey, Arc<Scope>)>,
+    turn: VecDeque<Named>,
+}
+
+/// A scope and its name.
+#[derive(Clone, Debug)]
+struct Named {
+    hash: u64,
+    key: Arc<ScopeKey>,
+    scope: Arc<Scope>,
+}
+
+impl Named {
+    fn is(&self, id: &ScopeId<'_>) -> bool {
+        id.equivalent(&*self.key)
+    }
 }
 
 /// A scope of the registry, and what became of others.
@@ -63,11 +78,13 @@ impl Registry {
 
     /// The scope of this name, made if it is new and there is room.
     pub(super) fn scope(&self, id: &ScopeId<'_>, now: Moment) -> Found {
-        let shard = &self.shards[self.hasher.hash_one(id) as usize % SHARDS];
-        if let Some(scope) = shard.read().scopes.get(id) {
-            return Found::Known(Arc::clone(scope));
+        let hash = self.hasher.hash_one(id);
+        // The table takes its place from the lower bits and a tag from the upper ones.
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
+        if let Some(known) = shard.read().scopes.find(hash, |it| it.is(id)) {
+            return Found::Known(Arc::clone(&known.scope));
         }
-        shard.write().grow(id, (self.per_shard_max, self.shared), now)
+        shard.write().grow((id, hash), (self.per_shard_max, self.shared), now)
     }
 
     /// How scopes stand whose set's name begins like this.
@@ -75,7 +92,8 @@ impl Registry {
         let mut states = States::default();
         for shard in &self.shards {
             let shard = shard.read();
-            for (key, scope) in shard.scopes.iter().filter(|(key, _)| key.set.starts_with(owner)) {
+            let owned = shard.scopes.iter().filter(|it| it.key.set.starts_with(owner));
+            for Named { key, scope, .. } in owned {
                 if states.scopes.len() == states_max {
                     states.more = true;
                     return states;
@@ -109,13 +127,13 @@ impl Shard {
     #[cold]
     fn grow(
         &mut self,
-        id: &ScopeId<'_>,
+        (id, hash): (&ScopeId<'_>, u64),
         (scopes_max, shared): (usize, bool),
         now: Moment,
     ) -> Found {
         // Another thread may have made it in between.
-        if let Some(scope) = self.scopes.get(id) {
-            return Found::Known(Arc::clone(scope));
+        if let Some(known) = self.scopes.find(hash, |it| it.is(id)) {
+            return Found::Known(Arc::clone(&known.scope));
         }
         let forgotten = self.forget(now);
         if self.scopes.len() >= scopes_max {
@@ -128,9 +146,10 @@ impl Shard {
         } else {
             Scope::default()
         };
-        let (key, scope) = (id.keep(), Arc::new(scope));
-        self.scopes.insert(key.clone(), Arc::clone(&scope));
-        self.turn.push_back((key, Arc::clone(&scope)));
+        let named = Named { hash, key: Arc::new(id.keep()), scope: Arc::new(scope) };
+        let scope = Arc::clone(&named.scope);
+        self.scopes.insert_unique(hash, named.clone(), |it| it.hash);
+        self.turn.push_back(named);
         Found::New { scope, forgotten }
     }
 
@@ -138,13 +157,17 @@ impl Shard {
     fn forget(&mut self, now: Moment) -> usize {
         let mut forgotten = 0;
         for _ in 0..LOOKS.min(self.turn.len()) {
-            let Some((key, scope)) = self.turn.pop_front() else { break };
-            // Held by the map and by this turn only: nobody else can get at it under this lock.
-            if Arc::strong_count(&scope) == 2 && scope.book.lock().is_neutral(now) {
-                self.scopes.remove(&key);
+            let Some(named) = self.turn.pop_front() else { break };
+            let scope = &named.scope;
+            // Held by the table and by this turn only: nobody else can get at it under this lock.
+            if Arc::strong_count(scope) == 2 && scope.book.lock().is_neutral(now) {
+                let same = |it: &Named| Arc::ptr_eq(&it.scope, scope);
+                if let Ok(entry) = self.scopes.find_entry(named.hash, same) {
+                    entry.remove();
+                }
                 forgotten += 1;
             } else {
-                self.turn.push_back((key, scope));
+                self.turn.push_back(named);
             }
         }
         forgotten

@@ -1,5 +1,6 @@
 //! From settings to rules.
 
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
@@ -10,6 +11,7 @@ use super::scope::{Scope, ScopeId};
 use super::settings::{BudgetSettings, Dimension, Rates, Settings, WhenSpent};
 use crate::config::NamePattern;
 use crate::expression::{Expression, Query};
+use crate::hash;
 
 /// The largest budget in dollars: its billionths still fit a counter.
 const DOLLARS_MAX: f64 = 1e9;
@@ -18,6 +20,13 @@ const NANOS_PER_DOLLAR: f64 = 1e9;
 const NAMED_MAX: usize = 4;
 /// Stands between what several expressions name.
 pub(super) const SEPARATOR: char = '\u{1f}';
+
+/// Stands between what the expressions of several sets name, in the ledger.
+const BETWEEN: char = '\u{1e}';
+/// The most that is kept of what expressions name of one request.
+pub const NAMED_BYTES_MAX: usize = 1024;
+/// Hex digits of a set's key.
+const KEY_DIGITS: usize = 16;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +39,19 @@ pub(super) enum Unit {
 /// Over which time it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Span {
-    /// The last so many nanoseconds, and what they are called.
-    Last(u64, &'static str),
+    /// The last while, at any moment.
+    Last(Length),
     /// A period of the calendar.
     Calendar(Period),
+}
+
+/// How long a while is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Second,
+    Minute,
+    Hour,
+    Day,
 }
 
 /// What a counter counts: a scope has at most one of each kind.
@@ -51,6 +69,17 @@ pub(super) struct Rule {
     pub(super) when_spent: WhenSpent,
 }
 
+/// What the rules of one kind come to. Small and without a pointer: this is what every request reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) kind: Kind,
+    most: u64,
+    warn_at: u64,
+}
+
+/// Stands for no bound. A limit that is as high as a counter goes is none.
+const UNBOUND: u64 = u64::MAX;
+
 /// The rules of one set of limits.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -61,13 +90,15 @@ pub(super) struct Rules {
     pub(super) zone: TimeZone,
     pub(super) concurrent: Option<u32>,
     /// Those of one kind stand together.
-    pub(super) each: SmallVec<[Rule; 4]>,
+    pub(super) each: Box<[Rule]>,
+    /// The same by kind, in their order.
+    pub(super) by_kind: SmallVec<[Bounds; 2]>,
 }
 
 /// A set of limits, and to which requests it applies.
 #[derive(Debug)]
 pub(super) struct Set {
-    pub(super) rules: Arc<Rules>,
+    pub(super) rules: Rules,
     /// What tells the set from others, also after a reload.
     pub(super) id: Arc<str>,
     per_user: bool,
@@ -93,9 +124,12 @@ pub struct Subject<'a> {
 /// All sets of limits that a caller is under: its tenant's, its team's and its own; or an upstream's.
 #[derive(Clone, Debug)]
 pub struct Applicable {
-    pub(super) sets: Arc<[Arc<Set>]>,
+    /// In place for the most: every request of the caller reads them.
+    pub(super) sets: SmallVec<[Arc<Set>; 2]>,
     counts_cost: bool,
     diverts: bool,
+    /// A budget is counted by what an expression names.
+    names: bool,
 }
 
 /// Whose limits are compiled.
@@ -144,11 +178,12 @@ impl Sets {
 
     /// Both together; `None` where there is no limit at all.
     pub fn with(&self, other: &Self) -> Option<Applicable> {
-        let sets: Arc<[Arc<Set>]> = self.0.iter().chain(&other.0).cloned().collect();
+        let sets: SmallVec<[Arc<Set>; 2]> = self.0.iter().chain(&other.0).cloned().collect();
         let costs = |rule: &Rule| rule.kind.unit == Unit::NanoUsd;
         let counts_cost = sets.iter().any(|set| set.rules.each.iter().any(costs));
         let diverts = sets.iter().any(|set| set.rules.divert());
-        (!sets.is_empty()).then_some(Applicable { sets, counts_cost, diverts })
+        let names = sets.iter().any(|set| set.names_budgets());
+        (!sets.is_empty()).then_some(Applicable { sets, counts_cost, diverts, names })
     }
 }
 
@@ -156,6 +191,33 @@ impl Applicable {
     /// Whether a budget that is used up leads requests to another pool.
     pub fn diverts(&self) -> bool {
         self.diverts
+    }
+
+    /// What expressions name of a request where budgets are counted by it, as the ledger keeps it: each
+    /// behind the key of its set. `None` where nothing is.
+    pub fn named(&self, subject: &Subject<'_>) -> Option<Box<str>> {
+        if !self.names {
+            return None;
+        }
+        let mut all = String::new();
+        for set in self.sets.iter().filter(|set| set.names_budgets() && set.applies(subject)) {
+            let name = set.named(subject);
+            let fits = all.len() + KEY_DIGITS + name.len() < NAMED_BYTES_MAX;
+            if !fits || name.contains(['\0', BETWEEN]) {
+                continue;
+            }
+            if !all.is_empty() {
+                all.push(BETWEEN);
+            }
+            all.push_str(&set.key());
+            all.push_str(&name);
+        }
+        (!all.is_empty()).then(|| all.into())
+    }
+
+    /// Whether one of the limits refuses what does not fit of tokens or money.
+    pub fn binds_use(&self) -> bool {
+        self.sets.iter().any(|set| set.rules.binds_use())
     }
 
     /// Whether any of the limits is on money, so that an estimate has to have a price.
@@ -189,33 +251,70 @@ impl Rule {
     }
 }
 
+impl Length {
+    pub(super) const fn ns(self) -> u64 {
+        const S: u64 = 1_000_000_000;
+        match self {
+            Length::Second => S,
+            Length::Minute => 60 * S,
+            Length::Hour => 3600 * S,
+            Length::Day => 86_400 * S,
+        }
+    }
+}
+
+impl Bounds {
+    fn of(kind: Kind, rules: &[Rule]) -> Self {
+        let least = |refuses| {
+            let rules = rules.iter().filter(|rule| rule.kind == kind);
+            let most = rules.filter(|rule| rule.refuses() == refuses).map(|rule| rule.most).min();
+            most.unwrap_or(UNBOUND)
+        };
+        Self { kind, most: least(true), warn_at: least(false) }
+    }
+
+    /// The least at which a rule refuses.
+    pub(super) fn most(&self) -> Option<u64> {
+        (self.most != UNBOUND).then_some(self.most)
+    }
+
+    /// The least at which one warns.
+    pub(super) fn warn_at(&self) -> Option<u64> {
+        (self.warn_at != UNBOUND).then_some(self.warn_at)
+    }
+}
+
 impl Rules {
     /// Whether requests go to another pool once a budget is used up.
     pub(super) fn divert(&self) -> bool {
         self.each.iter().any(|rule| rule.pool().is_some())
     }
 
-    /// The least at which a rule of this kind refuses, and the least at which one warns.
-    pub(super) fn bounds(&self, kind: Kind) -> (Option<u64>, Option<u64>) {
-        let least = |refuses| {
-            let rules = self.each.iter().filter(|rule| rule.kind == kind);
-            rules.filter(|rule| rule.refuses() == refuses).map(|rule| rule.most).min()
-        };
-        (least(true), least(false))
+    /// The least at which a rule of this kind refuses.
+    pub(super) fn most(&self, kind: Kind) -> Option<u64> {
+        self.by_kind.iter().find(|bounds| bounds.kind == kind).and_then(Bounds::most)
     }
 
     /// Whether one of them refuses what does not fit of tokens or money.
     pub(super) fn binds_use(&self) -> bool {
-        let binds = |rule: &Rule| rule.kind.unit != Unit::Requests && rule.refuses();
-        self.each.iter().any(binds)
+        let binds = |bounds: &Bounds| bounds.kind.unit != Unit::Requests && bounds.most().is_some();
+        self.by_kind.iter().any(binds)
     }
 }
 
 type FieldError = (String, String);
 
+impl Deref for Set {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        &self.rules
+    }
+}
+
 impl Set {
     fn compile(owner: Owner<'_>, zone: &TimeZone, settings: &Settings) -> Result<Self, FieldError> {
-        let mut each = SmallVec::new();
+        let mut each = Vec::new();
         rates(Unit::Requests, &settings.requests, &mut each);
         rates(Unit::Tokens, &settings.tokens, &mut each);
         for (at, settings) in settings.budgets.iter().enumerate() {
@@ -238,16 +337,23 @@ impl Set {
         per.sort_unstable();
         per.dedup();
         let per_named = named(&per)?;
+        let mut by_kind: SmallVec<[Bounds; 2]> = SmallVec::new();
+        for rule in &each {
+            if by_kind.last().is_none_or(|last| last.kind != rule.kind) {
+                by_kind.push(Bounds::of(rule.kind, &each));
+            }
+        }
         let rules = Rules {
             owner: format!("{} {}", owner.kind, owner.id).into(),
             tenant: owner.tenant.into(),
             zone: zone.clone(),
             concurrent: settings.concurrent,
-            each,
+            each: each.into(),
+            by_kind,
         };
         Ok(Self {
             id: format!("{} {per:?} {:?}", rules.owner, settings.models).into(),
-            rules: Arc::new(rules),
+            rules,
             per_user: per.contains(&Dimension::User),
             per_model: per.contains(&Dimension::Model),
             per_named,
@@ -282,6 +388,17 @@ impl Set {
         !self.per_named.is_empty()
     }
 
+    /// Whether a budget is counted by what an expression names, so that the ledger has to know it.
+    pub(super) fn names_budgets(&self) -> bool {
+        let calendar = |bounds: &Bounds| matches!(bounds.kind.span, Span::Calendar(_));
+        self.is_named() && self.rules.by_kind.iter().any(calendar)
+    }
+
+    /// What stands for the set in the ledger. The same after a restart, as long as the set is.
+    pub(super) fn key(&self) -> String {
+        format!("{:0KEY_DIGITS$x}", hash::stable(&[self.id.as_bytes()]))
+    }
+
     /// Whether one scope stands for all requests.
     pub(super) fn is_one(&self) -> bool {
         !self.per_user && !self.per_model && self.per_named.is_empty()
@@ -312,6 +429,11 @@ impl Set {
     }
 }
 
+/// The keys of sets and what their expressions named of a request, of what the ledger has kept.
+pub(super) fn kept(named: &str) -> impl Iterator<Item = (&str, &str)> {
+    named.split(BETWEEN).filter_map(|one| one.split_at_checked(KEY_DIGITS))
+}
+
 /// The expressions among what a set is counted by.
 fn named(per: &[Dimension]) -> Result<Box<[Expression]>, FieldError> {
     let sources = per.iter().filter_map(|dimension| match dimension {
@@ -329,17 +451,16 @@ fn named(per: &[Dimension]) -> Result<Box<[Expression]>, FieldError> {
     Ok(expressions)
 }
 
-fn rates(unit: Unit, rates: &Rates, into: &mut SmallVec<[Rule; 4]>) {
-    const S: u64 = 1_000_000_000;
+fn rates(unit: Unit, rates: &Rates, into: &mut Vec<Rule>) {
     let each = [
-        (S, "second", rates.second),
-        (60 * S, "minute", rates.minute),
-        (3600 * S, "hour", rates.hour),
-        (86_400 * S, "24 hours", rates.day),
+        (Length::Second, rates.second),
+        (Length::Minute, rates.minute),
+        (Length::Hour, rates.hour),
+        (Length::Day, rates.day),
     ];
-    for (length_ns, name, most) in each {
+    for (length, most) in each {
         let Some(most) = most else { continue };
-        let kind = Kind { unit, span: Span::Last(length_ns, name) };
+        let kind = Kind { unit, span: Span::Last(length) };
         into.push(Rule { kind, most, when_spent: WhenSpent::Refuse });
     }
 }
@@ -379,9 +500,10 @@ impl Kind {
             Unit::NanoUsd => "dollars",
         };
         match self.span {
-            Span::Last(_, name @ "24 hours") => format!("{unit} in {name}"),
-            Span::Last(_, name @ "hour") => format!("{unit} in an {name}"),
-            Span::Last(_, name) => format!("{unit} in a {name}"),
+            Span::Last(Length::Second) => format!("{unit} in a second"),
+            Span::Last(Length::Minute) => format!("{unit} in a minute"),
+            Span::Last(Length::Hour) => format!("{unit} in an hour"),
+            Span::Last(Length::Day) => format!("{unit} in 24 hours"),
             Span::Calendar(Period::Total) => format!("{unit} in total"),
             Span::Calendar(period) => format!("{unit} for the {}", period.as_str()),
         }

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::book::{Ask, Book, Entry, Full};
 use super::moment::Moment;
-use super::rules::Rules;
+use super::rules::{Rules, Set};
 
 /// What keeps a book to one thread at a time. Tests put one in place that explores orders.
 pub(super) trait Lock {
@@ -74,12 +74,6 @@ impl Hash for ScopeId<'_> {
     }
 }
 
-impl Hash for ScopeKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (&*self.set, &*self.user, &*self.model, &*self.named).hash(state);
-    }
-}
-
 impl Equivalent<ScopeKey> for ScopeId<'_> {
     fn equivalent(&self, key: &ScopeKey) -> bool {
         self.user == &*key.user
@@ -101,7 +95,7 @@ impl ScopeId<'_> {
 }
 
 /// A scope that applies to a request, with its rules.
-pub(super) type Claim<L = Mutex<Book>> = (Arc<Scope<L>>, Arc<Rules>);
+pub(super) type Claim<L = Mutex<Book>> = (Arc<Scope<L>>, Arc<Set>);
 
 /// Those of one request.
 pub(super) type Claims<L = Mutex<Book>> = SmallVec<[Claim<L>; 4]>;
@@ -123,7 +117,7 @@ struct Part {
 
 /// The scope that did not admit a request.
 pub(super) struct Refused {
-    pub(super) rules: Arc<Rules>,
+    pub(super) rules: Arc<Set>,
     pub(super) full: Full,
 }
 
@@ -147,6 +141,17 @@ impl<L: Lock> Reservation<L> {
     /// Holds more for the same request: all of it, or nothing.
     pub(super) fn extend(&mut self, more: Ask, now: Moment) -> Result<(), Refused> {
         self.take(more, now, |_, _| ())
+    }
+
+    /// Counts more of the same request, whether there is room for it or not.
+    pub(super) fn charge(&mut self, more: Ask, now: Moment) {
+        let enter = |(scope, rules): &Claim<L>| {
+            let mut book = scope.book.lock();
+            book.roll(rules, now);
+            book.enter(rules, &more)
+        };
+        let entries = self.claims.iter().map(enter).collect();
+        self.parts.push(Part { held: more, entries });
     }
 
     /// Where it is counted.

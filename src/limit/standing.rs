@@ -52,8 +52,7 @@ impl Standing {
     pub(super) fn look(&mut self, book: &mut Book, rules: &Rules) {
         self.requests = tighter(self.requests, book.tightest(rules, Unit::Requests));
         self.tokens = tighter(self.tokens, book.tightest(rules, Unit::Tokens));
-        let overspent: SmallVec<[_; 2]> = book.overspent(rules).collect();
-        for (kind, new) in overspent {
+        for (kind, new) in book.overspent(rules) {
             let event = if new { book.spent(kind) } else { None };
             self.warnings.push(Warning {
                 event: event.map(|spent| Box::new(Event::new(rules, kind, spent))),

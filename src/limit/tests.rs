@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
 use smallvec::smallvec;
 
-use super::rules::{Kind, Rules, Span, Unit};
+use super::rules::{Kind, Rules, Set, Span, Unit};
 use super::scope::{Claim, Lock};
 use super::*;
 use crate::error;
@@ -36,8 +36,8 @@ fn tokens(tokens: u64) -> Estimate {
     Estimate { tokens, cost_nano_usd: 0 }
 }
 
-fn rules(yaml: &str) -> Arc<Rules> {
-    Arc::clone(&applicable(yaml).sets[0].rules)
+fn rules(yaml: &str) -> Arc<Set> {
+    Arc::clone(&applicable(yaml).sets[0])
 }
 
 /// What one admitted request did in a scope, as the model remembers it.
@@ -84,7 +84,10 @@ fn used(events: &[Event], kind: Kind, now: Moment, slots_more: u64) -> u64 {
         _ => event.tokens,
     };
     let counts = |event: &&Event| match kind.span {
-        Span::Last(length, _) => event.at.ns + length + slots_more * length / 128 > now.ns,
+        Span::Last(length) => {
+            let length = length.ns();
+            event.at.ns + length + slots_more * length / 128 > now.ns
+        }
         Span::Calendar(_) => event.at.unix_s / 86_400 == now.unix_s / 86_400,
     };
     events.iter().filter(counts).map(amount).sum()
@@ -511,12 +514,8 @@ fn idle_scopes_are_forgotten_and_used_ones_are_not() {
 #[test]
 fn what_finds_no_room_is_counted_together() {
     let metrics = Metrics::new();
-    let limits = Limits {
-        metrics: Arc::clone(&metrics),
-        registry: Registry::new(1, false),
-        shared: None,
-        announcer: None,
-    };
+    let registry = Registry::new(1, false);
+    let limits = Limits { registry, ..Limits::new(Arc::clone(&metrics)) };
     let limited = applicable("[{ per: [user], requests: { hour: 2 } }]");
     let admitted = (0..2_000).filter(|n| {
         let user = format!("user {n}");

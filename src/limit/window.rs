@@ -13,15 +13,25 @@ use std::collections::VecDeque;
 const SLOTS: u64 = 128;
 
 /// Amounts of the last while.
+///
+/// What nearly every request needs lies here, and not behind a pointer: the slot of now, and when the
+/// oldest amount leaves.
 #[derive(Debug)]
 pub(super) struct Window {
     slot_ns: u64,
     sum: u64,
-    /// By slot, ascending; at most `SLOTS + 1` of them.
-    steps: VecDeque<Step>,
+    /// Nothing leaves before; [`NEVER`] where there is nothing.
+    leaves_ns: u64,
+    /// The latest slot in which something was used.
+    last: Step,
+    /// Earlier ones, ascending; at most `SLOTS` of them.
+    earlier: VecDeque<Step>,
 }
 
-#[derive(Debug)]
+/// No moment.
+const NEVER: u64 = u64::MAX;
+
+#[derive(Clone, Copy, Debug)]
 struct Step {
     slot: u64,
     amount: u64,
@@ -29,7 +39,14 @@ struct Step {
 
 impl Window {
     pub(super) fn new(length_ns: u64) -> Self {
-        Self { slot_ns: length_ns / SLOTS, sum: 0, steps: VecDeque::new() }
+        let last = Step { slot: 0, amount: 0 };
+        Self {
+            slot_ns: length_ns / SLOTS,
+            sum: 0,
+            leaves_ns: NEVER,
+            last,
+            earlier: VecDeque::new(),
+        }
     }
 
     /// For how long an amount stays at most, in milliseconds.
@@ -39,11 +56,26 @@ impl Window {
 
     /// Forgets what is older than the window. To be called before anything is read or added.
     pub(super) fn roll(&mut self, now_ns: u64) {
-        let now = now_ns / self.slot_ns;
-        while let Some(step) = self.steps.front().filter(|step| step.slot + SLOTS < now) {
-            self.sum = self.sum.saturating_sub(step.amount);
-            self.steps.pop_front();
+        if now_ns >= self.leaves_ns {
+            self.forget(now_ns);
         }
+    }
+
+    #[cold]
+    fn forget(&mut self, now_ns: u64) {
+        while let Some(step) = self.earlier.front().filter(|step| self.leaves_at(step) <= now_ns) {
+            self.sum = self.sum.saturating_sub(step.amount);
+            self.earlier.pop_front();
+        }
+        if self.leaves_at(&self.last) <= now_ns {
+            self.sum = self.sum.saturating_sub(self.last.amount);
+            self.last.amount = 0;
+        }
+        self.leaves_ns = match self.earlier.front() {
+            Some(step) => self.leaves_at(step),
+            None if self.last.amount > 0 => self.leaves_at(&self.last),
+            None => NEVER,
+        };
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -52,33 +84,49 @@ impl Window {
 
     /// Time never runs backwards between two calls.
     pub(super) fn add(&mut self, now_ns: u64, amount: u64) {
-        let slot = now_ns / self.slot_ns;
         self.sum = self.sum.saturating_add(amount);
-        match self.steps.back_mut().filter(|step| step.slot == slot) {
-            Some(step) => step.amount = step.amount.saturating_add(amount),
-            None => self.steps.push_back(Step { slot, amount }),
+        if !self.is_last(now_ns) {
+            self.begin(now_ns / self.slot_ns);
+        } else if self.last.amount == 0 {
+            self.leaves_ns = self.leaves_ns.min(self.leaves_at(&self.last));
         }
+        self.last.amount = self.last.amount.saturating_add(amount);
+    }
+
+    /// Begins a slot.
+    fn begin(&mut self, slot: u64) {
+        if self.last.amount > 0 {
+            self.earlier.push_back(self.last);
+        }
+        self.last = Step { slot, amount: 0 };
+        self.leaves_ns = self.leaves_ns.min(self.leaves_at(&self.last));
     }
 
     /// Takes back a part of what was added at `at_ns`, unless that has left by itself.
     pub(super) fn take_back(&mut self, at_ns: u64, amount: u64) {
-        let slot = at_ns / self.slot_ns;
-        let Ok(found) = self.steps.binary_search_by_key(&slot, |step| step.slot) else { return };
-        let step = &mut self.steps[found];
+        let step = if self.is_last(at_ns) {
+            &mut self.last
+        } else {
+            let slot = at_ns / self.slot_ns;
+            match self.earlier.binary_search_by_key(&slot, |step| step.slot) {
+                Ok(found) => &mut self.earlier[found],
+                Err(_) => return,
+            }
+        };
         let taken = amount.min(step.amount);
         step.amount -= taken;
         self.sum = self.sum.saturating_sub(taken);
-        while self.steps.back().is_some_and(|step| step.amount == 0) {
-            self.steps.pop_back();
+        while self.earlier.back().is_some_and(|step| step.amount == 0) {
+            self.earlier.pop_back();
         }
     }
 
     /// How long until so much has left, if nothing is taken back before.
     pub(super) fn freed_in_ns(&self, now_ns: u64, amount: u64) -> u64 {
         let mut left = amount;
-        for step in &self.steps {
+        for step in self.earlier.iter().chain([&self.last]) {
             if step.amount >= left {
-                return self.leaves_in_ns(step, now_ns);
+                return self.leaves_at(step).saturating_sub(now_ns);
             }
             left -= step.amount;
         }
@@ -87,11 +135,18 @@ impl Window {
 
     /// How long until the window is as if nothing had ever been used.
     pub(super) fn empty_in_ns(&self, now_ns: u64) -> u64 {
-        self.steps.back().map_or(0, |step| self.leaves_in_ns(step, now_ns))
+        let latest = if self.last.amount > 0 { Some(&self.last) } else { self.earlier.back() };
+        latest.map_or(0, |step| self.leaves_at(step).saturating_sub(now_ns))
     }
 
-    fn leaves_in_ns(&self, step: &Step, now_ns: u64) -> u64 {
-        ((step.slot + SLOTS + 1) * self.slot_ns).saturating_sub(now_ns)
+    /// Whether a moment is in the latest slot.
+    fn is_last(&self, at_ns: u64) -> bool {
+        at_ns.checked_sub(self.last.slot * self.slot_ns).is_some_and(|into| into < self.slot_ns)
+    }
+
+    /// When what was used in a slot does not count any more.
+    fn leaves_at(&self, step: &Step) -> u64 {
+        (step.slot + SLOTS + 1) * self.slot_ns
     }
 }
 

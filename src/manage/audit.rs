@@ -224,14 +224,14 @@ impl Office {
 
     /// Enters that so many refused requests have no entry of their own: more came than are entered one
     /// by one.
-    pub async fn unrecorded(&self, requests: u64) -> Result<(), Error> {
+    pub(super) async fn unrecorded(&self, requests: u64, of: &'static str) -> Result<(), Error> {
         let entry = Audited {
             actor: String::new(),
             role: String::new(),
             action: "refusals.unrecorded".into(),
             subject: String::new(),
             outcome: Outcome::Refused,
-            detail: serde_json::json!({ "requests": requests }),
+            detail: serde_json::json!({ "requests": requests, "of": of }),
         };
         self.refused(entry).await
     }

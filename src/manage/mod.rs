@@ -9,6 +9,7 @@
 mod audit;
 mod error;
 mod keys;
+mod refusals;
 mod requests;
 mod tables;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::tenant::{KeyHasher, Record};
 pub use audit::{Audited, Broken, Entry, Outcome, Verified};
 pub use error::{Error, Reason};
 pub use keys::{Created, KeyView, NewKey, Overlap};
+pub use refusals::Refusals;
 pub use requests::{Access, AccessRequest, Decision, NewRequest, Wanted};
 pub use tables::MIGRATIONS;
 

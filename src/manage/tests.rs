@@ -104,9 +104,9 @@ async fn a_long_audit_log_is_checked_page_by_page() {
         let checked = office.verify_audit().await.expect("checked");
         assert_eq!((checked.entries, checked.broken), (all, None));
     }
-    office.unrecorded(7).await.expect("entered");
+    office.unrecorded(7, "callers").await.expect("entered");
     let last = office.audit(Page { after: Some("2345".into()), limit: 10 }).await.expect("read");
-    assert_eq!(last.items[0].detail, serde_json::json!({ "requests": 7 }));
+    assert_eq!(last.items[0].detail, serde_json::json!({ "requests": 7, "of": "callers" }));
     let change = async |sql: &'static str| {
         let done = database.call(move |connection| connection.batch(sql));
         done.await.expect("changed");

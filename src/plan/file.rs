@@ -94,7 +94,8 @@ pub struct IdentitySettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
-    /// Where to listen. Default `127.0.0.1:9090`. Anything beyond loopback needs `token`.
+    /// Where to listen. Default `127.0.0.1:9090`. Anything beyond loopback needs `token`, `tokens` or
+    /// `sso`.
     #[schemars(with = "String", extend("format" = "socket-address", "examples" = ["127.0.0.1:9090"]))]
     pub address: SocketAddr,
     /// Bearer token for `/admin/v1`, of an owner.
@@ -103,6 +104,40 @@ pub struct AdminSettings {
     /// Tokens of persons and programs, each with a role.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<TokenSettings>,
+    /// Persons who show a token of one of `issuers` (single sign-on), by the roles that it names. The
+    /// first that fits counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sso: Vec<SsoSettings>,
+}
+
+/// What a role in tokens of an issuer may do in `/admin/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SsoSettings {
+    /// One of `issuers`, with `claims.roles`.
+    pub issuer: String,
+    /// What the token's claim of roles has, exactly.
+    pub claim: String,
+    /// What that may do here.
+    pub role: Role,
+    /// Which tenants it may see and change. Default `own`.
+    #[serde(default)]
+    pub tenants: Reach,
+    /// The token must be for this one among the issuer's audiences, so that one that was made to call
+    /// models does not administer. By default any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+}
+
+/// Which tenants somebody may see and change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// The one that the token is of.
+    #[default]
+    Own,
+    /// All of them.
+    All,
 }
 
 impl Role {
@@ -146,9 +181,17 @@ pub enum Role {
     Developer,
 }
 
+impl AdminSettings {
+    /// Whether `/admin/v1` asks who somebody is.
+    pub fn is_closed(&self) -> bool {
+        self.token.is_some() || !self.tokens.is_empty() || !self.sso.is_empty()
+    }
+}
+
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 9090)), token: None, tokens: Vec::new() }
+        let address = SocketAddr::from(([127, 0, 0, 1], 9090));
+        Self { address, token: None, tokens: Vec::new(), sso: Vec::new() }
     }
 }
 

@@ -18,7 +18,8 @@ mod tests;
 
 pub use compile::{Environment, Plan, Skipped, compile};
 pub use file::{
-    AdminSettings, Bounds, File, IdentitySettings, LogSettings, ReloadSettings, Role, TokenSettings,
+    AdminSettings, Bounds, File, IdentitySettings, LogSettings, Reach, ReloadSettings, Role,
+    SsoSettings, TokenSettings,
 };
 pub use schema::schema;
 pub use source::Source;

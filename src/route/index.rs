@@ -73,7 +73,7 @@ impl Index {
             }
         }
         for (name, by_value) in &self.labels {
-            let value = query.caller.and_then(|caller| caller.labels.get(&**name));
+            let value = query.caller.and_then(|caller| caller.labels.get(name));
             add(value.and_then(|value| by_value.get(value.as_bytes())));
         }
         for (name, by_value) in &self.headers {

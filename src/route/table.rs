@@ -131,7 +131,7 @@ impl Rule {
         model
             && self.endpoints.contains(query.endpoint)
             && self.labels.iter().all(|(name, pattern)| {
-                let value = query.caller.and_then(|caller| caller.labels.get(&**name));
+                let value = query.caller.and_then(|caller| caller.labels.get(name));
                 value.is_some_and(|value| pattern.matches(value))
             })
             && self.headers.iter().all(|(name, pattern)| {

@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::*;
+use crate::config::Labels;
 use crate::dialect::{Dialect, Endpoint, LossPolicy};
 use crate::expression::{Caller, Query};
 
@@ -34,7 +35,7 @@ fn table(yaml: &str) -> Table {
 struct Asked {
     model: Option<String>,
     headers: HeaderMap,
-    labels: BTreeMap<String, String>,
+    labels: Labels,
     caller: Option<String>,
     user: Option<String>,
 }
@@ -50,9 +51,10 @@ impl Asked {
         self
     }
 
-    fn label(mut self, name: &str, value: &str) -> Self {
-        self.labels.insert(name.into(), value.into());
-        self
+    fn label(self, name: &str, value: &str) -> Self {
+        let mut labels = BTreeMap::from(self.labels);
+        labels.insert(name.into(), value.into());
+        Self { labels: labels.into(), ..self }
     }
 
     fn caller(mut self, id: &str) -> Self {

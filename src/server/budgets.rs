@@ -116,6 +116,7 @@ fn reading(
                 Told::ByCaller => By::Caller,
                 Told::ByCallerAndModel => By::CallerAndModel,
                 Told::ByProvider => By::Provider,
+                Told::ByName => By::Name,
             };
             let from_ms = missing.begin_s.map(|begin| begin.max(0).cast_unsigned() * 1000);
             let mut rows = Vec::new();
@@ -136,6 +137,6 @@ fn missing(plan: &Plan) -> Vec<Missing> {
 }
 
 fn used(spent: Spent) -> Used {
-    let Spent { tenant, team, key, user, model, provider, tokens, cost_nano_usd } = spent;
-    Used { tenant, team, key, user, model, provider, tokens, cost_nano_usd }
+    let Spent { tenant, team, key, user, model, provider, named, tokens, cost_nano_usd } = spent;
+    Used { tenant, team, key, user, model, provider, named, tokens, cost_nano_usd }
 }

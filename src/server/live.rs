@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -24,16 +25,21 @@ use crate::admin::{Admin, ConfigStatus, Desk, Operators, ReloadFailure, View};
 use crate::clock;
 use crate::config::Diagnostic;
 use crate::database::Database;
+use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::ledger::archive::Archive;
 use crate::limit::Limits;
 use crate::plan::{Plan, Source};
 use crate::pool::BreakerState;
 use crate::telemetry::{Breaker, Live as Reading, LivePool, LiveStorage, LiveTarget, Metrics};
+use crate::tenant::{Caller, Refused};
 use crate::transport::tls;
 
 /// The most scopes of limits that are shown at a time.
 const LIMIT_STATES_MAX: usize = 1000;
+
+/// How long somebody with a token waits for its issuer's keys.
+const KEYS_WAIT: Duration = Duration::from_secs(2);
 
 /// What runs now, and what a reload changes.
 pub(super) struct Live {
@@ -135,6 +141,13 @@ impl Live {
         }
     }
 
+    /// Enters refused requests that wait for it in the audit log, where there is one.
+    pub(super) async fn enter_refusals(&self) {
+        if let Some(keys) = &self.keys {
+            keys.enter_refusals().await;
+        }
+    }
+
     /// Reads the configuration again. All or nothing; a failure is logged, counted and kept for the
     /// admin API.
     pub(super) fn reload(&self) -> Result<ConfigStatus, ReloadFailure> {
@@ -219,6 +232,19 @@ impl View for Live {
         &self.operators
     }
 
+    async fn person(&self, token: &[u8]) -> Option<Arc<Caller>> {
+        let plan = self.plan.load_full();
+        let refused = match plan.callers.identify_token(token) {
+            Err(Refused::Unread(source)) => {
+                source.read_again(KEYS_WAIT).await;
+                plan.callers.identify_token(token).map_err(Refused::into_error)
+            }
+            other => other.map_err(Refused::into_error),
+        };
+        let said = |error: &Error| log::info!("admin API: a token is refused: {error}");
+        refused.inspect_err(said).ok()
+    }
+
     fn desk(&self) -> Option<Desk> {
         let office = self.keys.as_ref()?.office.clone();
         Some(Desk { office, plan: self.plan.load_full() })
@@ -237,7 +263,7 @@ impl View for Live {
     }
 
     fn may_enter_refusal(&self) -> bool {
-        self.keys.as_ref().is_some_and(|keys| keys.may_enter_refusal())
+        self.keys.as_ref().is_some_and(|keys| keys.refusals.may_enter())
     }
 
     fn metrics(&self) -> &Arc<Metrics> {
@@ -326,7 +352,7 @@ async fn accept_admin(listener: tokio::net::TcpListener, app: Arc<Admin>) {
     let (_serving, shutdown) = watch::channel(false);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let (app, shutdown) = (Arc::clone(&app), shutdown.clone());

@@ -159,6 +159,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
         metrics: Arc::clone(&metrics),
         ledger: Arc::clone(&ledger),
         store: Arc::clone(&store),
+        refusals: keys.as_ref().map(|keys| Arc::clone(&keys.refusals)),
     };
     let (phase, phases) = channel::channel(Phase::Serving);
     let (kept, per_worker) = bound.split().map_err(Failed::Start)?;
@@ -257,6 +258,8 @@ impl Server {
             let _ = runtime.block_on(tokio::time::timeout(SHARING_PATIENCE, sharing));
         }
         let clean = workers.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
+        let _ = runtime
+            .block_on(async { tokio::time::timeout(LOG_PATIENCE, live.enter_refusals()).await });
         let kept = runtime.block_on(async {
             tokio::time::timeout(LOG_PATIENCE, store.written()).await.is_ok_and(|it| it.is_ok())
         });

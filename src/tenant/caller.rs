@@ -1,11 +1,10 @@
 //! Who a request comes from.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::issuer::Claims;
 use super::policy::{Denied, Policies};
-use crate::config::{Class, NamePattern};
+use crate::config::{Class, Labels, NamePattern};
 use crate::expression::{self, Query};
 use crate::limit::{Applicable, TimeZone};
 
@@ -20,6 +19,8 @@ pub struct Caller {
     pub name: Arc<str>,
     /// `tenant/name`, for logs, metrics and sticky choices.
     pub id: Arc<str>,
+    /// The issuer of its token, by its name in the configuration.
+    pub issuer: Option<Arc<str>>,
     /// The user that a token was issued to.
     pub user: Option<Arc<str>>,
     /// Roles that a token names.
@@ -27,7 +28,7 @@ pub struct Caller {
     /// All that a token says.
     pub claims: Option<Arc<Claims>>,
     /// Labels that routes can match.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// The limits that it is under, if any.
     pub limits: Option<Applicable>,
     /// Which of its requests wait first.
@@ -58,6 +59,16 @@ impl Caller {
         self.may_use_all() && self.policies.is_empty()
     }
 
+    /// Whether its token is for this audience.
+    pub fn is_for(&self, audience: &str) -> bool {
+        let named = self.claims.as_deref().and_then(|claims| claims.get("aud"));
+        match named {
+            Some(serde_json::Value::String(one)) => one == audience,
+            Some(serde_json::Value::Array(all)) => all.iter().any(|one| one == audience),
+            _ => false,
+        }
+    }
+
     /// Whether all policies let the request through.
     pub fn permits(&self, query: &Query<'_>) -> Result<(), Denied> {
         self.policies
@@ -86,10 +97,11 @@ impl Caller {
             team: None,
             name: "anonymous".into(),
             id: "anonymous".into(),
+            issuer: None,
             user: None,
             roles: Vec::new(),
             claims: None,
-            labels: BTreeMap::new(),
+            labels: Labels::default(),
             limits: None,
             class: Class::default(),
             models: Vec::new(),

@@ -209,6 +209,15 @@ impl Directory {
         Err(unauthorized("The API key is not known."))
     }
 
+    /// Who shows this token of an issuer, and nothing else: no key is one.
+    pub fn identify_token(&self, token: &[u8]) -> Result<Arc<Caller>, Refused> {
+        if self.issuers.is_empty() || !looks_like_one(token) {
+            return Err(unauthorized("The token is not known."));
+        }
+        let hash: Hash = Sha256::digest(token).into();
+        self.issuers.identify(token, &hash, &self.tenants)
+    }
+
     /// The limits that callers are under, more than once where several share them.
     pub fn limits(&self) -> impl Iterator<Item = Applicable> {
         let known = self.by_hash.values().chain(self.certificates.callers());
@@ -223,7 +232,8 @@ impl Directory {
 
     /// Takes over new virtual keys and changes of known ones, all at once.
     pub fn apply(&self, changed: Vec<Record>) {
-        self.virtual_keys.apply(changed.into_iter().map(Arc::new).collect(), &self.tenants);
+        let kept = |record: Record| Arc::new(self.tenants.sharing_names(record));
+        self.virtual_keys.apply(changed.into_iter().map(kept).collect(), &self.tenants);
     }
 
     /// What is wrong with a virtual key that is to be made or changed.
@@ -334,9 +344,9 @@ fn compile_caller(
         errors.push(error);
         None
     });
-    let place = Place { tenant, team: key.team.as_deref(), name: &key.name };
+    let place = Place { tenant, team: key.team.as_deref(), name: key.name.as_str().into() };
     let models = models.into_iter().collect();
-    let caller = tenants.caller_with(&place, key.labels.clone(), models, &own)?;
+    let caller = tenants.caller_with(&place, key.labels.clone().into(), models, &own)?;
     Some(Caller { class: key.class, ..caller })
 }
 

@@ -51,10 +51,12 @@ pub(super) struct Policy {
 /// A policy refused a request.
 #[derive(Debug)]
 pub struct Denied {
+    /// Whose policy it is: `tenant acme`.
+    pub owner: Arc<str>,
     /// The policy's name.
     pub policy: Box<str>,
     /// What the client and the log are told.
-    pub error: Error,
+    pub error: Box<Error>,
 }
 
 /// Compiles an owner's policies. Each error comes with the path of the setting that caused it, from
@@ -100,7 +102,7 @@ pub(super) fn compile(
 impl Policy {
     /// Why the request is refused, if it is.
     pub(super) fn check(&self, query: &Query<'_>) -> Result<(), Denied> {
-        let (Self { owner, name, .. }, public) = (self, self.deny.to_string());
+        let Self { owner, name, .. } = self;
         let cause = match self.when.answer(query) {
             Answer::No => return Ok(()),
             Answer::Yes => format!("policy {name} of {owner}"),
@@ -111,7 +113,7 @@ impl Policy {
             }
             Answer::Failed => format!("policy {name} of {owner} could not be worked out"),
         };
-        let error = Error::new(Kind::Forbidden, public).cause(cause);
-        Err(Denied { policy: name.clone(), error })
+        let error = Box::new(Error::new(Kind::Forbidden, self.deny.to_string()).cause(cause));
+        Err(Denied { owner: Arc::clone(owner), policy: name.clone(), error })
     }
 }

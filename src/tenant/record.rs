@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::directory::Hash;
 use super::policy::PolicySettings;
+use crate::config::Labels;
 use crate::dialect::Endpoint;
 use crate::limit;
 
@@ -75,8 +76,9 @@ impl Status {
 #[serde(deny_unknown_fields, default)]
 pub struct Terms {
     /// Labels that routes can match.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub labels: Labels,
     /// Models it may use, by exact name, glob or regex. By default all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,

@@ -7,8 +7,9 @@ use hashbrown::HashMap;
 
 use super::caller::Caller;
 use super::policy::{self, Policies};
+use super::record::Record;
 use super::settings::{Settings, TeamSettings};
-use crate::config::{Class, NamePattern};
+use crate::config::{Class, Labels, NamePattern};
 use crate::limit::{self, Applicable, Owner, Sets, TimeZone};
 
 /// A setting's path, and what is wrong with it.
@@ -21,6 +22,8 @@ pub(super) struct Tenants(HashMap<Box<str>, Tenant>);
 /// What all callers of a tenant are under.
 #[derive(Debug)]
 pub(super) struct Tenant {
+    /// Shared by all who belong to it.
+    name: Arc<str>,
     zone: TimeZone,
     limits: Sets,
     policies: Policies,
@@ -28,8 +31,9 @@ pub(super) struct Tenant {
 }
 
 /// What all callers of a team are under, beside their tenant's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Team {
+    name: Arc<str>,
     limits: Sets,
     policies: Policies,
     models: Option<Arc<[NamePattern]>>,
@@ -43,11 +47,11 @@ pub(super) struct Own {
 }
 
 /// Where a caller belongs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place<'a> {
     pub(super) tenant: &'a str,
     pub(super) team: Option<&'a str>,
-    pub(super) name: &'a str,
+    pub(super) name: Arc<str>,
 }
 
 impl Tenants {
@@ -75,11 +79,22 @@ impl Tenants {
         self.0.get(name)
     }
 
+    /// The record with its tenant's and team's names as they are shared: there may be very many of a
+    /// few tenants.
+    pub(super) fn sharing_names(&self, mut record: Record) -> Record {
+        if let Some(tenant) = self.get(&record.tenant) {
+            let (name, team) = tenant.names(record.team.as_deref());
+            record.tenant = name;
+            record.team = team.or(record.team);
+        }
+        record
+    }
+
     /// A caller of a tenant. `None` where there is no such tenant, or no such team in it.
     pub(super) fn caller(
         &self,
         place: &Place<'_>,
-        labels: BTreeMap<String, String>,
+        labels: Labels,
         models: Vec<Arc<[NamePattern]>>,
     ) -> Option<Caller> {
         self.caller_with(place, labels, models, &Own::default())
@@ -89,30 +104,31 @@ impl Tenants {
     pub(super) fn caller_with(
         &self,
         place: &Place<'_>,
-        labels: BTreeMap<String, String>,
+        labels: Labels,
         mut models: Vec<Arc<[NamePattern]>>,
         own: &Own,
     ) -> Option<Caller> {
         let tenant = self.get(place.tenant)?;
         let team = match place.team {
-            Some(name) => Some((name, tenant.teams.get(name)?)),
+            Some(name) => Some(tenant.teams.get(name)?),
             None => None,
         };
         let limits = match team {
-            Some((_, team)) => {
+            Some(team) => {
                 models.extend(team.models.clone());
                 tenant.limits.and(&team.limits).with(&own.limits)
             }
             None => tenant.limits.with(&own.limits),
         };
         let policies =
-            [Some(&tenant.policies), team.map(|(_, team)| &team.policies), Some(&own.policies)];
+            [Some(&tenant.policies), team.map(|team| &team.policies), Some(&own.policies)];
         let policies = policies.into_iter().flatten().filter(|each| !each.is_empty());
         Some(Caller {
-            tenant: place.tenant.into(),
-            team: team.map(|(name, _)| name.into()),
-            name: place.name.into(),
+            tenant: Arc::clone(&tenant.name),
+            team: team.map(|team| Arc::clone(&team.name)),
+            name: Arc::clone(&place.name),
             id: format!("{}/{}", place.tenant, place.name).into(),
+            issuer: None,
             user: None,
             roles: Vec::new(),
             claims: None,
@@ -148,10 +164,17 @@ impl Tenant {
                 errors.push((format!("{path}{field}"), why));
                 None
             });
-            (team.as_str().into(), Team { limits, policies, models })
+            let name: Arc<str> = team.as_str().into();
+            (team.as_str().into(), Team { name, limits, policies, models })
         };
         let teams = settings.teams.iter().map(team).collect();
-        Self { zone, limits, policies, teams }
+        Self { name: name.into(), zone, limits, policies, teams }
+    }
+
+    /// Its name, and that of one of its teams, as all who belong to them share them.
+    pub(super) fn names(&self, team: Option<&str>) -> (Arc<str>, Option<Arc<str>>) {
+        let team = team.and_then(|team| self.teams.get(team)).map(|team| Arc::clone(&team.name));
+        (Arc::clone(&self.name), team)
     }
 
     /// The limits and policies of one of its keys. Errors come with the path from the key on.

@@ -211,7 +211,8 @@ fn compile(record: &Record, tenants: &Tenants) -> Result<Caller, String> {
         found.into_iter().map(|(path, why)| format!("{path}: {why}")).collect::<Vec<_>>().join("; ")
     })?;
     let models = patterns(&record.terms.models).map_err(|(path, why)| format!("{path}: {why}"))?;
-    let place = Place { tenant: &record.tenant, team: record.team.as_deref(), name: &record.name };
+    let (name, team) = (Arc::clone(&record.name), record.team.as_deref());
+    let place = Place { tenant: &record.tenant, team, name };
     tenants
         .caller_with(&place, record.terms.labels.clone(), models.into_iter().collect(), &own)
         .ok_or_else(|| "there is no such tenant".to_owned())

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use weir::tenant::hash_form;
 
+use crate::database_server::Server;
 use crate::stand::Weir;
 
 /// How long anything here may take to become so.
@@ -225,6 +226,37 @@ routes: [{{ pool: chat }}]
     assert!(shown.contains("tokens for the month") && shown.contains("100000"), "{shown}");
 }
 
+#[test]
+fn budgets_by_expression_go_on_after_an_orderly_end_and_after_a_kill() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let limits = "limits: [{ per: [model, { cel: 'request.user + \"/\" + request.endpoint' }], \
+                  budgets: [{ period: month, tokens: 120 }] }, \
+                  { per: [{ cel: request.model }], budgets: [{ period: week, tokens: 100000 }] }]";
+    let config = config(directory.path(), limits);
+    let weir = Weir::start(&config);
+    let mut requests = exhaust(&weir, "a", "m1", "ann") + 1;
+    assert_eq!(ask(&weir, "a", "m1", "bob"), 200, "another name has its own");
+    let before = used(&weir, "team acme/red");
+    requests += 1;
+    wait_until_kept(&weir, requests);
+    weir.end();
+
+    let weir = Weir::start(&config);
+    assert_eq!(used(&weir, "team acme/red"), before, "as it was, of both");
+    assert_eq!(ask(&weir, "a", "m1", "ann"), 429);
+    assert_eq!(ask(&weir, "a", "m2", "ann"), 200);
+    let more = exhaust(&weir, "a", "m1", "bob");
+    assert!(more > 0, "what bob had left");
+    let before = used(&weir, "team acme/red");
+    wait_until_kept(&weir, more + 3);
+    // Killed: as `Drop` does it.
+    drop(weir);
+
+    let weir = Weir::start(&config);
+    assert_eq!(used(&weir, "team acme/red"), before, "also what only the journal had");
+    assert_eq!([ask(&weir, "a", "m1", "bob"), ask(&weir, "a", "m1", "carl")], [429, 200]);
+}
+
 const BY_MODEL: &str =
     "limits: [{ per: [user, model], models: ['m*'], budgets: [{ period: month, tokens: 120 }] }]";
 
@@ -259,4 +291,73 @@ fn budgets_go_on_after_an_orderly_end_and_after_a_kill() {
     for (name, user) in [("b", ""), ("a", "ann"), ("a", "bob")] {
         assert_eq!(ask(&weir, name, "m1", user), 429, "{name} {user}");
     }
+}
+
+/// What was used is known late: the start does not wait for it, and it counts as soon as it is known.
+fn is_made_up_for(config: &str, key: (&str, &str), before: u64, let_go: impl FnOnce()) {
+    let (name, owner) = key;
+    let begun = Instant::now();
+    let weir = Weir::start(config);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(15), "it waits for the database: {took:?}");
+    assert_eq!(used(&weir, owner), 0, "the budget begins at nothing");
+    assert_eq!(ask(&weir, name, "m1", ""), 200, "and requests are served");
+    let since = used(&weir, owner);
+    assert!(since > 0 && before > 0);
+    let_go();
+    let deadline = Instant::now() + PATIENCE;
+    while used(&weir, owner) != before + since {
+        let now = used(&weir, owner);
+        assert!(Instant::now() < deadline && now <= before + since, "{now}: {before} and {since}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(ask(&weir, name, "m1", ""), 429, "as if it had never ended");
+    // It is not entered once more.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(used(&weir, owner), before + since);
+}
+
+#[test]
+fn a_locked_database_holds_up_no_start_and_budgets_go_on_when_it_answers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config =
+        config(directory.path(), BY_MODEL).replace("storage: { ", "storage: { busy: 50ms, ");
+    let weir = Weir::start(&config);
+    assert_eq!(ask(&weir, "c", "m1", ""), 200);
+    wait_until_kept(&weir, 1);
+    // What follows is in the journal alone, which no start can bring to the database while it is
+    // locked.
+    let other = rusqlite::Connection::open(directory.path().join("weir.db")).expect("opened");
+    let deadline = Instant::now() + PATIENCE;
+    while other.execute_batch("BEGIN EXCLUSIVE").is_err() {
+        assert!(Instant::now() < deadline, "the database is never free");
+    }
+    let requests = exhaust(&weir, "b", "m1", "") + 1;
+    let before = used(&weir, "key acme/b");
+    wait_until_kept(&weir, requests + 1);
+    drop(weir);
+    is_made_up_for(&config, ("b", "key acme/b"), before, || {
+        other.execute_batch("ROLLBACK").expect("free");
+    });
+}
+
+#[test]
+fn a_database_server_that_is_away_holds_up_no_start_and_budgets_go_on_when_it_answers() {
+    let Some(mut server) = Server::start() else {
+        return eprintln!("PostgreSQL is not installed");
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = directory.path().join("url");
+    std::fs::write(&url, server.url()).expect("written");
+    let path = format!("path: '{}'", directory.path().join("weir.db").display());
+    let config = config(directory.path(), BY_MODEL)
+        .replace(&path, &format!("url: {{ file: '{}' }}", url.display()))
+        .replace("ledger: { ", &format!("ledger: {{ journal: '{}', ", directory.path().display()));
+    let weir = Weir::start(&config);
+    let requests = exhaust(&weir, "b", "m1", "") + 1;
+    let before = used(&weir, "key acme/b");
+    wait_until_kept(&weir, requests);
+    weir.end();
+    server.kill();
+    is_made_up_for(&config, ("b", "key acme/b"), before, || server.again());
 }

@@ -228,6 +228,46 @@ fn an_upstream_without_room_is_passed_over() {
     assert!(shown.contains("\"used\":2") || shown.contains("\"used\": 2"), "{shown}");
 }
 
+/// What is used of the limit of a provider.
+fn used_at(weir: &Weir, provider: &str) -> u64 {
+    let request = format!(
+        "GET /admin/v1/limits?owner=provider%20{provider} HTTP/1.1\r\nhost: localhost\r\n\
+         connection: close\r\n\r\n"
+    );
+    let shown = weir.ask_admin(request.as_bytes());
+    let shown: Value =
+        serde_json::from_str(shown.split_once("\r\n\r\n").expect("a body").1).expect("JSON");
+    shown["scopes"][0]["counters"][0]["used"].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn a_stream_is_counted_at_its_provider_as_it_goes_on_and_never_cut_for_it() {
+    let slow = "simulated: { ttft: 0ms, inter_token: 10ms, tokens: 300 }, limits: LIMITS";
+    let config = TWO_UPSTREAMS
+        .replacen("simulated: { ttft: 0ms, inter_token: 0ms, tokens: 5 }, limits: LIMITS", slow, 1)
+        .replace("LIMITS", "[{ tokens: { hour: 100 } }]");
+    let weir = Weir::start(&format!("{config}admission: {{ stream: 16, step: 16 }}\n"));
+    let mut stream = std::net::TcpStream::connect(weir.address).expect("connected");
+    let request = chat("none", "gpt-4o", &json!({ "stream": true }));
+    std::io::Write::write_all(&mut stream, &request).expect("sent");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // Long before it ends others know of it.
+    while used_at(&weir, "small") < 100 {
+        assert!(std::time::Instant::now() < deadline, "it is not counted");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let (status, answer) = ask(&weir, &chat("none", "gpt-4o", &json!({ "max_tokens": 5 })));
+    assert_eq!((status, served_by(&answer).as_str()), (200, "large/gpt-4o"), "{answer}");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut rest).expect("read to its end");
+    assert!(rest.contains(r#""finish_reason":"stop""#) && rest.contains("[DONE]"), "{rest}");
+    let line = weir.access_log_of(2);
+    let line = line.lines().find(|line| line.contains(r#""stream":true"#)).expect("its line");
+    assert!(!line.contains("cut_off") && line.contains(r#""output_tokens":300"#), "{line}");
+    let used = used_at(&weir, "small");
+    assert!((300..340).contains(&used), "what it used, once: {used}");
+}
+
 #[test]
 fn limits_count_by_what_an_expression_names() {
     let weir = Weir::start(&format!(

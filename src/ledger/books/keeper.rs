@@ -19,7 +19,7 @@ use crate::database::{self, Database};
 /// How often the database is given what waits, unless much does.
 const APPLY_EVERY: Duration = Duration::from_secs(1);
 /// With so many records waiting it is not waited for.
-const APPLY_RECORDS: u64 = 4096;
+const APPLY_RECORDS: u64 = BATCH_RECORDS_MAX;
 /// Most records of one transaction.
 const BATCH_RECORDS_MAX: u64 = 16 * 1024;
 /// Most bytes of one frame, and of the frames of one transaction.

@@ -6,7 +6,7 @@
 //! day, and how far the journal has been read are one transaction: the sums always equal the rows,
 //! and no record is entered twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
@@ -28,17 +28,24 @@ const JOURNAL_RECORDS: u64 = 1 << 40;
 /// The ledger's tables.
 pub static MIGRATIONS: Migrations = Migrations {
     room: "ledger",
-    steps: &[Migration {
-        sqlite: include_str!("sql/1-sqlite.sql"),
-        postgres: include_str!("sql/1-postgres.sql"),
-    }],
+    steps: &[
+        Migration {
+            sqlite: include_str!("sql/1-sqlite.sql"),
+            postgres: include_str!("sql/1-postgres.sql"),
+        },
+        // What expressions named, where budgets are counted by it: of few requests.
+        Migration::same(
+            "ALTER TABLE ledger_records ADD COLUMN named TEXT;
+             CREATE INDEX ledger_records_named ON ledger_records (time_ms) WHERE named IS NOT NULL",
+        ),
+    ],
 };
 
 const RECORD: &str = "INSERT INTO ledger_records (time_ms, number, dims, request_id, user_name, \
     model_asked, attempts, tried, input_tokens, output_tokens, cached_input_tokens, \
     cache_creation_5m_tokens, cache_creation_1h_tokens, reasoning_tokens, audio_input_tokens, \
-    audio_output_tokens, cost_nano_usd, duration_us, ttft_us, body_in_bytes, body_out_bytes) VALUES ";
-const RECORD_VALUES: usize = 21;
+    audio_output_tokens, cost_nano_usd, duration_us, ttft_us, body_in_bytes, body_out_bytes, named) VALUES ";
+const RECORD_VALUES: usize = 22;
 
 const DIMS: &str = "INSERT INTO ledger_dims (digest, tenant, team, key_name, route, pool, endpoint, \
     dialect, model, provider, target, error, source, prices, status, stream, hedged, client_gone, \
@@ -94,9 +101,8 @@ pub const SUMS: [&str; 13] = [
     "unpriced",
     "duration_us",
 ];
-/// Sums by what requests have in common and user. Sorted, so that two machines never wait for each
-/// other's rows in a circle.
-type Sums<'a> = BTreeMap<(u64, i64, &'a str), [i64; SUMS.len()]>;
+/// Sums by when they begin, what requests have in common, and user.
+type Sums<'a> = HashMap<(u64, i64, &'a str), [i64; SUMS.len()], ahash::RandomState>;
 
 impl Table {
     /// Enters a batch: all of it or nothing. What the database has already is passed over.
@@ -116,14 +122,22 @@ impl Table {
     fn enter_all(&mut self, connection: &mut Connection, batch: &Batch) -> Result<Entered, Error> {
         let (journal, applied) = journal(connection, &batch.journal)?;
         let mut entered = Entered { before: applied, unreadable: 0 };
-        let mut rows: Vec<(u64, i64, Entry<'_>)> = Vec::new();
+        // As they are read, a chunk at a time: a batch that lay in memory once more in its readable
+        // form would be some twenty megabytes each second under load.
+        let mut rows: Vec<(u64, i64, Entry<'_>)> = Vec::with_capacity(CHUNK);
+        let mut sums = Sums::default();
         for frame in batch.frames.iter().filter(|frame| frame.first + frame.count > applied) {
             let mut number = frame.first;
             for entry in Entries::of(&frame.entries) {
                 // Frames may have been put together since some of them were taken.
                 if number >= applied {
                     let dims = self.dims_of(connection, &entry)?;
+                    add(&mut sums, dims, &entry);
                     rows.push((journal * JOURNAL_RECORDS + number, dims, entry));
+                    if rows.len() == CHUNK {
+                        self.insert(connection, &rows)?;
+                        rows.clear();
+                    }
                 }
                 number += 1;
             }
@@ -131,8 +145,9 @@ impl Table {
             entered.unreadable += entered.before.saturating_sub(number);
         }
         self.insert(connection, &rows)?;
-        add_up(connection, "ledger_hours", HOUR_MS, &rows)?;
-        add_up(connection, "ledger_days", DAY_MS, &rows)?;
+        let days = by_day(&sums);
+        add_up(connection, "ledger_hours", sums)?;
+        add_up(connection, "ledger_days", days)?;
         connection.execute(
             "UPDATE ledger_journals SET applied = ?2 WHERE name = ?1",
             &[Value::Text(&batch.journal), entered.before.into()],
@@ -140,6 +155,7 @@ impl Table {
         Ok(entered)
     }
 
+    /// Enters rows, a whole chunk or what is left of one.
     fn insert(
         &mut self,
         connection: &mut Connection,
@@ -149,16 +165,15 @@ impl Table {
             self.chunk_sql = insert_sql(CHUNK);
             self.one_sql = insert_sql(1);
         }
-        let mut values = Vec::with_capacity(CHUNK * RECORD_VALUES);
-        let (chunks, rest) = rows.as_chunks::<CHUNK>();
-        for chunk in chunks {
-            values.clear();
-            for row in chunk {
+        let mut values = Vec::with_capacity(rows.len() * RECORD_VALUES);
+        if rows.len() == CHUNK {
+            for row in rows {
                 record_values(row, &mut values);
             }
             connection.execute(&self.chunk_sql, &values)?;
+            return Ok(());
         }
-        for row in rest {
+        for row in rows {
             values.clear();
             record_values(row, &mut values);
             connection.execute(&self.one_sql, &values)?;
@@ -279,24 +294,36 @@ fn record_values<'a>((number, dims, entry): &(u64, i64, Entry<'a>), values: &mut
         entry.ttft_us.into(),
         entry.body_in_bytes.into(),
         entry.body_out_bytes.into(),
+        (!entry.named.is_empty()).then_some(entry.named).into(),
     ]);
 }
 
-fn add_up(
-    connection: &mut Connection,
-    table: &'static str,
-    period_ms: u64,
-    rows: &[(u64, i64, Entry<'_>)],
-) -> Result<(), Error> {
-    let mut sums: Sums<'_> = BTreeMap::new();
-    for (_, dims, entry) in rows {
-        let from_ms = entry.time_ms - entry.time_ms % period_ms;
-        let sum = sums.entry((from_ms, *dims, entry.user)).or_default();
-        for (total, part) in sum.iter_mut().zip(parts(entry)) {
-            *total = total.saturating_add_unsigned(part);
+/// Adds a record to those of its hour.
+fn add<'a>(sums: &mut Sums<'a>, dims: i64, entry: &Entry<'a>) {
+    let from_ms = entry.time_ms - entry.time_ms % HOUR_MS;
+    let sum = sums.entry((from_ms, dims, entry.user)).or_default();
+    for (total, part) in sum.iter_mut().zip(parts(entry)) {
+        *total = total.saturating_add_unsigned(part);
+    }
+}
+
+/// The same by day.
+fn by_day<'a>(hours: &Sums<'a>) -> Sums<'a> {
+    let mut days = Sums::default();
+    for ((from_ms, dims, user), hour) in hours {
+        let day = days.entry((from_ms - from_ms % DAY_MS, *dims, *user)).or_default();
+        for (total, part) in day.iter_mut().zip(hour) {
+            *total = total.saturating_add(*part);
         }
     }
+    days
+}
+
+fn add_up(connection: &mut Connection, table: &str, sums: Sums<'_>) -> Result<(), Error> {
     let sql = upsert_sql(table);
+    // In one order for everybody who shares the database: nobody waits for somebody who waits for them.
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_unstable_by_key(|(whose, _)| *whose);
     for ((from_ms, dims, user), sum) in &sums {
         let mut values = vec![Value::from(*from_ms), Value::Int(*dims), Value::Text(user)];
         values.extend(sum.map(Value::Int));

@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::book::Ask;
 use super::moment::Moment;
-use super::rules::{Kind, Rules};
+use super::rules::{Kind, Set};
 use super::scope::{Claims, Scope};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::telemetry::Metrics;
@@ -54,7 +54,7 @@ const WAITING_MAX: usize = 4096;
 #[derive(Clone)]
 pub(super) struct Want {
     pub(super) scope: Arc<Scope>,
-    pub(super) rules: Arc<Rules>,
+    pub(super) rules: Arc<Set>,
     pub(super) kind: Kind,
     /// What the claim has to reach.
     pub(super) need: u64,

@@ -16,7 +16,7 @@ use super::settings::{SharedMode, SharedSettings};
 use super::{REFRESH_MS, Waiting, Want};
 use crate::limit::book::Share;
 use crate::limit::moment::Moment;
-use crate::limit::rules::{Kind, Rules};
+use crate::limit::rules::{Kind, Set};
 use crate::limit::scope::Scope;
 use crate::telemetry::Metrics;
 
@@ -45,7 +45,7 @@ pub(super) struct Call {
 /// A counter of which something is claimed.
 struct Tracked {
     scope: Arc<Scope>,
-    rules: Arc<Rules>,
+    rules: Arc<Set>,
     kind: Kind,
     /// What the store was told last.
     claim: u64,
@@ -210,8 +210,7 @@ impl Service {
     /// What is to be claimed so that a claim reaches `need`, with a lease beyond it.
     fn call(&self, key: &str, need: u64, now: Moment) -> Option<Call> {
         let tracked = self.tracked.get(key)?;
-        let (most, _) = tracked.rules.bounds(tracked.kind);
-        let (most, share) = (most?, self.share(key, now)?);
+        let (most, share) = (tracked.rules.most(tracked.kind)?, self.share(key, now)?);
         let need = need.max(share.used);
         Some(Call {
             key: key.to_owned(),

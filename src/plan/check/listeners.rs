@@ -65,7 +65,7 @@ fn admin(check: &mut Check<'_>) {
             "the admin token cannot be optional: without it everybody would be let in",
         ),
         Some(token) => check.secret("admin.token", token),
-        None if admin.tokens.is_empty() && !admin.address.ip().is_loopback() => check.add(
+        None if !admin.is_closed() && !admin.address.ip().is_loopback() => check.add(
             "admin.address",
             format!(
                 "{} can be reached from other machines: add `token: {{env: NAME}}`, or listen on \
@@ -83,12 +83,36 @@ fn admin(check: &mut Check<'_>) {
         } else {
             check.secret(&format!("{path}.secret"), &token.secret);
         }
+        if token.name.starts_with('@') {
+            let message = "names with `@` in front are those of tokens' users";
+            check.add(&format!("{path}.name"), message);
+        }
         if admin.tokens[..index].iter().any(|other| other.name == token.name) {
             let message = format!("another token is called `{}`", token.name);
             check.add(&format!("{path}.name"), message);
         }
         if let Some(tenant) = token.tenant.as_ref().filter(|it| !file.tenants.contains_key(*it)) {
             check.add(&format!("{path}.tenant"), format!("there is no tenant `{tenant}`"));
+        }
+    }
+    for (index, sso) in admin.sso.iter().enumerate() {
+        let path = format!("admin.sso[{index}]");
+        let Some(issuer) = file.issuers.get(&sso.issuer) else {
+            let path = format!("{path}.issuer");
+            check.unknown_name(&path, "issuer", &sso.issuer, file.issuers.keys());
+            continue;
+        };
+        if issuer.claims.roles.is_none() {
+            let message = format!(
+                "its tokens' roles are not read: add `claims: {{ roles: NAME }}` to `issuers.{}`",
+                sso.issuer
+            );
+            check.add(&format!("{path}.issuer"), message);
+        }
+        if let Some(audience) = sso.audience.as_ref().filter(|it| !issuer.audience.contains(it)) {
+            let message =
+                format!("no token for `{audience}` is accepted: add it to the issuer's `audience`");
+            check.add(&format!("{path}.audience"), message);
         }
     }
 }

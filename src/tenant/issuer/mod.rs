@@ -261,8 +261,9 @@ impl Issuer {
         }
         let name = format!("@{}/{user}", self.name);
         let user = Some(user.into());
-        let place = CallerPlace { tenant, team, name: &name };
-        let mut caller = tenants.caller(&place, labels, models)?;
+        let place = CallerPlace { tenant, team, name: name.into() };
+        let mut caller = tenants.caller(&place, labels.into(), models)?;
+        caller.issuer = Some(Arc::clone(&self.name));
         caller.user = user;
         caller.roles = roles;
         caller.claims = Some(Arc::new(claims));

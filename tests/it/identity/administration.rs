@@ -211,6 +211,71 @@ fn the_audit_log_shows_that_it_was_changed() {
 }
 
 #[test]
+fn what_policies_refuse_is_in_the_audit_log() {
+    Base::each(|base| {
+        let weir = base.start();
+        let policies = json!([
+            { "name": "closed", "when": "request.model == \"gpt-4o\"", "deny": "Closed." },
+        ]);
+        let (key, _) = create(&weir, "ci", &json!({ "terms": { "policies": policies } }));
+        assert_eq!(uses(&weir, &key), 403);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let entry = loop {
+            let (_, log) = ask(&weir, "auditor", "GET", "audit", &Value::Null);
+            let entries = log["items"].as_array().expect("entries");
+            if let Some(entry) = entries.iter().find(|entry| entry["action"] == "policy.refuse") {
+                break entry.clone();
+            }
+            assert!(Instant::now() < deadline, "{log}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!((&entry["actor"], &entry["role"]), (&json!("acme/ci"), &json!("caller")));
+        assert_eq!(entry["subject"], "policy closed of key acme/ci");
+        assert_eq!(
+            (&entry["outcome"], &entry["detail"]["model"]),
+            (&json!("refused"), &json!("gpt-4o"))
+        );
+        assert_eq!(entry["detail"]["endpoint"], "chat_completions");
+        // A flood is bounded: what is beyond is a number.
+        for _ in 0..100 {
+            assert_eq!(uses(&weir, &key), 403);
+        }
+        let begun = Instant::now();
+        let told = loop {
+            let (_, log) = ask(&weir, "auditor", "GET", "audit?limit=1000", &Value::Null);
+            let entries = log["items"].as_array().expect("entries").clone();
+            let of = |action: &str| {
+                entries
+                    .iter()
+                    .filter(|entry| entry["action"] == action)
+                    .cloned()
+                    .collect::<Vec<_>>()
+            };
+            let (each, beyond) = (of("policy.refuse").len() as u64, of("refusals.unrecorded"));
+            let beyond: u64 =
+                beyond.iter().filter_map(|entry| entry["detail"]["requests"].as_u64()).sum();
+            if each + beyond == 101 {
+                break (each, beyond);
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{each} and {beyond}");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!((60..101).contains(&told.0), "{told:?}");
+        assert!(
+            ask(&weir, "auditor", "GET", "audit/verify", &Value::Null).1.get("broken").is_none()
+        );
+        // What has just been refused is not lost with an orderly end.
+        let (other, _) = create(&weir, "other", &json!({ "terms": { "policies": policies } }));
+        std::thread::sleep(Duration::from_millis(1100));
+        assert_eq!(uses(&weir, &other), 403);
+        weir.end();
+        let weir = base.start();
+        let (_, log) = ask(&weir, "auditor", "GET", "audit?limit=1000", &Value::Null);
+        assert!(log.to_string().contains("policy closed of key acme/other"), "{log}");
+    });
+}
+
+#[test]
 fn the_command_line_does_the_same() {
     Base::each(|base| {
         let weir = base.start();
@@ -222,6 +287,7 @@ fn the_command_line_does_the_same() {
             let answer = serde_json::from_slice(&output.stdout);
             (output.status.success(), answer.unwrap_or_default())
         };
+        let policy = r#"{"name":"large","when":"request.max_tokens > 9","deny":"At most nine."}"#;
         let budget = r#"{"budgets":[{"period":"month","usd":100}]}"#;
         let (ok, made) = run(
             "operator",
@@ -242,10 +308,13 @@ fn the_command_line_does_the_same() {
                 "gpt-*",
                 "--limit",
                 budget,
+                "--policy",
+                policy,
             ],
         );
         assert!(ok, "{made}");
         assert_eq!(made["terms"]["limits"][0]["budgets"][0]["usd"], 100.0);
+        assert_eq!(made["terms"]["policies"][0]["name"], "large");
         let (key, id) = (made["key"].as_str().expect("a key"), made["id"].as_str().expect("an id"));
         assert_eq!(uses(&weir, key), 200);
         assert_eq!(run("auditor", &["keys", "show", id]).1["name"], "cli");
@@ -262,6 +331,11 @@ fn the_command_line_does_the_same() {
         assert!(!run("developer", &["access", "approve", request]).0, "not for a developer");
         assert!(run("owner", &["access", "approve", request, "--note", "yes"]).0);
         assert_eq!(run("owner", &["access", "list", "--status", "open"]).1["items"], json!([]));
+        let ask = ["access", "request", id, "--no-limits", "--reason", "no bounds"];
+        let request = run("developer", &ask).1["id"].as_str().expect("an id").to_owned();
+        let (_, granted) = run("owner", &["access", "approve", &request]);
+        assert_eq!(granted["wanted"]["limits"], json!([]), "{granted}");
+        assert_eq!(run("auditor", &["keys", "show", id]).1["terms"].get("limits"), None);
         assert!(run("operator", &["keys", "revoke", id]).0);
         assert!(run("auditor", &["audit", "verify"]).0);
         assert!(

@@ -7,4 +7,5 @@ mod base;
 mod certificates;
 pub mod issuer;
 mod reports;
+mod sso;
 mod tokens;
