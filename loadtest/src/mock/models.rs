@@ -26,9 +26,8 @@ pub(super) fn check(
 struct Claude {
     schema: Option<Value>,
     thinking: Option<String>,
-    temperature: bool,
-    top_p: bool,
-    top_k: bool,
+    /// Which of its sampling parameters are given, by the names that Messages has for them.
+    sampling: Vec<&'static str>,
     /// A tool has to be called.
     forced: bool,
 }
@@ -40,9 +39,10 @@ impl Claude {
         Self {
             schema: Some(schema).filter(|schema| !schema.is_null()),
             thinking: at("thinking")["type"].as_str().map(ToOwned::to_owned),
-            temperature: map.contains_key("temperature"),
-            top_p: map.contains_key("top_p"),
-            top_k: map.contains_key("top_k"),
+            sampling: ["temperature", "top_p", "top_k"]
+                .into_iter()
+                .filter(|name| map.contains_key(*name))
+                .collect(),
             forced: matches!(at("tool_choice")["type"].as_str(), Some("any" | "tool")),
         }
     }
@@ -55,9 +55,14 @@ impl Claude {
         Self {
             schema: schema.as_str().map(|text| serde_json::from_str(text).unwrap_or_default()),
             thinking: more["thinking"]["type"].as_str().map(ToOwned::to_owned),
-            temperature: !limits["temperature"].is_null(),
-            top_p: !limits["topP"].is_null(),
-            top_k: !more["top_k"].is_null(),
+            sampling: [
+                ("temperature", &limits["temperature"]),
+                ("top_p", &limits["topP"]),
+                ("top_k", &more["top_k"]),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| (!value.is_null()).then_some(name))
+            .collect(),
             forced: !choice["any"].is_null() || !choice["tool"].is_null(),
         }
     }
@@ -81,10 +86,11 @@ fn claude(model: &str, asked: &Claude) -> Result<(), Problem> {
     if !newest && asked.thinking.as_deref() == Some("adaptive") {
         return refuse("thinking", "adaptive thinking is not supported on this model");
     }
-    if newest && (asked.temperature || asked.top_p || asked.top_k) {
+    if newest && !asked.sampling.is_empty() {
         return refuse("temperature", "sampling parameters are not supported for this model");
     }
-    if of("claude-sonnet-4-5") && asked.temperature && asked.top_p {
+    let given = |name| asked.sampling.contains(&name);
+    if of("claude-sonnet-4-5") && given("temperature") && given("top_p") {
         return refuse("top_p", "`temperature` and `top_p` cannot both be specified");
     }
     if of("claude-sonnet-5-5") && asked.forced {
