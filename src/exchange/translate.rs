@@ -132,12 +132,11 @@ pub(super) fn prepare(
     let provider = &target.provider;
     let model = model.or(admitted.model.as_deref()).unwrap_or_default();
     let stream = admitted.peeked.stream && pair.streams();
-    let mut translated = match ahead {
-        Some(translated) => translated,
-        None => {
-            let model = Model { name: model, quirks: provider.quirks(model) };
-            pair.request(&admitted.body, stream, model, admitted.loss)?
-        }
+    let mut translated = if let Some(translated) = ahead {
+        translated
+    } else {
+        let model = Model { name: model, quirks: provider.quirks(model) };
+        pair.request(&admitted.body, stream, model, admitted.loss)?
     };
     if let Some(adaptation) = &provider.adaptation {
         let policy = (admitted.loss, &*provider.name);

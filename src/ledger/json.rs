@@ -147,7 +147,7 @@ pub fn string(text: &str, bytes_max: usize, out: &mut Vec<u8>) {
 fn is_plain(text: &[u8]) -> bool {
     const PIECE: usize = 16;
     let plain = |piece: &[u8; PIECE]| {
-        let special = |byte: u8| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
+        let special = |byte: u8| matches!(byte, ..b' ' | b'"' | b'\\' | 0x7f..);
         !piece.iter().fold(false, |found, &byte| found | special(byte))
     };
     let (pieces, rest) = text.as_chunks::<PIECE>();

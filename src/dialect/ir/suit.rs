@@ -15,7 +15,7 @@ const ANSWER_TOOL_IS_FOR: &str = "Gives the answer. Call it once, when no other 
 /// What Google names for a call of which there is no signature, since another model made it.
 const CALL_OF_ANOTHER_MODEL: &str = "skip_thought_signature_validator";
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     /// Says what the quirks of its model do not let it say in another way, or reports it as lost.
     /// Whether the answer will be the arguments of a call of [`ANSWER_TOOL`].
     pub fn suit_model(&mut self, loss: &mut Loss) -> bool {

@@ -135,8 +135,8 @@ fn call(seal: Option<Seal<'static>>) -> Content<'static> {
     Content::ToolCall(ToolCall { id: "c".into(), name: "t".into(), arguments: "{}".into(), seal })
 }
 
-fn seal(origin: Format, value: &'static str) -> Option<Seal<'static>> {
-    Some(Seal { origin, id: None, value: value.into() })
+fn seal(origin: Format, value: &'static str) -> Seal<'static> {
+    Seal { origin, id: None, value: value.into() }
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn calls_of_another_model_are_signed_once_a_turn() {
     };
     let stands = Some(CALL_OF_ANOTHER_MODEL.to_owned());
     assert_eq!(signed(vec![call(None), call(None)]), (vec![stands.clone(), None], String::new()));
-    let own = seal(Format::Gemini, "sig");
+    let own = Some(seal(Format::Gemini, "sig"));
     assert_eq!(signed(vec![call(own), call(None)]).0, [Some("sig".to_owned()), None]);
-    let (seals, dropped) = signed(vec![call(seal(Format::Responses, "x"))]);
+    let (seals, dropped) = signed(vec![call(Some(seal(Format::Responses, "x")))]);
     assert_eq!((seals, &*dropped), (vec![stands], "messages[].thinking"));
 }
 
@@ -169,7 +169,7 @@ fn thoughts_are_said_in_plain_words() {
     let thought = |text: &'static str, seal| Content::Thought(Thought { text: text.into(), seal });
     for (blocks, want) in [
         (vec![thought("why", None), call(None)], vec!["why"]),
-        (vec![thought("why", seal(Format::Anthropic, "sig")), call(None)], vec!["why"]),
+        (vec![thought("why", Some(seal(Format::Anthropic, "sig"))), call(None)], vec!["why"]),
         // A turn with calls has to have one.
         (vec![call(None)], vec![""]),
         (vec![Content::Text("hello".into())], vec![]),

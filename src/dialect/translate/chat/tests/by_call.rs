@@ -1,5 +1,7 @@
 //! Answers that are the arguments of a call: whole, and in pieces of any length.
 
+use serde_json::json;
+
 use super::*;
 use crate::dialect::ir::{ANSWER_TOOL, ModelQuirk};
 
@@ -26,24 +28,20 @@ fn streamed(
     stop: &str,
     bytes: usize,
 ) -> (String, String, String) {
-    let mut stream = String::from(
-        "data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"m\"}}\n\n",
-    );
+    let mut events =
+        vec![json!({"type": "message_start", "message": {"id": "msg_1", "model": "m"}})];
     for (at, (start, delta, pieces)) in blocks.iter().enumerate() {
-        stream += &format!(
-            "data: {{\"type\":\"content_block_start\",\"index\":{at},\"content_block\":{start}}}\n\n"
-        );
-        for piece in *pieces {
-            let piece = serde_json::Value::from(*piece);
-            stream += &format!(
-                "data: {{\"type\":\"content_block_delta\",\"index\":{at},\"delta\":{{\"type\":\"d\",\"{delta}\":{piece}}}}}\n\n"
-            );
-        }
-        stream += &format!("data: {{\"type\":\"content_block_stop\",\"index\":{at}}}\n\n");
+        let start: serde_json::Value = serde_json::from_str(start).expect("JSON");
+        events.push(json!({"type": "content_block_start", "index": at, "content_block": start}));
+        events.extend(pieces.iter().map(|piece| {
+            json!({"type": "content_block_delta", "index": at, "delta": {"type": "d", *delta: piece}})
+        }));
+        events.push(json!({"type": "content_block_stop", "index": at}));
     }
-    stream += &format!(
-        "data: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"{stop}\"}}}}\n\ndata: {{\"type\":\"message_stop\"}}\n\n"
-    );
+    events.push(json!({"type": "message_delta", "delta": {"stop_reason": stop}}));
+    events.push(json!({"type": "message_stop"}));
+    let stream: String =
+        events.iter().map(|event| ["data: ", &event.to_string(), "\n\n"].concat()).collect();
     let mut framer = crate::wire::frame::Framer::new(Framing::Sse, 1 << 20);
     let mut translator = pair(Format::Chat, Format::Anthropic).stream(Framing::Sse, told());
     let mut out = Vec::new();
