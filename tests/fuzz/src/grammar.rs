@@ -186,8 +186,9 @@ fn responses(events: &[Event]) -> Result<bool, String> {
 }
 
 fn cohere(events: &[Event]) -> Result<bool, String> {
-    let (mut contents, mut calls) = (0_u64, 0_u64);
+    let (mut contents, mut calls, mut citations) = (0_u64, 0_u64, 0_u64);
     let mut open: Option<(&str, u64)> = None;
+    let mut cited = None;
     for (at, event) in events.iter().enumerate() {
         let (name, data) = (&event.0[..], &event.1);
         rule(
@@ -220,6 +221,12 @@ fn cohere(events: &[Event]) -> Result<bool, String> {
             "tool-call-delta" => rule(open == Some(("tool-call", this)), "of the open one", event)?,
             "content-end" => rule(open.take() == Some(("content", this)), "it ends", event)?,
             "tool-call-end" => rule(open.take() == Some(("tool-call", this)), "it ends", event)?,
+            "citation-start" => {
+                rule(cited.is_none() && this == citations, "citations in turn", event)?;
+                cited = Some(this);
+                citations += 1;
+            }
+            "citation-end" => rule(cited.take() == Some(this), "it ends", event)?,
             _ => return rule(false, "known events", event).map(|()| false),
         }
     }
