@@ -70,13 +70,16 @@ pub fn observe_body(
     }
 }
 
+/// Where nearly all of them say it.
+const USAGE: &str = r#""usage""#;
+
 /// What a whole answer of a dialect says it used.
 pub(super) fn usage(endpoint: Endpoint, dialect: Dialect, document: Value<'_>) -> Option<Usage> {
     let member = match dialect {
-        Dialect::Gemini => "usageMetadata",
-        _ => "usage",
+        Dialect::Gemini => r#""usageMetadata""#,
+        _ => USAGE,
     };
-    let found = document.get(member);
+    let found = document.get_last(member);
     match dialect {
         Dialect::OpenAi => found.and_then(openai::usage),
         Dialect::Anthropic if endpoint == Endpoint::CountTokens => counted(document),
@@ -100,7 +103,7 @@ fn counted(document: Value<'_>) -> Option<Usage> {
 fn invoked(document: Value<'_>) -> Option<Usage> {
     let titan = document.get("inputTextTokenCount").and_then(super::usage::count);
     let titan = titan.map(|input| Usage { input, ..Usage::default() });
-    titan.or_else(|| document.get("usage").and_then(anthropic::usage))
+    titan.or_else(|| document.get_last(USAGE).and_then(anthropic::usage))
 }
 
 fn read(endpoint: Endpoint, dialect: Dialect, body: &[u8], frame: &mut Frame<'_>) {

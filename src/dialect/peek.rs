@@ -6,6 +6,7 @@
 //! which one counts.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::call::{BodyKind, Call, check_model};
 use super::multipart;
@@ -17,7 +18,7 @@ use crate::wire::json::{self, Limits, Object, Value};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peeked {
     /// The model it asks for, from the path or from the body.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// It asks for a stream.
     pub stream: bool,
     /// What it says about usage in a stream.
@@ -69,7 +70,7 @@ pub enum UsageOption {
 /// [`Kind::BadRequest`] with a message for the client, and the parameter it is about.
 pub fn peek(call: &Call<'_>, body: &[u8], json_depth_max: u32) -> Result<Peeked, Error> {
     let mut peeked =
-        Peeked { model: call.model.as_deref().map(str::to_owned), choices: 1, ..Peeked::default() };
+        Peeked { model: call.model.as_deref().map(Arc::from), choices: 1, ..Peeked::default() };
     match call.body {
         BodyKind::Json => {
             let object = json::object(body, Limits { depth_max: json_depth_max })
@@ -113,7 +114,7 @@ fn form(call: &Call<'_>, body: &[u8], peeked: &mut Peeked) -> Result<(), Error> 
             "model" if !peeked.model_spans.is_empty() => return Err(twice("model")),
             "model" => {
                 check_model(text)?;
-                peeked.model = Some(text.to_owned());
+                peeked.model = Some(text.into());
                 peeked.model_spans.push(part.span);
             }
             "stream" => peeked.stream = text.eq_ignore_ascii_case("true"),
@@ -141,7 +142,7 @@ pub(super) fn model(object: &Object<'_>, peeked: &mut Peeked) -> Result<(), Erro
     let Some(value) = single(object, "model")? else { return Ok(()) };
     let name = value.as_str().ok_or_else(|| wrong_type("model", "a string", value))?;
     check_model(&name)?;
-    peeked.model = Some(name.into_owned());
+    peeked.model = Some((*name).into());
     peeked.model_spans.push(value.span());
     Ok(())
 }

@@ -56,7 +56,7 @@ pub(super) async fn admit(
     settlement.body_in(&body);
     let call = head.call();
     let peeked = peek(plan, head, &caller, &body).await?;
-    let model: Option<Arc<str>> = peeked.model.as_deref().map(Into::into);
+    let model = peeked.model.clone();
     settlement.asked(
         model.as_ref(),
         peeked.stream,

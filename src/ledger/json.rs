@@ -13,43 +13,50 @@ use crate::telemetry::prefix;
 /// Longest text that a client may bring into a line, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
 
-/// One JSON object being written.
+/// The name of a field as it stands before its value. A name is one of ours and needs no escaping.
+macro_rules! name {
+    ($name:literal) => {
+        concat!('"', $name, "\":")
+    };
+}
+pub(super) use name;
+
+/// One JSON object being written. Every field ends with a comma; the end takes the place of the last.
 pub struct Line<'a> {
     out: &'a mut Vec<u8>,
-    first: bool,
 }
-
-/// Room that is made at once for a piece of a line: a name of ours, and a number or a short text.
-const PIECE_BYTES: usize = 96;
 
 impl<'a> Line<'a> {
     /// Opens an object.
     pub fn open(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self { out, first: true }
+        Self { out }
     }
 
     /// Closes it.
     pub fn close(self) {
-        self.out.push(b'}');
+        match self.out.last_mut() {
+            Some(last) if *last == b',' => *last = b'}',
+            _ => self.out.push(b'}'),
+        }
     }
 
-    /// Writes a name, which is one of ours and needs no escaping, and gives the place of its value.
-    pub fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
-        self.out.reserve(PIECE_BYTES);
-        self.out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
-        self.first = false;
+    /// A value that `write` writes.
+    #[inline]
+    pub fn value(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        self.out
+        write(self.out);
+        self.out.push(b',');
     }
 
     /// A text, cut at [`TEXT_BYTES_MAX`].
+    #[inline]
     pub fn text(&mut self, name: &'static str, text: impl AsRef<str>) {
-        string(text.as_ref(), TEXT_BYTES_MAX, self.name(name));
+        self.value(name, |out| string(text.as_ref(), TEXT_BYTES_MAX, out));
     }
 
     /// A text that may be absent.
+    #[inline]
     pub fn text_if(&mut self, name: &'static str, text: Option<impl AsRef<str>>) {
         if let Some(text) = text {
             self.text(name, text);
@@ -57,40 +64,58 @@ impl<'a> Line<'a> {
     }
 
     /// A number.
+    #[inline]
     pub fn number(&mut self, name: &'static str, number: u64) {
-        let out = self.name(name);
-        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.value(name, |out| digits(number, out));
     }
 
     /// Bytes of ours that need no escaping.
+    #[inline]
     pub fn ascii(&mut self, name: &'static str, text: &[u8]) {
-        let out = self.name(name);
-        out.push(b'"');
-        out.extend_from_slice(text);
-        out.push(b'"');
+        self.value(name, |out| {
+            out.push(b'"');
+            out.extend_from_slice(text);
+            out.push(b'"');
+        });
+    }
+
+    /// A word of ours that needs no escaping.
+    #[inline]
+    pub fn word(&mut self, name: &'static str, word: &'static str) {
+        self.ascii(name, word.as_bytes());
+    }
+
+    /// A word that may be absent.
+    #[inline]
+    pub fn word_if(&mut self, name: &'static str, word: Option<&'static str>) {
+        if let Some(word) = word {
+            self.word(name, word);
+        }
     }
 
     /// An address.
     pub fn address(&mut self, name: &'static str, address: IpAddr) {
-        let out = self.name(name);
-        out.push(b'"');
-        match address {
-            // Digit by digit, at a tenth of what formatting costs.
-            IpAddr::V4(address) => {
-                for (at, part) in address.octets().into_iter().enumerate() {
-                    if at > 0 {
-                        out.push(b'.');
+        self.value(name, |out| {
+            out.push(b'"');
+            match address {
+                // Digit by digit, at a tenth of what formatting costs.
+                IpAddr::V4(address) => {
+                    for (at, part) in address.octets().into_iter().enumerate() {
+                        if at > 0 {
+                            out.push(b'.');
+                        }
+                        digits(part.into(), out);
                     }
-                    out.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
                 }
+                // Writing to a vector cannot fail.
+                IpAddr::V6(address) => write!(out, "{address}").unwrap_or_default(),
             }
-            // Writing to a vector cannot fail.
-            IpAddr::V6(address) => write!(out, "{address}").unwrap_or_default(),
-        }
-        out.push(b'"');
+            out.push(b'"');
+        });
     }
 
     /// A number that is left out when it is zero.
+    #[inline]
     pub fn number_if(&mut self, name: &'static str, number: u64) {
         if number > 0 {
             self.number(name, number);
@@ -98,21 +123,13 @@ impl<'a> Line<'a> {
     }
 
     /// Milliseconds with three decimals.
+    #[inline]
     pub fn ms(&mut self, name: &'static str, duration: Duration) {
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let out = self.name(name);
-        out.extend_from_slice(itoa::Buffer::new().format(us / 1000).as_bytes());
-        let fraction = us % 1000;
-        if fraction > 0 {
-            let digits = [fraction / 100, fraction / 10 % 10, fraction % 10];
-            let digits = digits.map(|digit| b'0' + digit as u8);
-            let kept = 3 - digits.iter().rev().take_while(|digit| **digit == b'0').count();
-            out.push(b'.');
-            out.extend_from_slice(&digits[..kept]);
-        }
+        self.value(name, |out| ms(duration, out));
     }
 
     /// A duration that may be absent.
+    #[inline]
     pub fn ms_if(&mut self, name: &'static str, duration: Option<Duration>) {
         if let Some(duration) = duration {
             self.ms(name, duration);
@@ -120,16 +137,35 @@ impl<'a> Line<'a> {
     }
 
     /// A mark that is left out when it does not hold.
+    #[inline]
     pub fn flag_if(&mut self, name: &'static str, holds: bool) {
         if holds {
-            self.name(name).extend_from_slice(b"true");
+            self.value(name, |out| out.extend_from_slice(b"true"));
         }
+    }
+}
+
+fn digits(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn ms(duration: Duration, out: &mut Vec<u8>) {
+    let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    digits(us / 1000, out);
+    let fraction = us % 1000;
+    if fraction > 0 {
+        let places = [fraction / 100, fraction / 10 % 10, fraction % 10];
+        let places = places.map(|digit| b'0' + digit as u8);
+        let kept = 3 - places.iter().rev().take_while(|digit| **digit == b'0').count();
+        out.push(b'.');
+        out.extend_from_slice(&places[..kept]);
     }
 }
 
 /// A JSON string of at most `bytes_max` bytes of `text`; a cut one ends with an ellipsis.
 pub fn string(text: &str, bytes_max: usize, out: &mut Vec<u8>) {
     let kept = prefix(text, bytes_max);
+    out.reserve(kept.len() + 2);
     out.push(b'"');
     if is_plain(kept.as_bytes()) {
         out.extend_from_slice(kept.as_bytes());
@@ -229,7 +265,7 @@ mod tests {
         fn milliseconds_read_back(us in 0_u64..10_000_000_000) {
             let mut out = Vec::new();
             let mut line = Line::open(&mut out);
-            line.ms("duration_ms", Duration::from_micros(us));
+            line.ms(name!("duration_ms"), Duration::from_micros(us));
             line.close();
             let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
             let ms = value["duration_ms"].as_f64().expect("a number");
@@ -241,8 +277,10 @@ mod tests {
     fn addresses_read_as_they_are_written() {
         for text in ["0.0.0.0", "127.0.0.1", "255.10.200.9", "::1", "2001:db8::a:1"] {
             let mut out = Vec::new();
-            Line::open(&mut out).address("a", text.parse().expect("an address"));
-            assert_eq!(String::from_utf8_lossy(&out), format!("{{\"a\":\"{text}\""));
+            let mut line = Line::open(&mut out);
+            line.address(name!("a"), text.parse().expect("an address"));
+            line.close();
+            assert_eq!(String::from_utf8_lossy(&out), format!("{{\"a\":\"{text}\"}}"));
         }
     }
 
@@ -250,8 +288,15 @@ mod tests {
     fn milliseconds_are_short() {
         for (us, expected) in [(0, "0"), (5, "0.005"), (1500, "1.5"), (250_000, "250")] {
             let mut out = Vec::new();
-            Line::open(&mut out).ms("d", Duration::from_micros(us));
-            assert_eq!(String::from_utf8_lossy(&out), format!("{{\"d\":{expected}"));
+            ms(Duration::from_micros(us), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
         }
+    }
+
+    #[test]
+    fn an_object_may_be_empty() {
+        let mut out = Vec::new();
+        Line::open(&mut out).close();
+        assert_eq!(out, b"{}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::Usage;
 use super::super::usage::count;
-use crate::wire::json::{Kind, Value};
+use crate::wire::json::{Kind, Leaf, Value};
 
 /// Reads a `usage` object. `None` if it is none, or measures something else than tokens
 /// (transcriptions may be billed by their duration).
@@ -12,50 +12,42 @@ pub(in crate::dialect) fn usage(value: Value<'_>) -> Option<Usage> {
     }
     let mut usage = Usage::default();
     let (mut found, mut total) = (false, None);
-    for member in value.members() {
-        let value = member.value;
-        match member.key {
-            b"prompt_tokens" | b"input_tokens" => {
-                usage.input = count(value)?;
-                found = true;
-            }
-            b"completion_tokens" | b"output_tokens" => {
-                usage.output = count(value)?;
-                found = true;
-            }
-            b"total_tokens" => total = count(value),
-            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
-                for detail in value.members() {
-                    match detail.key {
-                        b"cached_tokens" => {
-                            usage.cached_input = count(detail.value).unwrap_or_default();
-                        }
-                        b"cache_write_tokens" | b"cache_creation_tokens" => {
-                            usage.cache_creation_5m = count(detail.value).unwrap_or_default();
-                        }
-                        b"audio_tokens" => {
-                            usage.audio_input = count(detail.value).unwrap_or_default();
-                        }
-                        _ => {}
-                    }
+    for Leaf { within, key, value } in value.leaves() {
+        match within {
+            b"" => match key {
+                b"prompt_tokens" | b"input_tokens" => {
+                    usage.input = count(value)?;
+                    found = true;
                 }
+                b"completion_tokens" | b"output_tokens" => {
+                    usage.output = count(value)?;
+                    found = true;
+                }
+                b"total_tokens" => total = count(value),
+                // DeepSeek's own word for what it read from its cache.
+                b"prompt_cache_hit_tokens" if usage.cached_input == 0 => {
+                    usage.cached_input = count(value).unwrap_or_default();
+                }
+                _ => {}
+            },
+            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
+                let tokens = match key {
+                    b"cached_tokens" => &mut usage.cached_input,
+                    b"cache_write_tokens" | b"cache_creation_tokens" => {
+                        &mut usage.cache_creation_5m
+                    }
+                    b"audio_tokens" => &mut usage.audio_input,
+                    _ => continue,
+                };
+                *tokens = count(value).unwrap_or_default();
             }
             b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
-                for detail in value.members() {
-                    match detail.key {
-                        b"reasoning_tokens" => {
-                            usage.reasoning = count(detail.value).unwrap_or_default();
-                        }
-                        b"audio_tokens" => {
-                            usage.audio_output = count(detail.value).unwrap_or_default();
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            // DeepSeek's own word for what it read from its cache.
-            b"prompt_cache_hit_tokens" if usage.cached_input == 0 => {
-                usage.cached_input = count(value).unwrap_or_default();
+                let tokens = match key {
+                    b"reasoning_tokens" => &mut usage.reasoning,
+                    b"audio_tokens" => &mut usage.audio_output,
+                    _ => continue,
+                };
+                *tokens = count(value).unwrap_or_default();
             }
             _ => {}
         }

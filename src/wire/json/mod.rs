@@ -10,6 +10,7 @@ mod error;
 mod object;
 mod scan;
 mod splice;
+mod tail;
 mod text;
 mod value;
 mod word;
@@ -20,7 +21,7 @@ pub use object::{MEMBERS_MAX, Object, object};
 pub use scan::{DEPTH_MAX, Limits, plain_bytes, validate};
 pub use splice::{Edit, Segments, splice};
 pub use text::{escape, quote, unescape};
-pub use value::{Items, Kind, Member, Members, Value, find, lazy};
+pub use value::{Items, Kind, Leaf, Leaves, Member, Members, Value, find, lazy};
 pub use write::{ArrayWriter, ObjectWriter, write_object};
 
 pub(super) use value::value_end;

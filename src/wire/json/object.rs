@@ -19,7 +19,7 @@ const MEMBERS_INLINE: usize = 8;
 
 /// Validates a whole document and indexes the members of its outermost object.
 pub fn object(document: &[u8], limits: Limits) -> Result<Object<'_>, JsonError> {
-    let mut object = Object { document, span: 0..0, members: SmallVec::new() };
+    let mut object = Object { document, span: 0..0, members: SmallVec::new(), escaped: false };
     object.span = scan::scan(document, limits, &mut object)?;
     if document[object.span.start] != b'{' {
         return Err(JsonError::at(document, object.span.start, "expected an object"));
@@ -30,6 +30,7 @@ pub fn object(document: &[u8], limits: Limits) -> Result<Object<'_>, JsonError> 
 impl Outermost for Object<'_> {
     fn key(&mut self, start: usize, end: usize) -> bool {
         let key = &self.document[start + 1..end - 1];
+        self.escaped |= key.contains(&b'\\');
         self.members.push(Member { key, key_start: start, value: Value::new(&[], end) });
         self.members.len() <= MEMBERS_MAX
     }
@@ -47,13 +48,15 @@ pub struct Object<'a> {
     document: &'a [u8],
     span: Range<usize>,
     members: SmallVec<[Member<'a>; MEMBERS_INLINE]>,
+    /// A key is spelled with escapes.
+    escaped: bool,
 }
 
 impl<'a> Object<'a> {
     /// The value of a member. The last one if the key occurs more than once, as most parsers have
     /// it; whoever depends on the value should refuse [duplicates](Self::duplicate).
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.members().rev().find(|member| member.is(key)).map(|member| member.value)
+        self.named(key).next_back().map(|member| member.value)
     }
 
     /// The members, in order, duplicates included.
@@ -63,7 +66,15 @@ impl<'a> Object<'a> {
 
     /// Whether the key occurs more than once, in whatever spelling.
     pub fn duplicate(&self, key: &str) -> bool {
-        self.members().filter(|member| member.is(key)).nth(1).is_some()
+        self.named(key).nth(1).is_some()
+    }
+
+    /// The members with that key, in whatever spelling.
+    fn named(&self, key: &str) -> impl DoubleEndedIterator<Item = &Member<'a>> {
+        let is = move |member: &&Member<'a>| {
+            member.key == key.as_bytes() || self.escaped && member.is(key)
+        };
+        self.members.iter().filter(is)
     }
 
     /// The object as a value.

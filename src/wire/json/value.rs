@@ -8,6 +8,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 use super::is_space;
+use super::tail;
 use super::text::{self, unescape};
 use super::word::{self, WORD_BYTES};
 
@@ -150,6 +151,15 @@ impl<'a> Value<'a> {
         cursor.value()
     }
 
+    /// The same for the last with that key, which comes in its quotes, as parsers that build a tree
+    /// have it. Where it is near the end, what comes before it is not read.
+    pub fn get_last(&self, quoted: &str) -> Option<Value<'a>> {
+        tail::last(*self, quoted).or_else(|| {
+            let key = quoted.trim_matches('"');
+            self.members().filter(|member| member.is(key)).last().map(|member| member.value)
+        })
+    }
+
     /// The value at a path of keys and array indices below it.
     pub fn find(&self, path: &[&str]) -> Option<Value<'a>> {
         descend(*self, path)
@@ -158,6 +168,12 @@ impl<'a> Value<'a> {
     /// Its members, in order. None if it is not an object.
     pub fn members(&self) -> Members<'a> {
         Members { cursor: self.cursor_over(Kind::Object) }
+    }
+
+    /// The members that are no objects, of it and of the objects that are its members, in order and in
+    /// one pass. None if it is not an object.
+    pub fn leaves(&self) -> Leaves<'a> {
+        Leaves { cursor: self.cursor_over(Kind::Object), within: None }
     }
 
     /// Whether it is an object or array with nothing in it. Looks no further than its first value.
@@ -224,7 +240,7 @@ fn key_is(contents: &[u8], key: &str) -> bool {
 
 /// Walks over the values of a container.
 #[derive(Clone, Debug)]
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     raw: &'a [u8],
     /// Where `raw` starts in the document.
     start: usize,
@@ -232,6 +248,21 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// A cursor within a container, before whatever is at this place in its bytes.
+    pub(super) fn over(container: Value<'a>, at: usize) -> Self {
+        Self { raw: container.raw, start: container.start, at }
+    }
+
+    /// The value of the member here, if the members from it on end with the last byte.
+    pub(super) fn leads_to_end(mut self) -> Option<Value<'a>> {
+        self.key()?;
+        let value = self.value()?;
+        while self.key().is_some() {
+            self.value()?;
+        }
+        (&self.raw[self.at.min(self.raw.len())..] == b"}").then_some(value)
+    }
+
     /// A cursor over the container that starts here.
     fn enter(self) -> Self {
         let raw = self.raw.get(self.at..).unwrap_or_default();
@@ -320,6 +351,51 @@ impl<'a> Iterator for Members<'a> {
         let key = self.cursor.key()?;
         let value = self.cursor.value()?;
         Some(Member { key: key.contents()?, key_start: key.start, value })
+    }
+}
+
+/// A member of an object, or of an object that is a member of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaf<'a> {
+    /// The key of the object that it is in; empty for the outer one.
+    pub within: &'a [u8],
+    /// Its own key, as [`Member::key`].
+    pub key: &'a [u8],
+    /// The value.
+    pub value: Value<'a>,
+}
+
+/// Iterator over the [`Leaf`]s of an object.
+#[derive(Clone, Debug)]
+pub struct Leaves<'a> {
+    cursor: Cursor<'a>,
+    /// The key of the inner object that is walked over.
+    within: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Leaves<'a> {
+    type Item = Leaf<'a>;
+
+    fn next(&mut self) -> Option<Leaf<'a>> {
+        loop {
+            let Some(key) = self.cursor.key() else {
+                // Behind the inner object the outer one goes on.
+                self.within.take()?;
+                if self.cursor.space()? != b'}' {
+                    return None;
+                }
+                self.cursor.at += 1;
+                continue;
+            };
+            let key = key.contents()?;
+            if self.within.is_none() && self.cursor.space()? == b'{' {
+                self.within = Some(key);
+                self.cursor.at += 1;
+                continue;
+            }
+            let value = self.cursor.value()?;
+            return Some(Leaf { within: self.within.unwrap_or_default(), key, value });
+        }
     }
 }
 

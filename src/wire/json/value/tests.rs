@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use serde_json::Value as Tree;
+use serde_json::{Value as Tree, json};
 
 use super::*;
 use crate::wire::json::{Limits, object};
@@ -134,6 +134,7 @@ proptest! {
             if depth < 100 {
                 value.items().for_each(|item| walk(item, depth + 1));
                 value.members().for_each(|member| walk(member.value, depth + 1));
+                value.leaves().for_each(|leaf| walk(leaf.value, depth + 1));
             }
         }
         walk(lazy(&bytes), 0);
@@ -148,5 +149,32 @@ fn nothing_in_it() {
     }
     for raw in ["[0]", "[ {}]", r#"{"a":1}"#, "[", "", "null", r#""""#, "0"] {
         assert!(!lazy(raw.as_bytes()).is_empty(), "{raw}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn leaves_are_the_members_of_two_levels(
+        inner in prop::collection::vec(prop_oneof![
+            Just(json!(null)), Just(json!({})), Just(json!([{"a": 1}])), Just(json!({"b": {"c": 2}, "d": 3})),
+        ], 0..6),
+        pretty in any::<bool>(),
+    ) {
+        let members = inner.iter().enumerate().map(|(n, value)| (format!("k{n}"), value.clone()));
+        let whole = serde_json::Value::Object(members.collect());
+        let text = if pretty { serde_json::to_string_pretty(&whole).unwrap() } else { whole.to_string() };
+        let mut expected = Vec::new();
+        for (outer, value) in whole.as_object().unwrap() {
+            match value.as_object() {
+                Some(inner) => expected.extend(inner.iter().map(|(key, value)| (&outer[..], &key[..], value.clone()))),
+                None => expected.push(("", &outer[..], value.clone())),
+            }
+        }
+        let document = lazy(text.as_bytes());
+        let found = document.leaves().map(|leaf| {
+            let text = |bytes| std::str::from_utf8(bytes).unwrap();
+            (text(leaf.within), text(leaf.key), tree(leaf.value))
+        });
+        prop_assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 }
