@@ -7,11 +7,11 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_core::ErrorType;
-use pingora_proxy::Session;
 
 use crate::clock::within;
 use crate::error::{Error, Kind};
 use crate::plan::Bounds;
+use crate::transport::downstream::Session;
 
 /// Memory reserved ahead for a body whose length the client announced: an announcement alone must
 /// not cost more.
@@ -21,7 +21,7 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 
 /// Reads the whole body.
 pub(super) async fn read(
-    session: &mut Session,
+    session: &mut Session<'_>,
     headers: &HeaderMap,
     bounds: &Bounds,
 ) -> Result<Bytes, Error> {
@@ -29,17 +29,13 @@ pub(super) async fn read(
     if announced.is_some_and(|bytes| bytes > bounds.body.0) {
         return Err(too_large(bounds));
     }
-    if session.as_downstream_mut().is_body_empty() {
+    if session.is_body_empty() {
         return Ok(Bytes::new());
     }
     if expects_continue(headers) {
-        session
-            .as_downstream_mut()
-            .write_continue_response()
-            .await
-            .map_err(|error| gone(&error))?;
+        session.write_continue().await.map_err(|error| gone(&error))?;
     }
-    session.as_downstream_mut().set_read_timeout(Some(bounds.read.0));
+    session.set_read_timeout(bounds.read.0);
     match within(bounds.body_time.0, pin!(collect(session, announced, bounds))).await {
         Some(result) => result,
         None => Err(Error::new(
@@ -50,7 +46,7 @@ pub(super) async fn read(
 }
 
 async fn collect(
-    session: &mut Session,
+    session: &mut Session<'_>,
     announced: Option<u64>,
     bounds: &Bounds,
 ) -> Result<Bytes, Error> {
@@ -58,7 +54,7 @@ async fn collect(
     let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
     if announced == Some(first.len()) {
         // The usual case: one read, no copy.
-        if session.as_downstream_mut().is_body_done() || next(session, bounds).await?.is_none() {
+        if session.is_body_done() || next(session, bounds).await?.is_none() {
             return Ok(first);
         }
         return Err(Error::new(Kind::BadRequest, "The request body is longer than announced."));
@@ -86,15 +82,14 @@ async fn collect(
     Ok(body.freeze())
 }
 
-async fn next(session: &mut Session, bounds: &Bounds) -> Result<Option<Bytes>, Error> {
-    let downstream = session.as_downstream_mut();
+async fn next(session: &mut Session<'_>, bounds: &Bounds) -> Result<Option<Bytes>, Error> {
     // A session of HTTP/1 bounds each read by itself, also where one part is a whole body.
-    let limit = if downstream.is_http2() { bounds.read.0 } else { bounds.body_time.0 };
+    let limit = if session.bounds_reads() { bounds.body_time.0 } else { bounds.read.0 };
     let stalled = || {
         let text = format!("No part of the request body arrived for {}.", bounds.read);
         Error::new(Kind::RequestTimeout, text)
     };
-    match within(limit, pin!(downstream.read_request_body())).await {
+    match within(limit, pin!(session.read_body())).await {
         Some(Ok(part)) => Ok(part),
         Some(Err(error)) if *error.etype() == ErrorType::ReadTimedout => Err(stalled()),
         Some(Err(error)) => Err(gone(&error)),

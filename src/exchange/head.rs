@@ -1,13 +1,11 @@
 //! The head of a request: which endpoint it is for, who asks, what it is called.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method};
-use pingora_http::RequestHeader;
-use pingora_proxy::Session;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -17,6 +15,7 @@ use crate::error::{Error, Kind};
 use crate::plan::Plan;
 use crate::tenant::{Caller, Presented, Refused, Secret};
 use crate::transport::ClientCertificate;
+use crate::transport::downstream::{self, Session};
 
 /// Longest request id taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -51,37 +50,32 @@ pub(super) struct Head {
 pub(super) struct Refusal {
     pub(super) error: Error,
     pub(super) request_id: RequestId,
+    pub(super) path: Box<str>,
     /// The dialect that the path looks like.
     pub(super) dialect: Dialect,
 }
 
 impl Head {
-    /// Reads the head, checks it against the bounds and takes its headers over.
-    pub(super) fn read(session: &mut Session, plan: &Plan) -> Result<Self, Box<Refusal>> {
-        let header = session.as_downstream().req_header();
-        let request_id = RequestId::of(&header.headers);
-        let path = header.uri.path();
-        let query = header.uri.query();
+    /// Takes the head, and checks it against the bounds.
+    pub(super) fn read(session: &mut Session<'_>, plan: &Plan) -> Result<Self, Box<Refusal>> {
+        let downstream::Head { method, target, headers, upgrade } = session.take_head();
+        let request_id = RequestId::of(&headers);
+        let (path, query) = (target.path(), target.query());
         let refuse = |error| {
-            let dialect = dialect::guess(path, &header.headers);
-            Box::new(Refusal { error, request_id: request_id.clone(), dialect })
+            let (request_id, path) = (request_id.clone(), path.into());
+            let dialect = dialect::guess(target.path(), &headers);
+            Box::new(Refusal { error, request_id, path, dialect })
         };
-        check_bounds(header, plan).map_err(refuse)?;
-        let upgrade = session.as_downstream().is_upgrade_req();
-        let call =
-            dialect::classify(&header.method, path, query, &header.headers).map_err(refuse)?;
+        check_bounds(&target, &headers, plan).map_err(refuse)?;
+        let call = dialect::classify(&method, path, query, &headers).map_err(refuse)?;
         let (endpoint, dialect) = (call.endpoint, call.dialect);
-        let known = known_passthrough(header, &call, plan);
-        let certificate = certificate(session);
-        let client = session.as_downstream().client_addr();
-        let address = client.and_then(|address| address.as_inet()).map(SocketAddr::ip);
-        let (call, method) = (call.keep(), header.method.clone());
-        let (path, query) = (path.into(), query.map(Into::into));
+        let known = known_passthrough((&method, query, &headers), &call, plan);
+        let call = call.keep();
         Ok(Self {
             method,
-            path,
-            query,
-            headers: take_headers(session.as_downstream_mut().req_header_mut()),
+            path: path.into(),
+            query: query.map(Into::into),
+            headers,
             endpoint,
             dialect,
             read_as: known.as_ref().map_or(endpoint, |(_, _, endpoint)| *endpoint),
@@ -89,8 +83,8 @@ impl Head {
             call,
             upgrade: upgrade && endpoint == Endpoint::Realtime,
             request_id,
-            certificate,
-            address,
+            certificate: session.certificate(),
+            address: session.client_address(),
         })
     }
 
@@ -163,67 +157,44 @@ impl Head {
     }
 }
 
-/// The certificate of the connection.
-fn certificate(session: &Session) -> Option<ClientCertificate> {
-    let tls = session.as_downstream().digest()?.ssl_digest.as_ref()?;
-    tls.extension.get::<ClientCertificate>().cloned()
-}
-
-/// Takes the headers out of a request's head, which stays what it is otherwise.
-fn take_headers(header: &mut RequestHeader) -> HeaderMap {
-    let (mut without, ()) = http::Request::new(()).into_parts();
-    without.method = header.method.clone();
-    without.uri = header.uri.clone();
-    without.version = header.version;
-    http::request::Parts::from(std::mem::replace(header, without.into())).headers
-}
-
 /// The upstream's path of a passthrough, and which endpoint of its provider's format that is.
 fn known_passthrough(
-    header: &RequestHeader,
+    (method, query, headers): (&Method, Option<&str>, &HeaderMap),
     call: &Call<'_>,
     plan: &Plan,
 ) -> Option<(Box<str>, Kept, Endpoint)> {
     let pool = plan.passthrough.get(call.provider?)?;
     let provider = &pool.targets.first()?.provider;
     let path = dialect::upstream_path(call, &provider.paths, None, None, false);
-    let known =
-        dialect::classify(&header.method, &path, header.uri.query(), &header.headers).ok()?;
+    let known = dialect::classify(method, &path, query, headers).ok()?;
     let readable = known.dialect == provider.dialect && known.endpoint != Endpoint::Realtime;
     let (call, endpoint) = (known.keep(), known.endpoint);
     readable.then(|| (path.into_boxed_str(), call, endpoint))
 }
 
-fn check_bounds(header: &RequestHeader, plan: &Plan) -> Result<(), Error> {
+fn check_bounds(target: &Uri, headers: &HeaderMap, plan: &Plan) -> Result<(), Error> {
     let bounds = &plan.bounds;
-    let target = header.raw_path().len();
+    let target = target.path_and_query().map_or(0, |target| target.as_str().len());
     if target > TARGET_BYTES_MAX {
         return Err(Error::new(
             Kind::HeadTooLarge,
             format!("The request target is longer than {TARGET_BYTES_MAX} bytes."),
         ));
     }
-    let count = header.headers.len();
+    let count = headers.len();
     if count > bounds.headers as usize {
         return Err(Error::new(
             Kind::HeadTooLarge,
             format!("The request has {count} headers; at most {} are accepted.", bounds.headers),
         ));
     }
-    let bytes: usize = header
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum::<usize>()
-        + target;
-    if bytes as u64 > bounds.head.0 {
+    let bytes: usize =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if (target + bytes) as u64 > bounds.head.0 {
         return Err(Error::new(
             Kind::HeadTooLarge,
             format!("The request's headers are larger than the {} that are accepted.", bounds.head),
         ));
-    }
-    if std::str::from_utf8(header.raw_path()).is_err() {
-        return Err(Error::new(Kind::BadRequest, "The request target is not valid UTF-8."));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One request's life, as Pingora's `ProxyHttp` phases.
+//! One request's life.
 //!
 //! A request walks through the files of this room in one direction:
 //!
@@ -10,8 +10,11 @@
 //!
 //! # Which seam of Pingora carries it
 //!
-//! The upstream call is made from `request_filter`, which answers the client itself and returns
-//! `Ok(true)`; Pingora's own upstream half is not used. The other candidates were the stock path and
+//! Of HTTP/2, Pingora serves the connections, and the upstream call is made from `request_filter`,
+//! which answers the client itself and returns `Ok(true)`; Pingora's own upstream half is not used.
+//! Connections of HTTP/1 are served by weir, and their requests are answered without Pingora in
+//! between ([`Gateway::answer`]): its session costs a heap allocation for the future of each read and
+//! write, and wants the answer's headers as a map. The other candidates were the stock path and
 //! a custom upstream session below it. Reasons, in this order:
 //!
 //! - Pingora's replay buffer is 64 KiB, and a retry of a larger body hangs until a timeout. Here the
@@ -49,7 +52,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp};
 
 use crate::clock::Instant;
 use crate::dialect::Endpoint;
@@ -60,6 +63,7 @@ use crate::manage::Refusals;
 use crate::plan::Plan;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::transport::downstream::Session;
 use crate::transport::upstream::Upstreams;
 
 use head::Head;
@@ -94,14 +98,19 @@ enum End {
 }
 
 impl Gateway {
-    async fn exchange(&self, session: &mut Session) -> End {
+    /// Answers a request. False when its connection is of no more use.
+    pub(crate) async fn answer(&self, mut session: Session<'_>) -> bool {
+        matches!(self.exchange(&mut session).await, End::Answered)
+    }
+
+    async fn exchange(&self, session: &mut Session<'_>) -> End {
         let plan = self.plan.load_full();
         let mut settlement = Settlement::open(self, &plan);
         settlement.client(session);
         let head = match Head::read(session, &plan) {
             Ok(head) => head,
             Err(refusal) => {
-                settlement.refused(session, &refusal);
+                settlement.refused(&refusal);
                 let end = respond::refusal(session, &refusal, &mut settlement).await;
                 settlement.close();
                 return end;
@@ -125,7 +134,7 @@ impl Gateway {
     /// Everything that can still be answered with an error in the client's dialect.
     async fn serve(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         plan: &Arc<Plan>,
         head: &Head,
         settlement: &mut Settlement,
@@ -182,21 +191,21 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(
         &self,
-        session: &mut Session,
+        session: &mut pingora_proxy::Session,
         _ctx: &mut (),
     ) -> pingora_core::Result<bool> {
-        match self.exchange(session).await {
-            End::Answered => Ok(true),
-            End::Aborted => Err(pingora_core::Error::explain(
-                pingora_core::ErrorType::ConnectionClosed,
-                "the exchange was broken off",
-            )),
+        if self.answer(Session::Http2(session.as_downstream_mut())).await {
+            return Ok(true);
         }
+        pingora_core::Error::e_explain(
+            pingora_core::ErrorType::ConnectionClosed,
+            "the exchange was broken off",
+        )
     }
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        _session: &mut pingora_proxy::Session,
         _ctx: &mut (),
     ) -> pingora_core::Result<Box<HttpPeer>> {
         // `request_filter` always answers or fails.
@@ -205,7 +214,7 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(
         &self,
-        _session: &mut Session,
+        _session: &mut pingora_proxy::Session,
         _error: &pingora_core::Error,
         _ctx: &mut (),
     ) -> FailToProxy {
@@ -215,7 +224,7 @@ impl ProxyHttp for Gateway {
 
     fn suppress_error_log(
         &self,
-        _session: &Session,
+        _session: &pingora_proxy::Session,
         _ctx: &(),
         _error: &pingora_core::Error,
     ) -> bool {

@@ -6,8 +6,6 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use pingora_proxy::Session;
-
 use super::admit::{self, Admitted};
 use super::attempt::{self, Failure, Order, Ready};
 use super::head::Head;
@@ -20,6 +18,7 @@ use crate::error::{Error, Kind};
 use crate::limit::Limits;
 use crate::pool::{Lease, Pick, Pool, SelectError};
 use crate::telemetry::HedgeResult;
+use crate::transport::downstream::Session;
 
 /// What the race ended with.
 pub(super) enum Won {
@@ -32,7 +31,7 @@ pub(super) enum Won {
 /// Runs candidates until one has a certain answer.
 pub(super) async fn run(
     gateway: &Gateway,
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     admitted: &Admitted,
     settlement: &mut Settlement,

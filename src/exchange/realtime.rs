@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderValue, header};
-use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::admit::{self, Admitted};
 use super::attempt::{self, Order};
@@ -22,6 +20,7 @@ use crate::dialect::{self, StreamObserver};
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pick, Pool};
+use crate::transport::downstream::Session;
 use crate::transport::upstream;
 use crate::wire::frame::Framing;
 use crate::wire::websocket::{self, Message};
@@ -39,7 +38,7 @@ struct Open {
 /// Opens the upstream's side, then carries both directions until one of them ends.
 pub(super) async fn run(
     gateway: &Gateway,
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     admitted: &Admitted,
     settlement: &mut Settlement,
@@ -56,9 +55,9 @@ pub(super) async fn run(
     let Some(response) = upstream.response() else {
         return Err(Error::new(Kind::Internal, "An upgraded connection has no response."));
     };
-    let header = switching(response, head)?;
+    let headers = switching(response, head);
     settlement.status(101);
-    if session.as_downstream_mut().write_response_header(Box::new(header)).await.is_err() {
+    if session.write_head(StatusCode::SWITCHING_PROTOCOLS, headers).await.is_err() {
         return Ok(settlement.gone());
     }
     let mut tap = Tap::new(head, admitted, lease.target().provider.dialect);
@@ -181,29 +180,21 @@ async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream
     Err(Error::new(kind, format!("The upstream answered the WebSocket handshake with {status}.")))
 }
 
-/// The head that tells the client of the switch.
-fn switching(response: &upstream::Head, head: &Head) -> Result<ResponseHeader, Error> {
-    let internal =
-        |error| Error::new(Kind::Internal, "The response head is malformed.").cause(error);
-    let mut header = ResponseHeader::build(101, Some(8)).map_err(internal)?;
+/// What the client is told with the switch.
+fn switching(response: &upstream::Head, head: &Head) -> HeaderMap {
+    let mut headers = HeaderMap::new();
     for (name, value) in &response.headers {
         if name.as_str().starts_with("sec-websocket-") || name.as_str().starts_with("openai-") {
-            header.append_header(name.clone(), value.clone()).map_err(internal)?;
+            headers.append(name.clone(), value.clone());
         }
     }
-    let fixed = [
-        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
-        (header::UPGRADE, HeaderValue::from_static("websocket")),
-    ];
-    for (name, value) in fixed {
-        header.insert_header(name, value).map_err(internal)?;
-    }
-    header.insert_header(respond::REQUEST_ID, head.request_id.header()).map_err(internal)?;
-    Ok(header)
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(respond::REQUEST_ID, head.request_id.header());
+    headers
 }
 
 async fn carry(
-    session: &mut Session,
+    session: &mut Session<'_>,
     upstream: &mut upstream::Session,
     tap: &mut Tap,
     admitted: &Admitted,
@@ -220,7 +211,7 @@ async fn carry(
         let step = tokio::select! {
             biased;
             data = upstream.body() => Step::FromUpstream(data),
-            data = session.as_downstream_mut().read_request_body() => Step::FromClient(data),
+            data = session.read_body() => Step::FromClient(data),
             () = &mut deadline => {
                 return Err(Error::new(Kind::TotalTimeout, "The session took longer than its total timeout."));
             }
@@ -230,7 +221,7 @@ async fn carry(
                 let Some(data) = data? else { return Ok(()) };
                 tap.observe(&data);
                 settlement.body_out(data.len());
-                let written = session.as_downstream_mut().write_response_body(data, false).await;
+                let written = session.write_body(data, false).await;
                 written.map_err(|error| {
                     Error::new(Kind::ClientGone, "The client went away.").cause(error)
                 })?;

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora_proxy::Session;
 
 use super::End;
 use super::admit::Admitted;
@@ -22,13 +21,14 @@ use crate::dialect::{self, Ending, Forward, StreamError, UsageOption};
 use crate::error::{Error, Kind};
 use crate::meter::Counters;
 use crate::pool::{Outcome, Pool};
+use crate::transport::downstream::Session;
 use crate::transport::upstream;
 use crate::wire::frame::{self, Framing};
 
 /// Resolves when the client is gone.
-pub(super) async fn client_gone(session: &mut Session) {
+pub(super) async fn client_gone(session: &mut Session<'_>) {
     // Ok means bytes of a next request: the client is there.
-    if session.as_downstream_mut().read_body_or_idle(true).await.is_ok() {
+    if session.gone().await.is_ok() {
         std::future::pending::<()>().await;
     }
 }
@@ -38,7 +38,7 @@ pub(super) async fn client_gone(session: &mut Session) {
 /// What is large stays where it is, in its box: what an async function is given by value, its state
 /// holds twice.
 pub(super) async fn run(
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     admitted: &Admitted,
     ready: Box<Ready>,
@@ -100,8 +100,8 @@ pub(super) async fn run(
     if written { End::Answered } else { settlement.gone() }
 }
 
-struct Relay<'a> {
-    session: &'a mut Session,
+struct Relay<'a, 's> {
+    session: &'a mut Session<'s>,
     head: &'a Head,
     admitted: &'a Admitted,
     pool: &'a Pool,
@@ -130,7 +130,7 @@ enum Broken {
     Spent,
 }
 
-impl Relay<'_> {
+impl Relay<'_, '_> {
     /// Forwards the stream, up to what is still to be said when the upstream's part is over.
     async fn stream(
         &mut self,
@@ -348,7 +348,7 @@ impl Relay<'_> {
             return Ok(());
         }
         self.settlement.body_out(piece.len());
-        let written = self.session.as_downstream_mut().write_response_body(piece, false).await;
+        let written = self.session.write_body(piece, false).await;
         written.map_err(|_| Broken::Gone)
     }
 

@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::End;
@@ -18,6 +17,7 @@ use crate::clock::Duration;
 use crate::dialect::{self, Endpoint};
 use crate::error::{Error, Kind};
 use crate::meter::UsageSource;
+use crate::transport::downstream::Session;
 use crate::transport::upstream;
 use crate::wire::frame::Framing;
 
@@ -146,7 +146,7 @@ pub(super) fn number(number: u64) -> HeaderValue {
 
 /// Writes the head of a stream. False when the client is gone.
 pub(super) async fn stream_head(
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     upstream: &mut upstream::Session,
     stream: &Stream,
@@ -171,7 +171,7 @@ pub(super) async fn stream_head(
 
 /// Writes a whole relayed answer. False when the client is gone.
 pub(super) async fn whole(
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     upstream: &mut upstream::Session,
     body: Bytes,
@@ -184,7 +184,7 @@ pub(super) async fn whole(
 
 /// Forwards an upstream's own error answer.
 pub(super) async fn upstream_error(
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     answer: UpstreamAnswer,
     settlement: &mut Settlement,
@@ -202,7 +202,7 @@ pub(super) async fn upstream_error(
 
 /// Answers with an error in the client's dialect.
 pub(super) async fn error(
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     error: &Error,
     settlement: &mut Settlement,
@@ -217,35 +217,35 @@ pub(super) async fn error(
 
 /// Answers a request whose endpoint was never understood.
 pub(super) async fn refusal(
-    session: &mut Session,
+    session: &mut Session<'_>,
     refusal: &Refusal,
     settlement: &mut Settlement,
 ) -> End {
     settlement.error(&refusal.error);
-    let Refusal { error, request_id, dialect } = refusal;
+    let Refusal { error, request_id, dialect, .. } = refusal;
     let endpoint = Endpoint::Passthrough;
     let body = dialect::error_body(*dialect, endpoint, error, request_id.as_str());
     write_error(session, error, request_id, *dialect, body, settlement).await
 }
 
 /// What a client is answered whose request could not even be read as HTTP.
-pub(crate) fn unread(error: &Error) -> (pingora_http::ResponseHeader, Bytes) {
+pub(crate) fn unread(error: &Error) -> (StatusCode, HeaderMap, Bytes) {
     let id = RequestId::random();
     // Which format it speaks is not known; this is the one that most do.
     let (dialect, endpoint) = (dialect::Dialect::OpenAi, Endpoint::Passthrough);
     let body = dialect::error_body(dialect, endpoint, error, id.as_str());
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.status = StatusCode::from_u16(dialect::error_status(dialect, error))
+    let status = StatusCode::from_u16(dialect::error_status(dialect, error))
         .unwrap_or(StatusCode::BAD_REQUEST);
-    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    parts.headers.insert(ERROR, HeaderValue::from_static(error.kind.as_str()));
-    parts.headers.insert(REQUEST_ID, id.header());
-    parts.headers.insert(CONTENT_LENGTH, number(body.len() as u64));
-    (parts.into(), body)
+    let mut headers = HeaderMap::with_capacity(OWN_HEADERS_MAX);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ERROR, HeaderValue::from_static(error.kind.as_str()));
+    headers.insert(REQUEST_ID, id.header());
+    headers.insert(CONTENT_LENGTH, number(body.len() as u64));
+    (status, headers, body)
 }
 
 async fn write_error(
-    session: &mut Session,
+    session: &mut Session<'_>,
     error: &Error,
     request_id: &RequestId,
     dialect: dialect::Dialect,
@@ -265,7 +265,7 @@ async fn write_error(
     }
     headers.insert(REQUEST_ID, request_id.header());
     ours(&mut headers, settlement);
-    session.as_downstream_mut().set_total_drain_timeout(Some(DRAIN));
+    session.set_drain_timeout(DRAIN);
     let status = StatusCode::from_u16(dialect::error_status(dialect, error))
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answered(with_body(session, status, headers, body, settlement).await, settlement)
@@ -273,7 +273,7 @@ async fn write_error(
 
 /// Writes an answer that weir gives by itself.
 pub(super) async fn local(
-    session: &mut Session,
+    session: &mut Session<'_>,
     head: &Head,
     answer: Local,
     settlement: &mut Settlement,
@@ -297,7 +297,7 @@ fn retry_after(headers: &mut HeaderMap, after: Option<Duration>) {
 }
 
 async fn with_body(
-    session: &mut Session,
+    session: &mut Session<'_>,
     status: StatusCode,
     mut headers: HeaderMap,
     body: Bytes,
@@ -306,26 +306,23 @@ async fn with_body(
     headers.insert(CONTENT_LENGTH, number(body.len() as u64));
     settlement.body_out(body.len());
     write_head(session, status, headers, settlement).await
-        && session.as_downstream_mut().write_response_body(body, true).await.is_ok()
+        && session.write_body(body, true).await.is_ok()
 }
 
 async fn write_head(
-    session: &mut Session,
+    session: &mut Session<'_>,
     status: StatusCode,
     headers: HeaderMap,
     settlement: &mut Settlement,
 ) -> bool {
     settlement.status(status.as_u16());
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    (parts.status, parts.headers) = (status, headers);
-    let downstream = session.as_downstream_mut();
-    downstream.set_write_timeout(Some(settlement.write_timeout()));
-    downstream.write_response_header(Box::new(parts.into())).await.is_ok()
+    session.set_write_timeout(settlement.write_timeout());
+    session.write_head(status, headers).await.is_ok()
 }
 
 /// Ends a streamed answer. False when the client is gone.
-pub(super) async fn finish(session: &mut Session) -> bool {
-    session.as_downstream_mut().write_response_body(Bytes::new(), true).await.is_ok()
+pub(super) async fn finish(session: &mut Session<'_>) -> bool {
+    session.write_body(Bytes::new(), true).await.is_ok()
 }
 
 fn answered(written: bool, settlement: &mut Settlement) -> End {

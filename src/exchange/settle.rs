@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::admit::Guess;
@@ -28,6 +27,7 @@ use crate::plan::Plan;
 use crate::pool::{Lease, Pool, Target};
 use crate::telemetry::{HedgeResult, InFlight, prefix};
 use crate::tenant::{Caller, Denied};
+use crate::transport::downstream::Session;
 
 /// What a client says of itself, as far as it goes into the audit log.
 const AUDITED_BYTES_MAX: usize = 200;
@@ -122,18 +122,14 @@ impl Settlement {
         self.plan.bounds.write.0
     }
 
-    pub(super) fn client(&mut self, session: &Session) {
-        self.record.client = session
-            .as_downstream()
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .map(std::net::SocketAddr::ip);
+    pub(super) fn client(&mut self, session: &Session<'_>) {
+        self.record.client = session.client_address();
     }
 
-    pub(super) fn refused(&mut self, session: &Session, refusal: &Refusal) {
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.record.request_id = refusal.request_id.as_str().into();
         self.record.dialect = Some(refusal.dialect);
-        self.record.path = Some(session.as_downstream().req_header().uri.path().to_owned());
+        self.record.path = Some(refusal.path.to_string());
     }
 
     pub(super) fn head(&mut self, head: &Head) {

@@ -1,35 +1,25 @@
-//! A client's HTTP/1 connection: its requests, one after the other, each answered by [`ProxyHttp`].
+//! A client's HTTP/1 connection: its requests, one after the other, each answered by [`Answer`].
 //!
 //! Pingora's `HttpProxy` would do the same, and does it for HTTP/2. But for every request it makes a
 //! future that holds its own upstream half, which weir never enters (the exchange answers in
 //! `request_filter`): 13 KB that are copied for each request and held by each connection, also one
 //! that only waits. Here a request has a small state, and a connection none between two of them.
 
-mod connection;
-mod head;
-mod session;
-
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use parking_lot::Mutex;
-use pingora_core::modules::http::HttpModules;
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use pingora_proxy::ProxyHttp;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-pub(super) use connection::{Connection, Io};
-use session::{Returned, Session};
-
 use crate::clock::within;
 use crate::error::{Error, Kind};
-use crate::exchange;
+use crate::exchange::{self, Gateway};
+use crate::transport::downstream;
+use crate::transport::downstream::http1::{Connection, Io, Session, write_head};
 use crate::wire::http1::{Malformed, Request, append};
 
 /// How long a client may take to send a head, once it has begun.
@@ -39,48 +29,25 @@ const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// How long an idle connection may be used once more after draining began. A client that sends a
 /// request in this time is answered, and told that the connection closes.
 pub(super) const IDLE_GRACE: Duration = Duration::from_secs(5);
-/// What one of Pingora's sessions that is not in use is kept for the next request for.
-const SPARES_MAX: usize = 64;
+
+/// Answers requests.
+pub(super) trait Answer {
+    /// Answers one. False when its connection is of no more use.
+    fn answer(&self, session: downstream::Session<'_>) -> impl Future<Output = bool> + Send;
+}
+
+impl Answer for Gateway {
+    fn answer(&self, session: downstream::Session<'_>) -> impl Future<Output = bool> + Send {
+        self.answer(session)
+    }
+}
 
 /// Serves HTTP/1 connections.
-pub(super) struct Http1<P> {
-    proxy: P,
-    #[expect(clippy::vec_box, reason = "a spare is large, and goes from hand to hand")]
-    spares: Mutex<Vec<Box<Spare>>>,
-}
+pub(super) struct Http1<A>(A);
 
-/// A session of Pingora's, which is large, with the place of what is new with each request.
-struct Spare {
-    session: pingora_proxy::Session,
-    returned: Returned,
-}
-
-impl Spare {
-    fn new() -> Box<Self> {
-        // Pingora makes its sessions out of byte streams only.
-        let (nobody, _) = tokio::io::duplex(1);
-        let session = pingora_proxy::Session::new_h1_with_modules(
-            Box::new(nobody),
-            // None: an answer is forwarded as the upstream encoded it.
-            &HttpModules::new(),
-        );
-        Box::new(Self { session, returned: Arc::default() })
-    }
-
-    /// Lets go of what belongs to a request.
-    fn clear(&mut self) {
-        *self.session.downstream_session = ServerSession::new_custom(Box::new(()));
-        *self.returned.lock() = None;
-    }
-}
-
-impl<P> Http1<P>
-where
-    P: ProxyHttp + Send + Sync,
-    P::CTX: Send + Sync,
-{
-    pub(super) fn new(proxy: P) -> Self {
-        Self { proxy, spares: Mutex::default() }
+impl<A: Answer> Http1<A> {
+    pub(super) fn new(answers: A) -> Self {
+        Self(answers)
     }
 
     /// Serves a connection until it ends, has waited for so long, or the worker drains.
@@ -128,28 +95,14 @@ where
                 return None;
             }
         };
-        let mut spare = self.spares.lock().pop().unwrap_or_else(Spare::new);
-        let mut session = Session::new(connection, request, Arc::clone(&spare.returned));
+        let mut session = Session::new(connection, request);
         if *shutdown.borrow() {
             session.close_after();
         }
-        *spare.session.downstream_session = ServerSession::new_custom(session);
-        let kept = self.answer(&mut spare).await;
-        spare.clear();
-        let mut spares = self.spares.lock();
-        if spares.len() < SPARES_MAX {
-            spares.push(spare);
+        if !self.0.answer(downstream::Session::Http1(&mut session)).await {
+            return None;
         }
-        kept
-    }
-
-    /// Answers a request. The connection, if it can carry another.
-    async fn answer(&self, spare: &mut Spare) -> Option<Connection> {
-        let mut ctx = self.proxy.new_ctx();
-        // An error means that the connection is of no more use.
-        self.proxy.request_filter(&mut spare.session, &mut ctx).await.ok()?;
-        spare.session.downstream_session.as_custom_mut()?.finish().await.ok()?;
-        spare.returned.lock().take()
+        session.finish().await
     }
 }
 
@@ -226,9 +179,9 @@ fn malformed(malformed: Malformed) -> Error {
 /// known.
 async fn refuse(connection: Connection, error: &Error) {
     log::debug!("a client's head was refused: {error}");
-    let (response, body) = exchange::unread(error);
+    let (status, headers, body) = exchange::unread(error);
     let mut answer = Vec::with_capacity(512);
-    head::write(&mut answer, &response, Some("close"), false);
+    write_head(&mut answer, (status, &headers), Some("close"), false);
     answer.extend_from_slice(&body);
     let mut io = connection.io;
     let farewell = async {

@@ -17,10 +17,11 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 
-use super::http1::{Http1, IDLE_GRACE, Io, drained};
+use super::http1::{Http1, IDLE_GRACE, drained};
 use crate::clock::Instant;
 use crate::exchange::Gateway;
 use crate::telemetry::Metrics;
+use crate::transport::downstream::http1::Io;
 use crate::transport::{self, Drive, Listener, Runtime, Stream};
 
 /// The client preface of HTTP/2 (RFC 9113, section 3.4).

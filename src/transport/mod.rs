@@ -1,12 +1,14 @@
 //! Byte streams: listening sockets, accepted and connected streams, the runtimes that drive them.
 //!
 //! [`Stream`] and [`Listener`] are the same whatever drives them: the worker's [`ring`] (`io_uring`) or
-//! [`epoll`]. The only room that may contain `unsafe`.
+//! [`epoll`]. Over them go the requests of clients ([`downstream`]) and those for [`upstream`]s. The only
+//! room that may contain `unsafe`.
 
 #![expect(unsafe_code, reason = "memory shared with the kernel, and memory not initialised yet")]
 
 mod block;
 mod certificate;
+pub(crate) mod downstream;
 mod epoll;
 pub mod handover;
 pub mod listen;

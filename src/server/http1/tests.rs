@@ -1,8 +1,6 @@
-use async_trait::async_trait;
 use bytes::Bytes;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
+use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::watch;
 
@@ -11,72 +9,57 @@ use super::*;
 /// Answers by the path that is asked for.
 struct Echo;
 
-#[async_trait]
-impl ProxyHttp for Echo {
-    type CTX = ();
-
-    fn new_ctx(&self) {}
-
-    async fn upstream_peer(
-        &self,
-        _session: &mut Session,
-        _ctx: &mut (),
-    ) -> pingora_core::Result<Box<HttpPeer>> {
-        Err(pingora_core::Error::new(pingora_core::ErrorType::InternalError))
+impl Answer for Echo {
+    async fn answer(&self, session: downstream::Session<'_>) -> bool {
+        echo(session).await.is_ok()
     }
+}
 
-    async fn request_filter(
-        &self,
-        session: &mut Session,
-        _ctx: &mut (),
-    ) -> pingora_core::Result<bool> {
-        let path = session.as_downstream().req_header().uri.path().to_owned();
-        let downstream = session.as_downstream_mut();
-        let mut head = ResponseHeader::build(200, None)?;
-        match path.as_str() {
-            "/body" => {
-                let mut body = Vec::new();
-                while let Some(part) = downstream.read_request_body().await? {
-                    body.extend_from_slice(&part);
-                }
-                head.insert_header("content-length", body.len())?;
-                downstream.write_response_header(Box::new(head)).await?;
-                downstream.write_response_body(body.into(), true).await?;
+fn sized(bytes: usize) -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(bytes))])
+}
+
+async fn echo(mut session: downstream::Session<'_>) -> pingora_core::Result<()> {
+    let ok = StatusCode::OK;
+    let path = session.take_head().target.path().to_owned();
+    match path.as_str() {
+        "/body" => {
+            let mut body = Vec::new();
+            while let Some(part) = session.read_body().await? {
+                body.extend_from_slice(&part);
             }
-            "/stream" => {
-                downstream.write_response_header(Box::new(head)).await?;
-                for part in ["one ", "two"] {
-                    downstream.write_response_body(Bytes::from(part), false).await?;
-                }
-                let large = Bytes::from(vec![b'x'; 20_000]);
-                downstream.write_response_body(large, true).await?;
-            }
-            "/short" => {
-                head.insert_header("content-length", 10)?;
-                downstream.write_response_header(Box::new(head)).await?;
-                downstream.write_response_body(Bytes::from_static(b"12345"), false).await?;
-            }
-            "/upgrade" => {
-                let mut head = ResponseHeader::build(101, None)?;
-                head.insert_header("upgrade", "echo")?;
-                downstream.write_response_header(Box::new(head)).await?;
-                while let Some(part) = downstream.read_request_body().await? {
-                    downstream.write_response_body(part, false).await?;
-                }
-            }
-            "/wait" => {
-                let gone = downstream.read_body_or_idle(true).await;
-                assert!(gone.is_err(), "a client that is there is not noticed");
-                return gone.map(|_| true);
-            }
-            _ => {
-                downstream.set_total_drain_timeout(Some(Duration::from_secs(1)));
-                head.insert_header("content-length", path.len())?;
-                downstream.write_response_header(Box::new(head)).await?;
-                downstream.write_response_body(path.into(), true).await?;
-            }
+            session.write_head(ok, sized(body.len())).await?;
+            session.write_body(body.into(), true).await
         }
-        Ok(true)
+        "/stream" => {
+            session.write_head(ok, HeaderMap::new()).await?;
+            for part in ["one ", "two"] {
+                session.write_body(Bytes::from(part), false).await?;
+            }
+            session.write_body(Bytes::from(vec![b'x'; 20_000]), true).await
+        }
+        "/short" => {
+            session.write_head(ok, sized(10)).await?;
+            session.write_body(Bytes::from_static(b"12345"), false).await
+        }
+        "/upgrade" => {
+            let headers = HeaderMap::from_iter([(UPGRADE, HeaderValue::from_static("echo"))]);
+            session.write_head(StatusCode::SWITCHING_PROTOCOLS, headers).await?;
+            while let Some(part) = session.read_body().await? {
+                session.write_body(part, false).await?;
+            }
+            Ok(())
+        }
+        "/wait" => {
+            let gone = session.gone().await;
+            assert!(gone.is_err(), "a client that is there is not noticed");
+            gone
+        }
+        _ => {
+            session.set_drain_timeout(Duration::from_secs(1));
+            session.write_head(ok, sized(path.len())).await?;
+            session.write_body(path.into(), true).await
+        }
     }
 }
 

@@ -4,27 +4,25 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::time::UNIX_EPOCH;
 
-use bytes::Bytes;
-use http::StatusCode;
 use http::header::{CONNECTION, DATE, TRANSFER_ENCODING};
-use pingora_http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, StatusCode};
 
 use crate::clock::{self, Duration};
 
 /// Appends a response's head. What it says of the connection and of chunks is decided here alone.
-pub(super) fn write(
+pub(crate) fn write(
     to: &mut Vec<u8>,
-    response: &ResponseHeader,
+    (status, headers): (StatusCode, &HeaderMap),
     connection: Option<&str>,
     chunked: bool,
 ) {
-    status_line(to, response.status);
-    for (name, value) in &response.headers {
+    status_line(to, status);
+    for (name, value) in headers {
         if name != CONNECTION && name != TRANSFER_ENCODING {
             field(to, name.as_str(), value.as_bytes());
         }
     }
-    if !response.status.is_informational() && !response.headers.contains_key(DATE) {
+    if !status.is_informational() && !headers.contains_key(DATE) {
         date(to);
     }
     if let Some(connection) = connection {
@@ -77,32 +75,21 @@ pub(super) fn chunk_size(to: &mut Vec<u8>, bytes: usize) {
     let _ = write!(to, "{bytes:x}\r\n");
 }
 
-/// A request's head as it would stand on the wire.
-pub(super) fn request(header: &RequestHeader) -> Bytes {
-    let mut head = Vec::with_capacity(512);
-    head.extend_from_slice(header.method.as_str().as_bytes());
-    head.push(b' ');
-    head.extend_from_slice(header.raw_path());
-    head.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in &header.headers {
-        field(&mut head, name.as_str(), value.as_bytes());
-    }
-    head.extend_from_slice(b"\r\n");
-    head.into()
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn a_head_says_of_the_connection_only_what_it_is_told() {
-        let mut response = ResponseHeader::build(503, None).expect("a status");
+        let mut headers = HeaderMap::new();
         for (name, value) in [("x-a", "1"), ("connection", "x-a"), ("date", "then")] {
-            response.append_header(name, value).expect("a header");
+            headers.append(name, HeaderValue::from_static(value));
         }
         let mut head = Vec::new();
-        write(&mut head, &response, Some("close"), true);
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        write(&mut head, (status, &headers), Some("close"), true);
         let expected = "HTTP/1.1 503 Service Unavailable\r\nx-a: 1\r\ndate: then\r\n\
                         connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&head), expected);
@@ -110,9 +97,8 @@ mod tests {
 
     #[test]
     fn a_date_is_added_and_can_be_read() {
-        let response = ResponseHeader::build(200, None).expect("a status");
         let mut head = Vec::new();
-        write(&mut head, &response, None, false);
+        write(&mut head, (StatusCode::OK, &HeaderMap::new()), None, false);
         let text = String::from_utf8(head).expect("ASCII");
         let date = text.strip_prefix("HTTP/1.1 200 OK\r\ndate: ").expect("a date");
         assert!(httpdate::parse_http_date(date.trim_end()).is_ok(), "{date}");

@@ -1,30 +1,31 @@
-//! One request of an HTTP/1 connection and its answer, as Pingora's session.
+//! One request of an HTTP/1 connection and its answer.
 //!
 //! Pingora has a session of its own for HTTP/1. This one reads what the transport hands it without
-//! copying, answers what cannot be read as an API should, bounds how long a head may take, and keeps
-//! two buffers less for each open stream.
+//! copying, writes a head from where its fields are, answers what cannot be read as an API should,
+//! bounds how long a head may take, and keeps two buffers less for each open stream.
 
-mod custom;
+mod connection;
+mod head;
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
-use http::{Method, StatusCode, Version};
-use parking_lot::Mutex;
-use pingora_core::protocols::Digest;
+use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use pingora_core::{Error, ErrorType, OrErr, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::connection::{Connection, Io};
-use super::head;
+pub(crate) use connection::{Connection, Io};
+pub(crate) use head::write as write_head;
+
+use super::Head;
 use crate::clock::{Instant, within};
+use crate::transport::ClientCertificate;
 use crate::wire::http1::{Body, Part, Request, append};
 
 /// Frames up to this size are put together with their chunk's size line and written at once.
@@ -55,15 +56,15 @@ thread_local! {
     static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Where a session leaves its connection when it can carry another request.
-pub(super) type Returned = Arc<Mutex<Option<Connection>>>;
-
 /// A request and its answer.
-pub(super) struct Session {
-    io: Option<Io>,
+pub(crate) struct Session {
+    io: Io,
     /// Read, and not taken yet.
     read: Bytes,
-    request: RequestHeader,
+    method: Method,
+    target: Uri,
+    version: Version,
+    headers: HeaderMap,
     body: Body,
     /// What has come of a body that is handed on as one piece.
     whole: BytesMut,
@@ -72,14 +73,10 @@ pub(super) struct Session {
     keep: bool,
     /// Something of the body was asked for.
     begun: bool,
-    response: Option<Box<ResponseHeader>>,
-    digest: Digest,
     body_bytes_read: usize,
-    body_bytes_sent: usize,
     read_timeout: Option<Duration>,
     write_timeout: Duration,
     drain_timeout: Option<Duration>,
-    returned: Returned,
 }
 
 /// How the answer's body is delimited, and what is left of it.
@@ -167,40 +164,92 @@ impl Drop for Output {
 }
 
 impl Session {
-    pub(super) fn new(connection: Connection, request: Request, returned: Returned) -> Box<Self> {
+    /// The session of a request whose head was read from a connection.
+    pub(crate) fn new(connection: Connection, request: Request) -> Self {
         let Connection { io, read } = connection;
-        let (mut parts, ()) = http::Request::new(()).into_parts();
-        (parts.method, parts.uri, parts.version) =
-            (request.method, request.target, request.version);
-        parts.headers = request.headers;
-        Box::new(Self {
-            digest: io.digest(),
-            io: Some(io),
+        let Request { method, target, version, headers, body, keeps } = request;
+        Self {
+            io,
             read,
-            request: parts.into(),
-            body: request.body,
+            method,
+            target,
+            version,
+            headers,
+            body,
             whole: BytesMut::new(),
             answer: Answer::Unknown,
-            keep: request.keeps,
+            keep: keeps,
             begun: false,
-            response: None,
             body_bytes_read: 0,
-            body_bytes_sent: 0,
             read_timeout: None,
             write_timeout: WRITE_TIMEOUT,
             drain_timeout: None,
-            returned,
-        })
+        }
+    }
+
+    pub(super) fn take_head(&mut self) -> Head {
+        let upgrade = self.version == Version::HTTP_11 && self.headers.contains_key(UPGRADE);
+        let headers = std::mem::take(&mut self.headers);
+        let target = std::mem::take(&mut self.target);
+        Head { method: self.method.clone(), target, headers, upgrade }
+    }
+
+    pub(super) fn client_address(&self) -> Option<IpAddr> {
+        self.io.client_address()
+    }
+
+    pub(super) fn certificate(&self) -> Option<ClientCertificate> {
+        self.io.certificate()
+    }
+
+    pub(super) fn is_body_empty(&self) -> bool {
+        self.body.is_done() && self.body_bytes_read == 0
+    }
+
+    pub(super) fn is_body_done(&self) -> bool {
+        self.body.is_done()
+    }
+
+    pub(super) fn set_read_timeout(&mut self, limit: Duration) {
+        self.read_timeout = Some(limit);
+    }
+
+    pub(super) fn set_write_timeout(&mut self, limit: Duration) {
+        self.write_timeout = limit;
+    }
+
+    pub(super) fn set_drain_timeout(&mut self, limit: Duration) {
+        self.drain_timeout = Some(limit);
     }
 
     /// Closes the connection after this answer.
-    pub(super) fn close_after(&mut self) {
+    pub(crate) fn close_after(&mut self) {
         self.keep = false;
     }
 
+    /// The next part of the request's body; none at its end. Cancel safe.
+    pub(super) async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        let large = matches!(self.body, Body::Length(left) if WHOLE_BYTES.contains(&left));
+        if large || !self.whole.is_empty() {
+            self.whole_body().await
+        } else {
+            self.next_part().await
+        }
+    }
+
+    /// Fails when the client leaves. Cancel safe.
+    pub(super) async fn gone(&mut self) -> Result<()> {
+        // A request sent ahead waits for its turn (RFC 9112, section 9.3.2).
+        while self.read.len() < AHEAD_BYTES_MAX {
+            if !std::future::poll_fn(|cx| self.poll_fill(cx)).await? {
+                return closed();
+            }
+        }
+        std::future::pending().await
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
-        let Some(io) = &mut self.io else { return Poll::Ready(closed()) };
-        io.poll_read_bytes(cx).map(|more| {
+        self.io.poll_read_bytes(cx).map(|more| {
             let more = more.or_err(ErrorType::ReadError, "while reading from the client")?;
             let came = !more.is_empty();
             append(&mut self.read, more);
@@ -214,7 +263,7 @@ impl Session {
         let filling = std::future::poll_fn(|cx| self.poll_fill(cx));
         match limit {
             None => filling.await,
-            Some(limit) => within(limit, std::pin::pin!(filling))
+            Some(limit) => within(limit, pin!(filling))
                 .await
                 .unwrap_or_else(|| Error::e_explain(ErrorType::ReadTimedout, "the client")),
         }
@@ -282,10 +331,9 @@ impl Session {
 
     /// Reads at most so many bytes into what is reserved; none at the end.
     async fn fill_whole(&mut self, bytes_max: usize) -> Result<usize> {
-        let Some(io) = &mut self.io else { return closed() };
         let room = (self.whole.capacity() - self.whole.len()).min(bytes_max);
         let mut into = (&mut self.whole).limit(room);
-        let reading = std::pin::pin!(io.read_buf(&mut into));
+        let reading = pin!(self.io.read_buf(&mut into));
         let read = match self.read_timeout {
             None => reading.await,
             Some(limit) => match within(limit, reading).await {
@@ -296,42 +344,61 @@ impl Session {
         read.or_err(ErrorType::ReadError, "while reading from the client")
     }
 
-    /// Writes what the connection takes at once: all of it, unless a client does not read. What is left
-    /// otherwise.
-    fn write(&mut self, mut output: Output) -> Result<Option<Output>> {
-        let Some(io) = &mut self.io else { return closed() };
-        match output.poll_write(io, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(written) => written.map(|()| None),
-            Poll::Pending => Ok(Some(output)),
+    /// Writes what the connection takes at once, which nearly always is all of it; waits for a client
+    /// that does not read, with a state that is made for this alone.
+    async fn write_all(&mut self, mut output: Output) -> Result<()> {
+        let written = output.poll_write(&mut self.io, &mut Context::from_waker(Waker::noop()));
+        match written {
+            Poll::Ready(written) => written,
+            Poll::Pending => Box::pin(self.write_rest(output)).await,
         }
     }
 
-    /// Waits until the connection has taken the rest.
     async fn write_rest(&mut self, mut rest: Output) -> Result<()> {
-        let Some(io) = &mut self.io else { return closed() };
-        let writing = std::future::poll_fn(|cx| rest.poll_write(io, cx));
-        within(self.write_timeout, std::pin::pin!(writing)).await.unwrap_or_else(|| {
+        let writing = std::future::poll_fn(|cx| rest.poll_write(&mut self.io, cx));
+        within(self.write_timeout, pin!(writing)).await.unwrap_or_else(|| {
             Error::e_explain(ErrorType::WriteTimedout, "the client does not read")
         })
     }
 
-    fn write_head(&mut self, response: &ResponseHeader) -> Result<Option<Output>> {
-        let status = response.status;
+    pub(super) async fn write_head(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<()> {
         let informational = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         let mut connection = None;
         if !informational {
-            self.answer = answer(response, &self.request);
+            self.answer = self.delimited(status, headers);
             self.keep &= self.can_be_kept();
             connection = self.connection(status);
         }
         let mut output = Output::new();
         output.gathered.reserve(HEAD_BYTES);
         let chunked = self.answer == Answer::Chunked && !informational;
-        head::write(&mut output.gathered, response, connection, chunked);
+        head::write(&mut output.gathered, (status, headers), connection, chunked);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = Body::UntilEnd;
         }
-        self.write(output)
+        self.write_all(output).await
+    }
+
+    /// How an answer with this head is delimited (RFC 9112, section 6.3).
+    fn delimited(&self, status: StatusCode, headers: &HeaderMap) -> Answer {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Answer::UntilEnd;
+        }
+        let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if empty || self.method == Method::HEAD {
+            return Answer::Done;
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        match length.and_then(|text| text.parse().ok()) {
+            Some(0) => Answer::Done,
+            Some(length) => Answer::Length(length),
+            None if self.version == Version::HTTP_11 => Answer::Chunked,
+            None => Answer::UntilEnd,
+        }
     }
 
     /// Whether another request can follow on the connection: if this answer has an end of its own, and
@@ -351,28 +418,35 @@ impl Session {
             Some("Upgrade")
         } else if !self.keep {
             Some("close")
-        } else if self.request.version == Version::HTTP_10 {
+        } else if self.version == Version::HTTP_10 {
             Some("keep-alive")
         } else {
             None
         }
     }
 
-    fn is_upgraded(&self) -> bool {
-        self.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
+    pub(super) async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        if data.is_empty() && !end {
+            return Ok(());
+        }
+        let (output, answer) = self.framed(data, end)?;
+        if let Some(output) = output {
+            self.write_all(output).await?;
+        }
+        self.answer = answer;
+        Ok(())
     }
 
-    fn write_data(&mut self, data: Bytes, end: bool) -> Result<Option<Output>> {
-        let bytes = data.len();
-        self.body_bytes_sent += bytes;
+    /// More of the body as it goes over the wire, and what is left of the answer behind it.
+    fn framed(&mut self, data: Bytes, end: bool) -> Result<(Option<Output>, Answer)> {
         let (output, answer) = match self.answer {
             Answer::Unknown => {
                 return Error::e_explain(ErrorType::InternalError, "a body before its head");
             }
-            Answer::Done => return Ok(None),
+            Answer::Done => return Ok((None, Answer::Done)),
             Answer::UntilEnd if end => (Output::of(data), Answer::Done),
             Answer::UntilEnd => (Output::of(data), Answer::UntilEnd),
-            Answer::Length(left) => match left.checked_sub(bytes as u64) {
+            Answer::Length(left) => match left.checked_sub(data.len() as u64) {
                 Some(0) => (Output::of(data), Answer::Done),
                 Some(left) => (Output::of(data), Answer::Length(left)),
                 None => {
@@ -383,9 +457,31 @@ impl Session {
             Answer::Chunked if end => (Output::chunk(data, true), Answer::Done),
             Answer::Chunked => (Output::chunk(data, false), Answer::Chunked),
         };
-        let rest = self.write(output)?;
-        self.answer = answer;
-        Ok(rest)
+        Ok((Some(output), answer))
+    }
+
+    /// Ends the answer, and gives the connection back where it can carry another request.
+    pub(crate) async fn finish(mut self) -> Option<Connection> {
+        if self.answer != Answer::Done {
+            self.write_body(Bytes::new(), true).await.ok()?;
+        }
+        if !self.body.is_done() {
+            // What is rarely needed is kept out of the state of every answer.
+            if let Some(limit) = self.drain_timeout {
+                Box::pin(self.drain(limit)).await;
+            }
+            self.keep &= self.body.is_done();
+        }
+        // An answer that is shorter than announced has no end.
+        if self.answer != Answer::Done {
+            return None;
+        }
+        let Self { mut io, read, keep, .. } = self;
+        if !keep {
+            io.shutdown().await;
+            return None;
+        }
+        Some(Connection { io, read })
     }
 
     /// Throws away what is left of a body that nobody wanted. Closing instead would make the system
@@ -394,30 +490,11 @@ impl Session {
         let until = Instant::now() + limit;
         while !self.body.is_done() {
             let left = until.saturating_duration_since(Instant::now()).min(DRAIN_IDLE);
-            let part = within(left, std::pin::pin!(self.next_part())).await;
+            let part = within(left, pin!(self.next_part())).await;
             if !matches!(part, Some(Ok(Some(_)))) {
                 break;
             }
         }
-    }
-}
-
-/// How an answer with this head is delimited (RFC 9112, section 6.3).
-fn answer(response: &ResponseHeader, request: &RequestHeader) -> Answer {
-    let status = response.status;
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Answer::UntilEnd;
-    }
-    let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if empty || request.method == Method::HEAD {
-        return Answer::Done;
-    }
-    let length = response.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    match length.and_then(|text| text.parse().ok()) {
-        Some(0) => Answer::Done,
-        Some(length) => Answer::Length(length),
-        None if request.version == Version::HTTP_11 => Answer::Chunked,
-        None => Answer::UntilEnd,
     }
 }
 

@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use pingora_core::protocols::{Digest, GetSocketDigest, Shutdown};
+use pingora_core::protocols::{GetSocketDigest, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::{self, Stream};
+use crate::transport::{self, ClientCertificate, Stream};
 
 /// Its byte stream, and what was read ahead of it.
 pub(crate) struct Connection {
-    pub(super) io: Io,
+    pub(crate) io: Io,
     /// The beginning of the next request, where it was sent ahead.
-    pub(super) read: Bytes,
+    pub(crate) read: Bytes,
 }
 
 impl Connection {
@@ -33,7 +34,7 @@ pub(crate) enum Io {
 
 impl Io {
     /// The next bytes; none at the end. Cancel safe.
-    pub(super) fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    pub(crate) fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         match self {
             Io::Plain(stream) => stream.poll_read_bytes(cx),
             Io::Secured(stream) => transport::poll_read_bytes(Pin::new(stream), cx),
@@ -41,21 +42,26 @@ impl Io {
     }
 
     /// Who is at its other end.
-    pub(super) fn digest(&self) -> Digest {
+    pub(super) fn client_address(&self) -> Option<IpAddr> {
+        let digest = match self {
+            Io::Plain(stream) => stream.get_socket_digest(),
+            Io::Secured(stream) => stream.get_socket_digest(),
+        };
+        digest?.peer_addr()?.as_inet().map(SocketAddr::ip)
+    }
+
+    /// What it has shown in the TLS handshake.
+    pub(super) fn certificate(&self) -> Option<ClientCertificate> {
         match self {
-            Io::Plain(stream) => {
-                Digest { socket_digest: stream.get_socket_digest(), ..Digest::default() }
+            Io::Plain(_) => None,
+            Io::Secured(stream) => {
+                stream.get_ssl_digest()?.extension.get::<ClientCertificate>().cloned()
             }
-            Io::Secured(stream) => Digest {
-                socket_digest: stream.get_socket_digest(),
-                ssl_digest: stream.get_ssl_digest(),
-                ..Digest::default()
-            },
         }
     }
 
     /// Says that nothing more will be sent, once everything was.
-    pub(super) async fn shutdown(&mut self) {
+    pub(crate) async fn shutdown(&mut self) {
         match self {
             Io::Plain(stream) => Shutdown::shutdown(stream.as_mut()).await,
             Io::Secured(stream) => Shutdown::shutdown(stream.as_mut()).await,
