@@ -41,26 +41,33 @@ fn candidate<'a>(
     answer: &mut Answer<'a>,
 ) -> Result<Choice<'a>, Error> {
     let mut choice = Choice::default();
-    // The block of each part.
-    let mut blocks = Vec::new();
-    let number = index(candidate);
+    // A call's name for itself has the candidate's number, which may stand behind its parts.
+    let (mut index, mut parts, mut cites) = (None, None, false);
     for member in candidate.members() {
         match member.key {
-            b"content" => {
-                let parts = member.value.get("parts");
-                for part in parts.iter().flat_map(Value::items) {
-                    blocks.push(choice.blocks.len() as u32);
-                    if let Some(call) = call(part, id, number, choice.blocks.len()) {
-                        choice.blocks.push(Block::new(Content::ToolCall(call)));
-                    } else if let Some(content) = decode::plain(part, "parts")? {
-                        decode::said(content, decode::seal(part), &mut choice.blocks);
-                    }
-                }
-            }
+            b"index" => index = index.or(Some(member.value)),
+            b"content" => parts = parts.or_else(|| member.value.get("parts")),
             b"finishReason" => choice.finish = member.value.as_str().map(|word| finish_of(&word)),
             b"logprobsResult" => choice.logprobs = logprob::decode(member.value),
+            b"groundingMetadata" | b"citationMetadata" => cites = true,
             _ => {}
         }
+    }
+    let number = Flow::number(index);
+    // The block of each part.
+    let mut blocks = Vec::new();
+    for part in parts.iter().flat_map(Value::items) {
+        blocks.push(choice.blocks.len() as u32);
+        if let Some(text) = decode::only_text(part) {
+            decode::said(Content::Text(text), None, &mut choice.blocks);
+        } else if let Some(call) = call(part, id, number, choice.blocks.len()) {
+            choice.blocks.push(Block::new(Content::ToolCall(call)));
+        } else if let Some(content) = decode::plain(part, "parts")? {
+            decode::said(content, decode::seal(part), &mut choice.blocks);
+        }
+    }
+    if !cites {
+        return Ok(choice);
     }
     let block = |part: u64| blocks.get(usize::try_from(part).ok()?).copied();
     cite::decode(candidate, &block, &mut |found| match found {
@@ -86,11 +93,6 @@ pub(super) fn call<'a>(
         arguments: call.get("args").map_or("{}".into(), |args| ir::raw(args).into()),
         seal: decode::seal(part),
     })
-}
-
-/// The number of a candidate.
-pub(super) fn index(candidate: Value<'_>) -> u32 {
-    Flow::number(candidate.get("index"))
 }
 
 /// Writes an answer.

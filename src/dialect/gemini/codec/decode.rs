@@ -151,6 +151,13 @@ pub(super) fn said<'a>(content: Content<'a>, seal: Option<Seal<'a>>, blocks: &mu
     }
 }
 
+/// The text of a part that says a text and nothing else, as most do.
+pub(super) fn only_text(part: Value<'_>) -> Option<Text<'_>> {
+    let mut members = part.members();
+    let first = members.next().filter(|member| member.key == b"text")?;
+    if members.next().is_some() { None } else { first.value.as_str() }
+}
+
 /// A part that is neither call nor result. `None` if it is nothing that is known.
 pub(super) fn plain<'a>(part: Value<'a>, field: &str) -> Result<Option<Content<'a>>, Error> {
     let thought = part.get("thought").and_then(|thought| thought.as_bool()) == Some(true);
