@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[cfg(target_os = "linux")]
+use nix::time::{ClockId, clock_gettime};
+
 pub use std::time::{Duration, Instant};
 
 /// Milliseconds since the Unix epoch. Used in records only; durations are taken from [`Instant`].
@@ -14,14 +17,22 @@ pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// Seconds since the Unix epoch, up to a tick of the kernel behind (4 ms at most): read at a fifth of the
+/// cost of the exact time.
+#[cfg(target_os = "linux")]
+pub fn unix_s() -> u64 {
+    clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(0, |time| time.tv_sec().max(0) as u64)
+}
+
 /// Seconds since the Unix epoch.
+#[cfg(not(target_os = "linux"))]
 pub fn unix_s() -> u64 {
     unix_ms() / 1000
 }
 
-/// Nanoseconds since the first call, on the clock that never jumps.
-pub fn running_ns() -> u64 {
-    u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX)
+/// Nanoseconds from the first call of any of this room's to a moment, on the clock that never jumps.
+pub fn running_ns(at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(*ORIGIN).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The wall clock as far as what cannot be taken back may rely on it: one that jumps forward is followed

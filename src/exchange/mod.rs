@@ -62,6 +62,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::transport::upstream::Upstreams;
 
+pub(crate) use allowance::Levels;
 use head::Head;
 pub(crate) use respond::unread;
 use settle::Settlement;

@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::End;
-use super::allowance;
+use super::allowance::{self, Levels};
 use super::attempt::Stream;
 use super::head::{Head, Refusal, RequestId};
 use super::local::{Local, TOKEN_COUNT};
@@ -91,12 +91,17 @@ fn stays_here(name: &HeaderName) -> bool {
 /// The headers of a relayed answer: the upstream's own map, of which nearly all stays, without what
 /// is not for the client and with what weir has to say.
 fn relayed(mut headers: HeaderMap, head: &Head, settlement: &Settlement) -> HeaderMap {
+    // An upstream's limits are not the caller's.
+    let limited = settlement.standing().is_some();
     let stay: SmallVec<[HeaderName; 4]> = {
         let nominated = connection_options(&headers);
         let is_nominated = |name: &HeaderName| {
             nominated.iter().any(|option| name.as_str().eq_ignore_ascii_case(option))
         };
-        headers.keys().filter(|name| stays_here(name) || is_nominated(name)).cloned().collect()
+        let stays = |name: &HeaderName| {
+            stays_here(name) || is_nominated(name) || limited && allowance::is_level(name)
+        };
+        headers.keys().filter(|name| stays(name)).cloned().collect()
     };
     for name in stay {
         headers.remove(name);
@@ -319,6 +324,12 @@ async fn write_head(
     let (mut parts, ()) = http::Response::new(()).into_parts();
     (parts.status, parts.headers) = (status, headers);
     let downstream = session.as_downstream_mut();
+    match settlement.standing().map(Levels::of) {
+        // weir's own sessions write them.
+        Some(levels) if downstream.is_custom() => drop(parts.extensions.insert(levels)),
+        Some(levels) => levels.say(&mut parts.headers),
+        None => {}
+    }
     downstream.set_write_timeout(Some(settlement.write_timeout()));
     downstream.write_response_header(Box::new(parts.into())).await.is_ok()
 }

@@ -10,6 +10,7 @@ use http::header::{CONNECTION, DATE, TRANSFER_ENCODING};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::clock::{self, Duration};
+use crate::exchange::Levels;
 
 /// Appends a response's head. What it says of the connection and of chunks is decided here alone.
 pub(super) fn write(
@@ -23,6 +24,9 @@ pub(super) fn write(
         if name != CONNECTION && name != TRANSFER_ENCODING {
             field(to, name.as_str(), value.as_bytes());
         }
+    }
+    if let Some(levels) = response.extensions.get::<Levels>() {
+        levels.write(to);
     }
     if !response.status.is_informational() && !response.headers.contains_key(DATE) {
         date(to);
