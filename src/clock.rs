@@ -30,9 +30,9 @@ pub fn unix_s() -> u64 {
     unix_ms() / 1000
 }
 
-/// Nanoseconds since the first call, on the clock that never jumps.
-pub fn running_ns() -> u64 {
-    u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX)
+/// Nanoseconds from the first call of any of this room's to a moment, on the clock that never jumps.
+pub fn running_ns(at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(*ORIGIN).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The wall clock as far as what cannot be taken back may rely on it: one that jumps forward is followed

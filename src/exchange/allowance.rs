@@ -1,30 +1,53 @@
 //! What a client is told of its limits: the headers that `OpenAI`'s API sends, on answers and refusals
 //! alike. An upstream's own do not go through to a caller that has limits here.
-
-use std::fmt::Write;
+//!
+//! Every answer to a caller with limits has six of them, and each is new: made as entries of a map of
+//! headers they cost a request more than its limits do. So they travel beside the map ([`Beside`]).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::respond::number;
 use crate::limit::{Level, Standing};
+use crate::transport::downstream::Beside;
 
-const REQUESTS: [HeaderName; 3] = [
-    HeaderName::from_static("x-ratelimit-limit-requests"),
-    HeaderName::from_static("x-ratelimit-remaining-requests"),
-    HeaderName::from_static("x-ratelimit-reset-requests"),
+const NAMES: [[&str; 3]; 2] = [
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
 ];
-const TOKENS: [HeaderName; 3] = [
-    HeaderName::from_static("x-ratelimit-limit-tokens"),
-    HeaderName::from_static("x-ratelimit-remaining-tokens"),
-    HeaderName::from_static("x-ratelimit-reset-tokens"),
-];
+/// Digits of the largest number, and characters of the longest duration.
+const VALUE_BYTES_MAX: usize = 32;
 const BUDGET_POOL: HeaderName = HeaderName::from_static("x-weir-budget-pool");
 const BUDGET_WARNING: HeaderName = HeaderName::from_static("x-weir-budget-warning");
 
-/// Adds what is left of the limits, the soft budgets that are used up, and the pool that they lead to.
+/// What is left of the limits that a request is under.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Levels([Option<Level>; 2]);
+
+impl Levels {
+    pub(super) fn of(standing: &Standing) -> Self {
+        Self([standing.requests, standing.tokens])
+    }
+}
+
+impl Beside for Levels {
+    fn each(&self, each: &mut dyn FnMut(&'static str, &[u8])) {
+        for ([limit, remaining, reset], level) in NAMES.into_iter().zip(self.0) {
+            let Some(level) = level else { continue };
+            let mut digits = itoa::Buffer::new();
+            each(limit, digits.format(level.limit).as_bytes());
+            each(remaining, digits.format(level.remaining).as_bytes());
+            each(reset, Text::duration(level.reset_ns.div_ceil(1_000_000)).bytes());
+        }
+    }
+}
+
+/// Whether a header says what only [`Levels`] may say.
+pub(super) fn is_level(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-ratelimit-") && NAMES.as_flattened().contains(&name)
+}
+
+/// Adds the soft budgets that are used up, and the pool that they lead to.
 pub(super) fn say(headers: &mut HeaderMap, standing: &Standing, diverted_to: Option<&str>) {
-    level(headers, REQUESTS, standing.requests);
-    level(headers, TOKENS, standing.tokens);
     if let Some(Ok(pool)) = diverted_to.map(HeaderValue::from_str) {
         headers.insert(BUDGET_POOL, pool);
     }
@@ -36,38 +59,55 @@ pub(super) fn say(headers: &mut HeaderMap, standing: &Standing, diverted_to: Opt
     }
 }
 
-fn level(headers: &mut HeaderMap, names: [HeaderName; 3], level: Option<Level>) {
-    let [limit, remaining, reset] = names;
-    let Some(level) = level else {
-        // An upstream's limits are not the caller's.
-        for name in [limit, remaining, reset] {
-            headers.remove(name);
-        }
-        return;
-    };
-    headers.insert(limit, number(level.limit));
-    headers.insert(remaining, number(level.remaining));
-    if let Ok(value) = HeaderValue::from_str(&duration(level.reset_ns.div_ceil(1_000_000))) {
-        headers.insert(reset, value);
-    }
+/// A short text, in place.
+struct Text {
+    bytes: [u8; VALUE_BYTES_MAX],
+    end: usize,
 }
 
-/// Milliseconds as `OpenAI` writes them: `12ms`, `8.64s`, `6m0s`, `1h2m3s`.
-fn duration(ms: u64) -> String {
-    if ms < 1000 {
-        return format!("{ms}ms");
+impl Text {
+    /// Milliseconds as `OpenAI` writes them: `12ms`, `8.64s`, `6m0s`, `1h2m3s`.
+    fn duration(ms: u64) -> Self {
+        let mut text = Self { bytes: [0; VALUE_BYTES_MAX], end: 0 };
+        if ms < 1000 {
+            text.number(ms);
+            text.push(b"ms");
+            return text;
+        }
+        let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
+        if hours > 0 {
+            text.number(hours);
+            text.push(b"h");
+        }
+        if hours > 0 || minutes > 0 {
+            text.number(minutes);
+            text.push(b"m");
+        }
+        text.number(ms / 1000 % 60);
+        let thousandths = ms % 1000;
+        if thousandths > 0 {
+            let digits = [thousandths / 100, thousandths / 10 % 10, thousandths % 10];
+            let digits = digits.map(|digit| b'0' + digit as u8);
+            let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+            text.push(b".");
+            text.push(&digits[..kept]);
+        }
+        text.push(b"s");
+        text
     }
-    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
-    let mut text = String::new();
-    // Writing to a `String` cannot fail.
-    if hours > 0 {
-        let _ = write!(text, "{hours}h");
+
+    fn number(&mut self, number: u64) {
+        self.push(itoa::Buffer::new().format(number).as_bytes());
     }
-    if hours > 0 || minutes > 0 {
-        let _ = write!(text, "{minutes}m");
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
     }
-    let _ = write!(text, "{}s", (ms % 60_000) as f64 / 1000.0);
-    text
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.end]
+    }
 }
 
 #[cfg(test)]
@@ -76,24 +116,37 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_openai_does() {
-        let cases =
-            [(0, "0ms"), (12, "12ms"), (8_640, "8.64s"), (360_000, "6m0s"), (3_723_000, "1h2m3s")];
+        let cases = [
+            (0, "0ms"),
+            (12, "12ms"),
+            (1000, "1s"),
+            (1001, "1.001s"),
+            (8_640, "8.64s"),
+            (59_900, "59.9s"),
+            (60_010, "1m0.01s"),
+            (360_000, "6m0s"),
+            (3_600_000, "1h0m0s"),
+            (3_723_000, "1h2m3s"),
+            (u64::MAX, "5124095576030h25m51.615s"),
+        ];
         for (ms, text) in cases {
-            assert_eq!(duration(ms), text);
+            assert_eq!(Text::duration(ms).bytes(), text.as_bytes());
         }
     }
 
     #[test]
-    fn an_upstreams_limits_are_not_said_to_be_the_callers() {
-        let mut headers = HeaderMap::new();
-        for name in REQUESTS.iter().chain(&TOKENS) {
-            headers.insert(name, HeaderValue::from_static("7"));
-        }
+    fn each_level_has_its_names() {
         let level = Level { limit: 100, remaining: 99, reset_ns: 60_000_000_000 };
-        say(&mut headers, &Standing { requests: Some(level), ..Standing::default() }, None);
-        let said: Vec<_> =
-            REQUESTS.iter().map(|name| headers[name].to_str().expect("text")).collect();
-        assert_eq!(said, ["100", "99", "1m0s"]);
-        assert!(TOKENS.iter().all(|name| !headers.contains_key(name)));
+        let mut lines = Vec::new();
+        Levels([Some(level), None]).each(&mut |name, value| {
+            assert!(is_level(&HeaderName::from_static(name)));
+            lines.push(format!("{name}: {}", String::from_utf8_lossy(value)));
+        });
+        let expected = [
+            "x-ratelimit-limit-requests: 100",
+            "x-ratelimit-remaining-requests: 99",
+            "x-ratelimit-reset-requests: 1m0s",
+        ];
+        assert_eq!(lines, expected);
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn run(
     };
     let headers = switching(response, head);
     settlement.status(101);
-    if session.write_head(StatusCode::SWITCHING_PROTOCOLS, headers).await.is_err() {
+    if session.write_head(StatusCode::SWITCHING_PROTOCOLS, headers, &()).await.is_err() {
         return Ok(settlement.gone());
     }
     let mut tap = Tap::new(head, admitted, lease.target().provider.dialect);

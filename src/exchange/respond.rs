@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
 use super::End;
-use super::allowance;
+use super::allowance::{self, Levels};
 use super::attempt::Stream;
 use super::head::{Head, Refusal, RequestId};
 use super::local::{Local, TOKEN_COUNT};
@@ -91,12 +91,17 @@ fn stays_here(name: &HeaderName) -> bool {
 /// The headers of a relayed answer: the upstream's own map, of which nearly all stays, without what
 /// is not for the client and with what weir has to say.
 fn relayed(mut headers: HeaderMap, head: &Head, settlement: &Settlement) -> HeaderMap {
+    // An upstream's limits are not the caller's.
+    let limited = settlement.standing().is_some();
     let stay: SmallVec<[HeaderName; 4]> = {
         let nominated = connection_options(&headers);
         let is_nominated = |name: &HeaderName| {
             nominated.iter().any(|option| name.as_str().eq_ignore_ascii_case(option))
         };
-        headers.keys().filter(|name| stays_here(name) || is_nominated(name)).cloned().collect()
+        let stays = |name: &HeaderName| {
+            stays_here(name) || is_nominated(name) || limited && allowance::is_level(name)
+        };
+        headers.keys().filter(|name| stays(name)).cloned().collect()
     };
     for name in stay {
         headers.remove(name);
@@ -317,7 +322,10 @@ async fn write_head(
 ) -> bool {
     settlement.status(status.as_u16());
     session.set_write_timeout(settlement.write_timeout());
-    session.write_head(status, headers).await.is_ok()
+    match settlement.standing().map(Levels::of) {
+        Some(levels) => session.write_head(status, headers, &levels).await.is_ok(),
+        None => session.write_head(status, headers, &()).await.is_ok(),
+    }
 }
 
 /// Ends a streamed answer. False when the client is gone.

@@ -490,7 +490,8 @@ impl Settlement {
             let format = format.as_str();
             self.ledger.metrics().dropped(format, format, dropped.len());
         }
-        self.record.duration = self.started.elapsed();
+        let now = Instant::now();
+        self.record.duration = now.saturating_duration_since(self.started);
         self.record.inter_token_p50 = self.gaps.quantile(0.5);
         self.record.inter_token_p99 = self.gaps.quantile(0.99);
         self.record.cost_nano_usd = self.cost();
@@ -503,7 +504,7 @@ impl Settlement {
         };
         // What came to nothing gives all of its hold back, the request itself included.
         if let Some(hold) = self.hold.take().filter(|_| !self.came_to_nothing()) {
-            hold.settle(actual);
+            hold.settle_at(actual, now);
         }
         if let Some(hold) = self.upstream.take() {
             hold.settle(actual);

@@ -135,6 +135,11 @@ pub(super) struct Book {
     in_flight: u32,
     /// Other processes use the same limits.
     shared: bool,
+    /// The rules that counters were brought in line with last.
+    rules: u64,
+    /// The counters that these ask for, one bit each, and those of them that warn.
+    asked: u32,
+    warning: u32,
     /// Never taken out, so that entries of requests in flight stay right.
     counters: SmallVec<[Counter; 2]>,
 }
@@ -149,23 +154,35 @@ impl Book {
     pub(super) fn roll(&mut self, rules: &Rules, now: Moment) {
         self.now = self.now.max(now);
         let now = self.now;
-        for (at, bounds) in rules.by_kind.iter().enumerate() {
-            let Some(place) = self.place(at, bounds.kind) else {
+        if self.rules != rules.serial {
+            self.adopt(rules);
+        }
+        self.counters.iter_mut().for_each(|counter| counter.roll(now));
+    }
+
+    /// Brings the counters in line with rules that are not those of the last request.
+    #[cold]
+    fn adopt(&mut self, rules: &Rules) {
+        (self.rules, self.asked, self.warning) = (rules.serial, 0, 0);
+        for bounds in &rules.by_kind {
+            let place = self.counters.iter().position(|counter| counter.kind() == bounds.kind);
+            let place = place.unwrap_or_else(|| {
                 self.counters.push(Counter {
                     bounds: *bounds,
-                    tally: Tally::new(bounds.kind.span, rules, now),
+                    tally: Tally::new(bounds.kind.span, rules, self.now),
                     noted: false,
                     claimed: self.shared.then(Box::default),
                 });
-                continue;
-            };
+                self.counters.len() - 1
+            });
             let counter = &mut self.counters[place];
             if let Tally::Budget(budget) = &mut counter.tally {
                 budget.move_to(&rules.zone);
             }
             counter.bounds = *bounds;
+            self.asked |= 1 << place;
+            self.warning |= u32::from(bounds.warn_at().is_some()) << place;
         }
-        self.counters.iter_mut().for_each(|counter| counter.roll(now));
     }
 
     /// Whether all rules allow it; of those that do not, the one that takes longest.
@@ -184,7 +201,8 @@ impl Book {
             let most = most.into();
             full(Full { kind: None, most, wait_ns: None, too_large: false, unclaimed: false });
         }
-        for (counter, bounds) in self.of(rules) {
+        for counter in self.asked() {
+            let bounds = &counter.bounds;
             let (Some(most), asked) = (bounds.most(), ask.of(bounds.kind.unit)) else { continue };
             if asked == 0 && ask.requests == 0 {
                 continue;
@@ -207,7 +225,7 @@ impl Book {
     /// Enters what was used of the budgets whose period began at that moment.
     pub(super) fn open(&mut self, rules: &Rules, now: Moment, begin_s: i64, used: &Ask) {
         self.roll(rules, now);
-        self.each_of(self.bits(rules), |counter| {
+        self.each_of(self.asked, |counter| {
             let Counter { bounds, tally: Tally::Budget(budget), noted, .. } = counter else {
                 return;
             };
@@ -220,10 +238,10 @@ impl Book {
     }
 
     /// Enters a request, or an extension of one.
-    pub(super) fn enter(&mut self, rules: &Rules, ask: &Ask) -> Entry {
+    pub(super) fn enter(&mut self, ask: &Ask) -> Entry {
         let now = self.now;
         self.in_flight += u32::from(ask.requests > 0);
-        let counters = self.bits(rules);
+        let counters = self.asked;
         self.each_of(counters, |counter| counter.tally.add(now, ask.of(counter.kind().unit)));
         Entry { counters, at: now }
     }
@@ -252,31 +270,37 @@ impl Book {
         counters.filter(|(at, _)| bits & (1 << at) != 0).for_each(|(_, counter)| change(counter));
     }
 
-    /// Of the rules of a unit in a window, the one of which least is left.
-    pub(super) fn tightest(&self, rules: &Rules, unit: Unit) -> Option<Level> {
-        let level = |(counter, bounds): (&Counter, &Bounds)| {
-            let Tally::Window(window) = &counter.tally else { return None };
-            let limit = bounds.most().filter(|_| bounds.kind.unit == unit)?;
+    /// Of the rules on requests in a window, and of those on tokens, the one of which least is left,
+    /// if that is less than what was found before.
+    pub(super) fn tighten(&self, requests: &mut Option<Level>, tokens: &mut Option<Level>) {
+        for counter in self.asked() {
+            let (Tally::Window(window), Some(limit)) = (&counter.tally, counter.bounds.most())
+            else {
+                continue;
+            };
+            let tightest = match counter.kind().unit {
+                Unit::Requests => &mut *requests,
+                Unit::Tokens => &mut *tokens,
+                Unit::NanoUsd => continue,
+            };
             let remaining = limit.saturating_sub(counter.used_by_all());
-            let reset_ns = window.empty_in_ns(self.now.ns);
-            Some(Level { limit, remaining, reset_ns })
-        };
-        self.of(rules).filter_map(level).min_by_key(|level| level.remaining)
+            if tightest.is_none_or(|level| remaining < level.remaining) {
+                let reset_ns = window.empty_in_ns(self.now.ns);
+                *tightest = Some(Level { limit, remaining, reset_ns });
+            }
+        }
     }
 
     /// The soft budgets that are used up, and whether that is new in this period.
-    pub(super) fn overspent(&mut self, rules: &Rules) -> SmallVec<[(Kind, bool); 2]> {
+    pub(super) fn overspent(&mut self) -> SmallVec<[(Kind, bool); 2]> {
         let mut overspent = SmallVec::new();
-        // Most have no soft budget at all.
-        if rules.by_kind.iter().any(|bounds| bounds.warn_at().is_some()) {
-            self.each_of(self.bits(rules), |counter| {
-                let warn_at = counter.bounds.warn_at();
-                if warn_at.is_some_and(|most| counter.used_by_all() >= most) {
-                    let new = !std::mem::replace(&mut counter.noted, true);
-                    overspent.push((counter.kind(), new));
-                }
-            });
-        }
+        self.each_of(self.warning, |counter| {
+            let warn_at = counter.bounds.warn_at();
+            if warn_at.is_some_and(|most| counter.used_by_all() >= most) {
+                let new = !std::mem::replace(&mut counter.noted, true);
+                overspent.push((counter.kind(), new));
+            }
+        });
         overspent
     }
 
@@ -398,26 +422,11 @@ impl Book {
         self.counters.iter_mut().find(|counter| counter.kind() == kind)
     }
 
-    /// Where the counter of a kind is: at the place of the kind among its rules, unless those have
-    /// changed since it was made.
-    fn place(&self, at: usize, kind: Kind) -> Option<usize> {
-        let there = self.counters.get(at).is_some_and(|counter| counter.kind() == kind);
-        if there { Some(at) } else { self.counters.iter().position(|it| it.kind() == kind) }
-    }
-
-    /// The counters that these rules ask for, with what they ask.
-    fn of<'a>(&'a self, rules: &'a Rules) -> impl Iterator<Item = (&'a Counter, &'a Bounds)> {
-        let counter = |(at, bounds): (usize, &'a Bounds)| {
-            self.place(at, bounds.kind).map(|place| (&self.counters[place], bounds))
-        };
-        rules.by_kind.iter().enumerate().filter_map(counter)
-    }
-
-    /// The same as bits.
-    fn bits(&self, rules: &Rules) -> u32 {
-        let kinds = rules.by_kind.iter().enumerate();
-        let places = kinds.filter_map(|(at, bounds)| self.place(at, bounds.kind));
-        places.fold(0, |bits, place| bits | 1 << place)
+    /// The counters that the rules ask for.
+    fn asked(&self) -> impl Iterator<Item = &Counter> {
+        let asked = self.asked;
+        let counters = self.counters.iter().enumerate();
+        counters.filter(move |(at, _)| asked & (1 << at) != 0).map(|(_, counter)| counter)
     }
 }
 

@@ -62,6 +62,7 @@ pub use shared::{Service as SharedService, SharedMode, SharedSettings, WhenAway}
 pub use standing::{Refusal, Standing};
 pub use state::{CounterState, ScopeState, States};
 
+use crate::clock::Instant;
 use crate::telemetry::{Metrics, Sharded, prefix};
 
 /// Scopes of users and models that are remembered at a time.
@@ -223,12 +224,12 @@ impl Limits {
     pub fn diverted(&self, limits: &Applicable, subject: &Subject<'_>) -> Option<Box<str>> {
         let now = Moment::now();
         let claims = self.claims(limits, &short(subject), now);
-        let pool = |(scope, rules): &Claim| {
-            let mut book = scope.book.lock();
-            book.roll(rules, now);
-            book.diverted(rules).map(Into::into)
+        let pool = |claim: &Claim| {
+            let mut book = claim.scope().book.lock();
+            book.roll(&claim.set, now);
+            book.diverted(&claim.set).map(Into::into)
         };
-        claims.iter().filter(|(_, rules)| rules.divert()).find_map(pool)
+        claims.iter().filter(|claim| claim.set.divert()).find_map(pool)
     }
 
     /// Admits a request, or says why not. Without limits it is always admitted.
@@ -300,7 +301,11 @@ impl Limits {
     /// The scopes that a request belongs to.
     fn claims(&self, limits: &Applicable, subject: &Subject<'_>, now: Moment) -> Claims {
         let applying = limits.sets.iter().filter(|set| set.applies(subject));
-        applying.map(|set| (self.scope(set, subject, now), Arc::clone(set))).collect()
+        let claim = |set: &Arc<rules::Set>| {
+            let own = if set.is_one() { Claim::of_own(set) } else { None };
+            own.unwrap_or_else(|| Claim::of(self.scope(set, subject, now), set))
+        };
+        applying.map(claim).collect()
     }
 
     /// The scope of users and models for which there is no room.
@@ -447,14 +452,19 @@ impl Hold {
     }
 
     /// Replaces the estimate by what was used and gives the rest back.
-    pub fn settle(mut self, actual: Actual) {
+    pub fn settle(self, actual: Actual) {
+        self.settle_at(actual, Instant::now());
+    }
+
+    /// The same where the clock was read just now.
+    pub fn settle_at(mut self, actual: Actual, now: Instant) {
         if let Some(limited) = self.limited.take() {
             let used = Ask {
                 requests: 1,
                 tokens: actual.tokens.min(ASK_MAX),
                 nano_usd: actual.cost_nano_usd.min(ASK_MAX),
             };
-            limited.reservation.settle(used, Moment::now());
+            limited.reservation.settle(used, Moment::at(now));
         }
     }
 }

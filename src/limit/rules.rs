@@ -1,6 +1,7 @@
 //! From settings to rules.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
@@ -83,6 +84,8 @@ const UNBOUND: u64 = u64::MAX;
 /// The rules of one set of limits.
 #[derive(Debug)]
 pub(super) struct Rules {
+    /// Tells these from all others of the process.
+    pub(super) serial: u64,
     /// What they are about, for messages: `key acme/ci`.
     pub(super) owner: Arc<str>,
     /// The tenant, for metrics.
@@ -343,7 +346,9 @@ impl Set {
                 by_kind.push(Bounds::of(rule.kind, &each));
             }
         }
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
         let rules = Rules {
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             owner: format!("{} {}", owner.kind, owner.id).into(),
             tenant: owner.tenant.into(),
             zone: zone.clone(),

@@ -24,6 +24,14 @@ pub(super) trait Lock {
     where
         Self: 'a;
     fn lock(&self) -> Self::Guard<'_>;
+
+    /// The scope that a set keeps, where it has only one.
+    fn own(_set: &Set) -> Option<&Arc<Scope<Self>>>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 impl Lock for Mutex<Book> {
@@ -31,6 +39,10 @@ impl Lock for Mutex<Book> {
 
     fn lock(&self) -> Self::Guard<'_> {
         Mutex::lock(self)
+    }
+
+    fn own(set: &Set) -> Option<&Arc<Scope<Self>>> {
+        set.own.get()
     }
 }
 
@@ -94,8 +106,29 @@ impl ScopeId<'_> {
     }
 }
 
-/// A scope that applies to a request, with its rules.
-pub(super) type Claim<L = Mutex<Book>> = (Arc<Scope<L>>, Arc<Set>);
+/// A scope that applies to a request, with its rules. The scope of a set that has only one is that
+/// set's: one count of references fewer, which every request would raise and lower.
+#[derive(Debug)]
+pub(super) struct Claim<L = Mutex<Book>> {
+    pub(super) set: Arc<Set>,
+    other: Option<Arc<Scope<L>>>,
+}
+
+impl<L: Lock> Claim<L> {
+    /// Of the scope that the set keeps; `None` where it keeps none.
+    pub(super) fn of_own(set: &Arc<Set>) -> Option<Self> {
+        L::own(set).map(|_| Self { set: Arc::clone(set), other: None })
+    }
+
+    pub(super) fn of(scope: Arc<Scope<L>>, set: &Arc<Set>) -> Self {
+        Self { set: Arc::clone(set), other: Some(scope) }
+    }
+
+    pub(super) fn scope(&self) -> &Arc<Scope<L>> {
+        let own = || L::own(&self.set).unwrap_or_else(|| unreachable!("a set keeps what it has"));
+        self.other.as_ref().unwrap_or_else(own)
+    }
+}
 
 /// Those of one request.
 pub(super) type Claims<L = Mutex<Book>> = SmallVec<[Claim<L>; 4]>;
@@ -130,9 +163,9 @@ impl<L: Lock> Reservation<L> {
         now: Moment,
         look: impl FnMut(&mut Book, &Rules),
     ) -> Result<Self, Refused> {
-        claims.sort_unstable_by_key(|(scope, _)| Arc::as_ptr(scope));
+        claims.sort_unstable_by_key(|claim| Arc::as_ptr(claim.scope()));
         // No two sets share a scope. If they did, the second lock would wait for the first for ever.
-        claims.dedup_by(|a, b| Arc::ptr_eq(&a.0, &b.0));
+        claims.dedup_by(|a, b| Arc::ptr_eq(a.scope(), b.scope()));
         let mut reservation = Self { claims, parts: SmallVec::new() };
         reservation.take(held, now, look)?;
         Ok(reservation)
@@ -145,10 +178,10 @@ impl<L: Lock> Reservation<L> {
 
     /// Counts more of the same request, whether there is room for it or not.
     pub(super) fn charge(&mut self, more: Ask, now: Moment) {
-        let enter = |(scope, rules): &Claim<L>| {
-            let mut book = scope.book.lock();
-            book.roll(rules, now);
-            book.enter(rules, &more)
+        let enter = |claim: &Claim<L>| {
+            let mut book = claim.scope().book.lock();
+            book.roll(&claim.set, now);
+            book.enter(&more)
         };
         let entries = self.claims.iter().map(enter).collect();
         self.parts.push(Part { held: more, entries });
@@ -161,7 +194,7 @@ impl<L: Lock> Reservation<L> {
 
     /// Whether a rule on tokens or money refuses what does not fit.
     pub(super) fn is_bound(&self) -> bool {
-        self.claims.iter().any(|(_, rules)| rules.binds_use())
+        self.claims.iter().any(|claim| claim.set.binds_use())
     }
 
     fn take(
@@ -171,7 +204,7 @@ impl<L: Lock> Reservation<L> {
         mut look: impl FnMut(&mut Book, &Rules),
     ) -> Result<(), Refused> {
         let mut books: SmallVec<[_; 4]> =
-            self.claims.iter().map(|(scope, rules)| (scope.book.lock(), rules)).collect();
+            self.claims.iter().map(|claim| (claim.scope().book.lock(), &claim.set)).collect();
         let mut refused: Option<Refused> = None;
         for (book, rules) in &mut books {
             book.roll(rules, now);
@@ -184,7 +217,7 @@ impl<L: Lock> Reservation<L> {
         let mut entries: SmallVec<[Entry; 4]> = SmallVec::new();
         for (book, rules) in &mut books {
             if refused.is_none() {
-                entries.push(book.enter(rules, &held));
+                entries.push(book.enter(&held));
             }
             look(book, rules);
         }
@@ -206,8 +239,8 @@ impl<L: Lock> Reservation<L> {
     fn leave(&mut self, used: &Ask, now: Moment) {
         let held = self.parts.iter().fold(Ask::default(), |sum, part| sum.plus(&part.held));
         let (more, unused) = (used.less(&held), held.less(used));
-        for (at, (scope, _)) in self.claims.iter().enumerate() {
-            let mut book = scope.book.lock();
+        for (at, claim) in self.claims.iter().enumerate() {
+            let mut book = claim.scope().book.lock();
             let mut left = unused;
             for part in self.parts.iter().rev() {
                 let back = part.held.least(&left);

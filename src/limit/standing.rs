@@ -50,9 +50,8 @@ pub struct Refusal {
 
 impl Standing {
     pub(super) fn look(&mut self, book: &mut Book, rules: &Rules) {
-        self.requests = tighter(self.requests, book.tightest(rules, Unit::Requests));
-        self.tokens = tighter(self.tokens, book.tightest(rules, Unit::Tokens));
-        for (kind, new) in book.overspent(rules) {
+        book.tighten(&mut self.requests, &mut self.tokens);
+        for (kind, new) in book.overspent() {
             let event = if new { book.spent(kind) } else { None };
             self.warnings.push(Warning {
                 event: event.map(|spent| Box::new(Event::new(rules, kind, spent))),
@@ -62,10 +61,6 @@ impl Standing {
             });
         }
     }
-}
-
-fn tighter(one: Option<Level>, other: Option<Level>) -> Option<Level> {
-    one.into_iter().chain(other).min_by_key(|level| level.remaining)
 }
 
 /// The error of a request that is not admitted.

@@ -122,7 +122,7 @@ proptest! {
                 Step::Ask { after_ms, scopes: bits, tokens } => {
                     now = at(now.ns + after_ms * 1_000_000);
                     let chosen: Vec<usize> = (0..3).filter(|n| bits & (1 << n) != 0).collect();
-                    let claims = chosen.iter().map(|n| (Arc::clone(&scopes[*n]), Arc::clone(&rules[*n])));
+                    let claims = chosen.iter().map(|n| Claim::of(Arc::clone(&scopes[*n]), &rules[*n]));
                     let ask = Ask { requests: 1, tokens, nano_usd: 0 };
                     let all_fit = |slots| chosen.iter().all(|n| fits(&rules[*n], &model[*n], tokens, now, slots));
                     match Reservation::new(claims.collect(), ask, now, |_, _| ()) {
@@ -264,7 +264,7 @@ fn threads_in_overlapping_scopes() {
             shuttle::thread::spawn(move || {
                 use shuttle::sync::atomic::Ordering::SeqCst;
                 let claims: Claims<Explored> =
-                    claimed.into_iter().map(|scope| (scope, Arc::clone(&rules))).collect();
+                    claimed.into_iter().map(|scope| Claim::of(scope, &rules)).collect();
                 let ask = Ask { requests: 1, tokens: 60, nano_usd: 0 };
                 let Ok(held) = Reservation::new(claims, ask, at(0), |_, _| ()) else { return 0 };
                 for n in mine {
@@ -313,7 +313,7 @@ fn in_every_order_the_last_of_a_budget_goes_to_one() {
         let ask = Ask { requests: 1, tokens: 60, nano_usd: 0 };
         let threads: Vec<_> = (0..2)
             .map(|_| {
-                let claim: Claim<Explored> = (Arc::clone(&scope), Arc::clone(&rules));
+                let claim: Claim<Explored> = Claim::of(Arc::clone(&scope), &rules);
                 shuttle::thread::spawn(move || {
                     let held = Reservation::new(smallvec![claim], ask, at(0), |_, _| ());
                     held.map(|held| held.settle(ask, at(0))).is_ok()
@@ -337,7 +337,7 @@ fn in_every_order_extensions_stay_within_a_budget() {
         let scope = Arc::new(Scope::<Explored> { book, name: "".into() });
         let threads: Vec<_> = (0..2u64)
             .map(|_| {
-                let claim: Claim<Explored> = (Arc::clone(&scope), Arc::clone(&rules));
+                let claim: Claim<Explored> = Claim::of(Arc::clone(&scope), &rules);
                 shuttle::thread::spawn(move || {
                     let ask = Ask { requests: 1, tokens: 40, nano_usd: 0 };
                     let Ok(mut held) = Reservation::new(smallvec![claim], ask, at(0), |_, _| ())
@@ -493,15 +493,14 @@ fn idle_scopes_are_forgotten_and_used_ones_are_not() {
     let ask = Ask { requests: 1, tokens: 0, nano_usd: 0 };
     for n in 0..10_000 {
         if let Some(scope) = found(&n.to_string(), at(0)) {
-            let held =
-                Reservation::new(smallvec![(scope, Arc::clone(&rules))], ask, at(0), |_, _| ());
+            let held = Reservation::new(smallvec![Claim::of(scope, &rules)], ask, at(0), |_, _| ());
             held.map_err(|_| "refused").expect("admitted").settle(ask, at(0));
         }
     }
     assert_eq!(registry.len(), 64 * 16, "full, and nothing of it can be forgotten");
     assert!(found("one more", at(30 * S)).is_none());
     let busy = found("0", at(61 * S)).expect("it is known");
-    let held = Reservation::new(smallvec![(busy, Arc::clone(&rules))], ask, at(61 * S), |_, _| ());
+    let held = Reservation::new(smallvec![Claim::of(busy, &rules)], ask, at(61 * S), |_, _| ());
     for n in 0..20_000 {
         assert!(found(&format!("later {n}"), at(61 * S)).is_some(), "room was made");
         assert!(registry.len() <= 64 * 16);

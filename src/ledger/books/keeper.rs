@@ -10,9 +10,10 @@ use std::thread;
 
 use super::State;
 use super::journal::{self, Bounds, Journal, Placed, Taken};
+use super::pending::{BATCH_BYTES_MAX, Left, PENDING_MAX, Pending, join};
 use super::retain::Retention;
 use super::table::{self, Batch, Entered, Frame, Table};
-use super::{Books, Settings, Waiting};
+use super::{Books, Settings};
 use crate::clock::{self, Duration, Instant};
 use crate::database::{self, Database};
 
@@ -22,14 +23,15 @@ const APPLY_EVERY: Duration = Duration::from_secs(1);
 const APPLY_RECORDS: u64 = BATCH_RECORDS_MAX;
 /// Most records of one transaction.
 const BATCH_RECORDS_MAX: u64 = 16 * 1024;
-/// Most bytes of one frame, and of the frames of one transaction.
-const BATCH_BYTES_MAX: usize = 4 << 20;
 /// After a failure, how long until the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Entries that stay in memory although the journal has them.
 const CACHED_BYTES_MAX: usize = 8 << 20;
-/// Frames that are told apart; more become fewer and larger ones.
-const PENDING_MAX: usize = 4096;
+/// Empty buffers that are kept while there is much to do, and bytes of each.
+const SPARES_MAX: usize = 128;
+const SPARE_BYTES_MAX: usize = 256 << 10;
+/// The same while nothing waits.
+const SPARES_IDLE_MAX: usize = 2;
 /// How often is looked for journals that nobody holds, and for space that the reserve lacks.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How far numbers go on after a journal was taken over while the database could not say how far it
@@ -39,22 +41,6 @@ const UNKNOWN_RECORDS: u64 = 1 << 32;
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Least time between two reports of the same trouble.
 const SAY_EVERY: Duration = Duration::from_secs(30);
-
-/// A frame on its way.
-struct Pending {
-    first: u64,
-    count: u64,
-    /// Not here while the database has them, or where only the journal does.
-    entries: Option<Vec<u8>>,
-    bytes: usize,
-    placed: Option<Placed>,
-}
-
-/// A journal of a process that is gone.
-struct Left {
-    journal: Journal,
-    frames: VecDeque<Placed>,
-}
 
 /// What comes back from the database's thread.
 struct Outcome {
@@ -76,6 +62,8 @@ pub(super) struct Keeper {
     /// Number of the first record of this process.
     own: u64,
     pending: VecDeque<Pending>,
+    /// Empty buffers: made and let go over and over, each would be grown anew to its size.
+    spares: Vec<Vec<u8>>,
     left: Vec<Left>,
     /// Journals that could not be taken over, which was said.
     refused: HashSet<PathBuf>,
@@ -109,6 +97,7 @@ impl Keeper {
             next: 0,
             own: 0,
             pending: VecDeque::new(),
+            spares: Vec::new(),
             left: Vec::new(),
             refused: HashSet::new(),
             table: Some(Table::default()),
@@ -259,8 +248,10 @@ impl Keeper {
             if self.memory_bytes() >= self.settings.memory.as_usize() {
                 return;
             }
-            let Waiting { entries, count } = std::mem::take(&mut *waiting.lock());
+            let mut entries = self.spares.pop().unwrap_or_default();
+            let count = books.take(waiting, &mut entries);
             if count == 0 {
+                self.spare(entries);
                 continue;
             }
             // One frame a tick, so that the disk is asked once.
@@ -274,6 +265,7 @@ impl Keeper {
                     into.extend_from_slice(&entries);
                     *bytes = into.len();
                     *frame_count += count;
+                    self.spare(entries);
                 }
                 None => self.pending.push_back(Pending {
                     first: self.next,
@@ -284,6 +276,14 @@ impl Keeper {
                 }),
             }
             self.next += count;
+        }
+    }
+
+    /// Keeps a buffer for what comes, unless there are enough.
+    fn spare(&mut self, mut buffer: Vec<u8>) {
+        if self.spares.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spares.push(buffer);
         }
     }
 
@@ -318,33 +318,8 @@ impl Keeper {
             }
         }
         if self.pending.len() > PENDING_MAX {
-            self.join();
+            self.pending = join(std::mem::take(&mut self.pending));
         }
-    }
-
-    /// While the database is away for long, small frames that only the journal has become few large
-    /// ones. The first may be with the database just now.
-    fn join(&mut self) {
-        let mut joined: VecDeque<Pending> = VecDeque::new();
-        for (at, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            let last = joined.back_mut().filter(|last| {
-                at > PENDING_MAX / 2
-                    && last.entries.is_none()
-                    && pending.entries.is_none()
-                    && last.bytes + pending.bytes <= BATCH_BYTES_MAX
-            });
-            let both = last.and_then(|last| {
-                let placed = last.placed?.with(pending.placed?)?;
-                last.placed = Some(placed);
-                last.count = placed.count;
-                last.bytes = placed.bytes();
-                Some(())
-            });
-            if both.is_none() {
-                joined.push_back(pending);
-            }
-        }
-        self.pending = joined;
     }
 
     /// Hands what waits to the database, the oldest first.
@@ -451,13 +426,13 @@ impl Keeper {
         while let Ok(Outcome { batch, table, result }) = self.outcomes.1.try_recv() {
             self.table = Some(table);
             match result {
-                Ok(entered) => self.entered(&batch, entered),
+                Ok(entered) => self.entered(batch, entered),
                 Err(error) => self.not_taken(batch, &error),
             }
         }
     }
 
-    fn entered(&mut self, batch: &Batch, entered: Entered) {
+    fn entered(&mut self, batch: Batch, entered: Entered) {
         (self.retry, self.database_trouble) = (None, None);
         let records: u64 = batch.frames.iter().map(|frame| frame.count).sum();
         self.books.standing.lock().entered += records;
@@ -479,6 +454,10 @@ impl Keeper {
             && let Err(error) = journal.release(entered.before)
         {
             log::warn!("ledger: a segment of the journal cannot be freed: {error}");
+        }
+        batch.frames.into_iter().for_each(|frame| self.spare(frame.entries));
+        if self.pending.is_empty() {
+            self.spares.truncate(SPARES_IDLE_MAX);
         }
     }
 
@@ -559,21 +538,5 @@ impl Keeper {
             self.books.lost.fetch_add(lost, Ordering::Relaxed);
             log::error!("ledger: {lost} records are lost: neither journal nor database took them");
         }
-    }
-}
-
-impl Left {
-    fn batch(&self) -> io::Result<Batch> {
-        let mut frames = Vec::new();
-        let mut bytes = 0;
-        for placed in &self.frames {
-            let entries = self.journal.read(*placed)?;
-            bytes += entries.len();
-            frames.push(Frame { first: placed.first, count: placed.count, entries });
-            if bytes >= BATCH_BYTES_MAX {
-                break;
-            }
-        }
-        Ok(Batch { journal: self.journal.name.as_str().into(), frames })
     }
 }

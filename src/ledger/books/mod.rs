@@ -1,8 +1,9 @@
 //! The ledger of record: from the end of a request to a row in the database, off the hot path.
 //!
 //! 1. [`Books::enter`] appends an entry to a buffer of its thread: no other work is done there.
-//! 2. Every `ledger.sync` the thread `weir-ledger` takes the buffers away, writes what they hold to
-//!    the journal as one frame and brings it to the disk. From then on a record survives the process.
+//! 2. Every `ledger.sync`, or after `ledger.batch` records, the thread `weir-ledger` takes the buffers
+//!    away, writes what they hold to the journal as one frame and brings it to the disk. From then on a
+//!    record survives the process.
 //! 3. About once a second it hands what waits to the database, which takes it in one transaction,
 //!    together with how far it has read the journal.
 //!
@@ -12,8 +13,10 @@
 //! holds.
 
 mod frame;
+mod insert;
 mod journal;
 mod keeper;
+mod pending;
 mod retain;
 mod table;
 
@@ -29,7 +32,7 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use super::Settings;
-use super::entry;
+use super::entry::Encoder;
 use super::record::Record;
 use crate::clock::{Duration, Instant};
 use crate::database::{Connection, Database, Error, Place};
@@ -44,11 +47,16 @@ use keeper::Keeper;
 
 /// Bytes of entries of one thread that may wait to be taken away.
 const WAITING_BYTES_MAX: usize = 4 << 20;
+/// A thread tells the others of the records in its buffer at most this many at a time.
+const STEP_MAX: u64 = 64;
 
 /// Where finished requests are entered for the database.
 pub struct Books {
     waiting: Sharded<Mutex<Waiting>>,
-    /// With so many records in one buffer the thread is woken.
+    /// Records in all buffers, each rounded down to a multiple of `step`.
+    told: AtomicU64,
+    step: u64,
+    /// With so many of them the thread is woken: no more than `ledger.batch` wait then.
     wake_records: u64,
     asleep: AtomicBool,
     stopping: AtomicBool,
@@ -65,6 +73,16 @@ pub struct Books {
 struct Waiting {
     entries: Vec<u8>,
     count: u64,
+    encoder: Encoder,
+}
+
+impl Waiting {
+    /// Exchanges the buffer for an empty one. How many records are in it.
+    fn take(&mut self, buffer: &mut Vec<u8>) -> u64 {
+        std::mem::swap(&mut self.entries, buffer);
+        self.encoder.next_buffer();
+        std::mem::take(&mut self.count)
+    }
 }
 
 /// The thread. Dropping it stops it, after a short last chance to write what waits.
@@ -87,9 +105,13 @@ impl Books {
         let root = folder(database.place(), settings)?;
         let waiting = Sharded::new(Mutex::default);
         let shards = waiting.iter().count() as u64;
+        let batch = u64::from(settings.batch);
+        let step = (batch / (8 * shards)).clamp(1, STEP_MAX);
         let books = Arc::new(Self {
             waiting,
-            wake_records: (u64::from(settings.batch) / shards).max(1),
+            told: AtomicU64::new(0),
+            step,
+            wake_records: batch.saturating_sub(shards * (step - 1)).max(1),
             asleep: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -109,20 +131,32 @@ impl Books {
 
     /// Enters a request that is over.
     pub fn enter(&self, record: &Record) {
-        let count = {
+        let told = {
             // Held by others for no longer than it takes to exchange it.
             let mut waiting = self.waiting.own().lock();
-            if waiting.entries.len() >= WAITING_BYTES_MAX {
+            let Waiting { entries, count, encoder } = &mut *waiting;
+            if entries.len() >= WAITING_BYTES_MAX {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            entry::write(record, &mut waiting.entries);
-            waiting.count += 1;
-            waiting.count
+            encoder.write(record, entries);
+            *count += 1;
+            if !count.is_multiple_of(self.step) {
+                return;
+            }
+            self.told.fetch_add(self.step, Ordering::Relaxed) + self.step
         };
-        if count >= self.wake_records && self.asleep.swap(false, Ordering::AcqRel) {
+        if told >= self.wake_records && self.asleep.swap(false, Ordering::AcqRel) {
             self.wake();
         }
+    }
+
+    /// Takes what waits in one of the buffers, and leaves an empty one. How many records that is.
+    fn take(&self, waiting: &Mutex<Waiting>, buffer: &mut Vec<u8>) -> u64 {
+        let mut waiting = waiting.lock();
+        let count = waiting.take(buffer);
+        self.told.fetch_sub(count - count % self.step, Ordering::Relaxed);
+        count
     }
 
     /// How it stands.

@@ -10,16 +10,15 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use super::insert::{Inserts, Rows};
 use crate::database::{Connection, Error, Fault, Migration, Migrations, Value};
-use crate::ledger::entry::{Entries, Entry, TOKENS};
+use crate::ledger::entry::{Common, Entries, Entry, TOKENS};
 
 /// An hour.
 pub const HOUR_MS: u64 = 3_600_000;
 /// A day.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// Rows that one statement inserts: a server answers once for all of them.
-const CHUNK: usize = 64;
 /// Combinations of what requests have in common that are remembered.
 const DIMS_MAX: usize = 16 * 1024;
 /// Records of one journal: more than three thousand years of ten a second.
@@ -40,12 +39,6 @@ pub static MIGRATIONS: Migrations = Migrations {
         ),
     ],
 };
-
-const RECORD: &str = "INSERT INTO ledger_records (time_ms, number, dims, request_id, user_name, \
-    model_asked, attempts, tried, input_tokens, output_tokens, cached_input_tokens, \
-    cache_creation_5m_tokens, cache_creation_1h_tokens, reasoning_tokens, audio_input_tokens, \
-    audio_output_tokens, cost_nano_usd, duration_us, ttft_us, body_in_bytes, body_out_bytes, named) VALUES ";
-const RECORD_VALUES: usize = 22;
 
 const DIMS: &str = "INSERT INTO ledger_dims (digest, tenant, team, key_name, route, pool, endpoint, \
     dialect, model, provider, target, error, source, prices, status, stream, hedged, client_gone, \
@@ -80,8 +73,7 @@ pub(super) struct Entered {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     dims: HashMap<Box<[u8]>, i64, ahash::RandomState>,
-    chunk_sql: String,
-    one_sql: String,
+    inserts: Inserts,
     key: Vec<u8>,
 }
 
@@ -101,8 +93,10 @@ pub const SUMS: [&str; 13] = [
     "unpriced",
     "duration_us",
 ];
-/// Sums by when they begin, what requests have in common, and user.
-type Sums<'a> = HashMap<(u64, i64, &'a str), [i64; SUMS.len()], ahash::RandomState>;
+/// Whose a row by hour or day is: when it begins, what requests have in common, and user.
+type Whose<'a> = (u64, i64, &'a str);
+/// Sums by whose they are.
+type Sums<'a> = HashMap<Whose<'a>, [i64; SUMS.len()], ahash::RandomState>;
 
 impl Table {
     /// Enters a batch: all of it or nothing. What the database has already is passed over.
@@ -124,19 +118,26 @@ impl Table {
         let mut entered = Entered { before: applied, unreadable: 0 };
         // As they are read, a chunk at a time: a batch that lay in memory once more in its readable
         // form would be some twenty megabytes each second under load.
-        let mut rows: Vec<(u64, i64, Entry<'_>)> = Vec::with_capacity(CHUNK);
-        let mut sums = Sums::default();
+        let mut rows = Rows::default();
+        let mut sums = Adding::default();
         for frame in batch.frames.iter().filter(|frame| frame.first + frame.count > applied) {
             let mut number = frame.first;
-            for entry in Entries::of(&frame.entries) {
+            let mut entries = Entries::of(&frame.entries);
+            // The numbers of what its entries have in common, as far as they were needed.
+            let mut known: Vec<Option<i64>> = Vec::new();
+            while let Some(entry) = entries.next() {
                 // Frames may have been put together since some of them were taken.
                 if number >= applied {
-                    let dims = self.dims_of(connection, &entry)?;
-                    add(&mut sums, dims, &entry);
-                    rows.push((journal * JOURNAL_RECORDS + number, dims, entry));
-                    if rows.len() == CHUNK {
-                        self.insert(connection, &rows)?;
-                        rows.clear();
+                    known.resize(known.len().max(entry.common + 1), None);
+                    let common = entries.common(&entry);
+                    let dims = match known[entry.common] {
+                        Some(dims) => dims,
+                        None => *known[entry.common].insert(self.dims_of(connection, common)?),
+                    };
+                    sums.add(dims, common, &entry);
+                    let row = ((journal * JOURNAL_RECORDS + number), dims, entry);
+                    if let Some(full) = rows.add(row) {
+                        self.inserts.insert(connection, full)?;
                     }
                 }
                 number += 1;
@@ -144,9 +145,12 @@ impl Table {
             entered.before = frame.first + frame.count;
             entered.unreadable += entered.before.saturating_sub(number);
         }
-        self.insert(connection, &rows)?;
-        let days = by_day(&sums);
-        add_up(connection, "ledger_hours", sums)?;
+        for rest in rows.rest() {
+            self.inserts.insert(connection, rest)?;
+        }
+        let hours = sums.all();
+        let days = by_day(&hours);
+        add_up(connection, "ledger_hours", hours)?;
         add_up(connection, "ledger_days", days)?;
         connection.execute(
             "UPDATE ledger_journals SET applied = ?2 WHERE name = ?1",
@@ -155,36 +159,10 @@ impl Table {
         Ok(entered)
     }
 
-    /// Enters rows, a whole chunk or what is left of one.
-    fn insert(
-        &mut self,
-        connection: &mut Connection,
-        rows: &[(u64, i64, Entry<'_>)],
-    ) -> Result<(), Error> {
-        if self.chunk_sql.is_empty() {
-            self.chunk_sql = insert_sql(CHUNK);
-            self.one_sql = insert_sql(1);
-        }
-        let mut values = Vec::with_capacity(rows.len() * RECORD_VALUES);
-        if rows.len() == CHUNK {
-            for row in rows {
-                record_values(row, &mut values);
-            }
-            connection.execute(&self.chunk_sql, &values)?;
-            return Ok(());
-        }
-        for row in rows {
-            values.clear();
-            record_values(row, &mut values);
-            connection.execute(&self.one_sql, &values)?;
-        }
-        Ok(())
-    }
-
-    /// The number of what this request has in common with others.
-    fn dims_of(&mut self, connection: &mut Connection, entry: &Entry<'_>) -> Result<i64, Error> {
-        let texts = dims_texts(entry);
-        let numbers = dims_numbers(entry);
+    /// The number of what requests have in common.
+    fn dims_of(&mut self, connection: &mut Connection, common: &Common<'_>) -> Result<i64, Error> {
+        let texts = common.texts();
+        let numbers = dims_numbers(common);
         self.key.clear();
         for text in texts {
             self.key.extend_from_slice(text.as_bytes());
@@ -214,28 +192,10 @@ impl Table {
     }
 }
 
-fn dims_texts<'a>(entry: &Entry<'a>) -> [&'a str; 13] {
-    [
-        entry.tenant,
-        entry.team,
-        entry.key,
-        entry.route,
-        entry.pool,
-        entry.endpoint,
-        entry.dialect,
-        entry.model_served,
-        entry.provider,
-        entry.target,
-        entry.error,
-        entry.source,
-        entry.prices,
-    ]
-}
-
-fn dims_numbers(entry: &Entry<'_>) -> [u64; 5] {
-    let flags = [entry.stream, entry.hedged, entry.client_gone, entry.broken].map(u64::from);
+fn dims_numbers(common: &Common<'_>) -> [u64; 5] {
+    let flags = [common.stream, common.hedged, common.client_gone, common.broken].map(u64::from);
     let [stream, hedged, client_gone, broken] = flags;
-    [entry.status, stream, hedged, client_gone, broken]
+    [common.status, stream, hedged, client_gone, broken]
 }
 
 /// The number of a journal, and how far the database has it.
@@ -262,48 +222,41 @@ pub(super) fn known_journal(
     connection.first(sql, &[name.into()], |row| Ok((row.int(0)? as u64, row.int(1)? as u64)))
 }
 
-fn insert_sql(rows: usize) -> String {
-    let row = |row: usize| {
-        let first = row * RECORD_VALUES + 1;
-        let values: Vec<String> =
-            (first..first + RECORD_VALUES).map(|number| format!("?{number}")).collect();
-        format!("({})", values.join(", "))
-    };
-    let rows: Vec<String> = (0..rows).map(row).collect();
-    // A record that is there already was entered before its journal was lost with its database.
-    format!("{RECORD}{} ON CONFLICT (time_ms, number) DO NOTHING", rows.join(", "))
+/// Sums as they grow. Requests that follow one another are mostly of the same row.
+#[derive(Default)]
+struct Adding<'a> {
+    sums: Sums<'a>,
+    last: Option<(Whose<'a>, [i64; SUMS.len()])>,
 }
 
-fn record_values<'a>((number, dims, entry): &(u64, i64, Entry<'a>), values: &mut Vec<Value<'a>>) {
-    let asked = (entry.model_asked != entry.model_served).then_some(entry.model_asked);
-    let tried = (!entry.tried.is_empty()).then_some(entry.tried);
-    values.extend([
-        Value::from(entry.time_ms),
-        (*number).into(),
-        Value::Int(*dims),
-        entry.request_id.into(),
-        entry.user.into(),
-        asked.into(),
-        entry.attempts.into(),
-        tried.into(),
-    ]);
-    values.extend(entry.tokens.map(Value::from));
-    values.extend([
-        Value::from(entry.cost_nano_usd),
-        entry.duration_us.into(),
-        entry.ttft_us.into(),
-        entry.body_in_bytes.into(),
-        entry.body_out_bytes.into(),
-        (!entry.named.is_empty()).then_some(entry.named).into(),
-    ]);
+impl<'a> Adding<'a> {
+    /// Adds a record to those of its hour.
+    fn add(&mut self, dims: i64, common: &Common<'_>, entry: &Entry<'a>) {
+        let whose = (entry.time_ms - entry.time_ms % HOUR_MS, dims, entry.user);
+        if self.last.as_ref().is_none_or(|(last, _)| *last != whose) {
+            self.keep_last();
+        }
+        let (_, sum) = self.last.get_or_insert_with(|| (whose, [0; SUMS.len()]));
+        for (total, part) in sum.iter_mut().zip(parts(common, entry)) {
+            *total = total.saturating_add_unsigned(part);
+        }
+    }
+
+    fn keep_last(&mut self) {
+        if let Some((whose, sum)) = self.last.take() {
+            add_to(self.sums.entry(whose).or_default(), &sum);
+        }
+    }
+
+    fn all(mut self) -> Sums<'a> {
+        self.keep_last();
+        self.sums
+    }
 }
 
-/// Adds a record to those of its hour.
-fn add<'a>(sums: &mut Sums<'a>, dims: i64, entry: &Entry<'a>) {
-    let from_ms = entry.time_ms - entry.time_ms % HOUR_MS;
-    let sum = sums.entry((from_ms, dims, entry.user)).or_default();
-    for (total, part) in sum.iter_mut().zip(parts(entry)) {
-        *total = total.saturating_add_unsigned(part);
+fn add_to(totals: &mut [i64; SUMS.len()], parts: &[i64; SUMS.len()]) {
+    for (total, part) in totals.iter_mut().zip(parts) {
+        *total = total.saturating_add(*part);
     }
 }
 
@@ -311,10 +264,7 @@ fn add<'a>(sums: &mut Sums<'a>, dims: i64, entry: &Entry<'a>) {
 fn by_day<'a>(hours: &Sums<'a>) -> Sums<'a> {
     let mut days = Sums::default();
     for ((from_ms, dims, user), hour) in hours {
-        let day = days.entry((from_ms - from_ms % DAY_MS, *dims, *user)).or_default();
-        for (total, part) in day.iter_mut().zip(hour) {
-            *total = total.saturating_add(*part);
-        }
+        add_to(days.entry((from_ms - from_ms % DAY_MS, *dims, *user)).or_default(), hour);
     }
     days
 }
@@ -333,13 +283,13 @@ fn add_up(connection: &mut Connection, table: &str, sums: Sums<'_>) -> Result<()
 }
 
 /// What a record adds, in the order of [`SUMS`].
-fn parts(entry: &Entry<'_>) -> [u64; SUMS.len()] {
+fn parts(common: &Common<'_>, entry: &Entry<'_>) -> [u64; SUMS.len()] {
     let mut parts = [0; SUMS.len()];
     parts[0] = 1;
     parts[1] = entry.attempts;
     parts[2..2 + TOKENS].copy_from_slice(&entry.tokens);
     parts[2 + TOKENS] = entry.cost_nano_usd.unwrap_or_default();
-    parts[3 + TOKENS] = u64::from(entry.cost_nano_usd.is_none() && !entry.source.is_empty());
+    parts[3 + TOKENS] = u64::from(entry.cost_nano_usd.is_none() && !common.source.is_empty());
     parts[4 + TOKENS] = entry.duration_us;
     parts
 }

@@ -139,7 +139,8 @@ fn away() -> Error {
 fn lacking(claims: &Claims, ask: &Ask) -> Vec<Want> {
     let now = Moment::now();
     let mut wants = Vec::new();
-    for (scope, rules) in claims {
+    for claim in claims {
+        let (scope, rules) = (claim.scope(), &claim.set);
         let mut book = scope.book.lock();
         book.roll(rules, now);
         for (kind, need) in book.lacking(rules, ask) {

@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 pub(crate) use connection::{Connection, Io};
 pub(crate) use head::write as write_head;
 
-use super::Head;
+use super::{Beside, Head};
 use crate::clock::{Instant, within};
 use crate::transport::ClientCertificate;
 use crate::wire::http1::{Body, Part, Request, append};
@@ -365,6 +365,7 @@ impl Session {
         &mut self,
         status: StatusCode,
         headers: &HeaderMap,
+        beside: &(dyn Beside + Sync),
     ) -> Result<()> {
         let informational = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         let mut connection = None;
@@ -376,7 +377,7 @@ impl Session {
         let mut output = Output::new();
         output.gathered.reserve(HEAD_BYTES);
         let chunked = self.answer == Answer::Chunked && !informational;
-        head::write(&mut output.gathered, (status, headers), connection, chunked);
+        head::write(&mut output.gathered, (status, headers, beside), connection, chunked);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = Body::UntilEnd;
         }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;
 
@@ -19,6 +19,18 @@ pub(crate) enum Session<'a> {
     Http1(&'a mut http1::Session),
     /// A stream of an HTTP/2 connection.
     Http2(&'a mut ServerSession),
+}
+
+/// Headers that travel beside the map of an answer's others, because each is new with every answer: as
+/// entries of the map they cost more than what they say.
+pub(crate) trait Beside {
+    /// Hands each name, in lower case, and its value to `each`.
+    fn each(&self, each: &mut dyn FnMut(&'static str, &[u8]));
+}
+
+/// None.
+impl Beside for () {
+    fn each(&self, _each: &mut dyn FnMut(&'static str, &[u8])) {}
 }
 
 /// The head of a request.
@@ -137,7 +149,7 @@ impl Session<'_> {
     pub(crate) async fn write_continue(&mut self) -> Result<()> {
         match self {
             Self::Http1(session) => {
-                session.write_head(StatusCode::CONTINUE, &HeaderMap::new()).await
+                session.write_head(StatusCode::CONTINUE, &HeaderMap::new(), &()).await
             }
             Self::Http2(session) => session.write_continue_response().await,
         }
@@ -147,11 +159,17 @@ impl Session<'_> {
     pub(crate) async fn write_head(
         &mut self,
         status: StatusCode,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
+        beside: &(dyn Beside + Sync),
     ) -> Result<()> {
         match self {
-            Self::Http1(session) => session.write_head(status, &headers).await,
+            Self::Http1(session) => session.write_head(status, &headers, beside).await,
             Self::Http2(session) => {
+                beside.each(&mut |name, value| {
+                    if let Ok(value) = HeaderValue::from_bytes(value) {
+                        headers.insert(HeaderName::from_static(name), value);
+                    }
+                });
                 let (mut parts, ()) = http::Response::new(()).into_parts();
                 (parts.status, parts.headers) = (status, headers);
                 session.write_response_header(Box::new(parts.into())).await

@@ -8,11 +8,12 @@ use http::header::{CONNECTION, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 
 use crate::clock::{self, Duration};
+use crate::transport::downstream::Beside;
 
 /// Appends a response's head. What it says of the connection and of chunks is decided here alone.
 pub(crate) fn write(
     to: &mut Vec<u8>,
-    (status, headers): (StatusCode, &HeaderMap),
+    (status, headers, beside): (StatusCode, &HeaderMap, &dyn Beside),
     connection: Option<&str>,
     chunked: bool,
 ) {
@@ -22,6 +23,7 @@ pub(crate) fn write(
             field(to, name.as_str(), value.as_bytes());
         }
     }
+    beside.each(&mut |name, value| field(to, name, value));
     if !status.is_informational() && !headers.contains_key(DATE) {
         date(to);
     }
@@ -89,7 +91,7 @@ mod tests {
         }
         let mut head = Vec::new();
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        write(&mut head, (status, &headers), Some("close"), true);
+        write(&mut head, (status, &headers, &()), Some("close"), true);
         let expected = "HTTP/1.1 503 Service Unavailable\r\nx-a: 1\r\ndate: then\r\n\
                         connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&head), expected);
@@ -98,7 +100,7 @@ mod tests {
     #[test]
     fn a_date_is_added_and_can_be_read() {
         let mut head = Vec::new();
-        write(&mut head, (StatusCode::OK, &HeaderMap::new()), None, false);
+        write(&mut head, (StatusCode::OK, &HeaderMap::new(), &()), None, false);
         let text = String::from_utf8(head).expect("ASCII");
         let date = text.strip_prefix("HTTP/1.1 200 OK\r\ndate: ").expect("a date");
         assert!(httpdate::parse_http_date(date.trim_end()).is_ok(), "{date}");
