@@ -28,7 +28,7 @@ struct Audit<'k> {
     found: Vec<(usize, String)>,
 }
 
-impl<'k> Audit<'k> {
+impl Audit<'_> {
     /// Looks at what stands at `depth` steps of those paths whose bits are set.
     fn visit(&mut self, value: Value<'_>, depth: usize, paths: u64) {
         let kind = value.kind();
