@@ -235,7 +235,7 @@ proptest! {
     #[test]
     fn numbers_read_back(value: u64) {
         let mut out = Vec::new();
-        super::write::number(value, &mut out);
+        write::number(value, &mut out);
         prop_assert_eq!(Reader(&out).number(), Some(value));
     }
 
