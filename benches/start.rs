@@ -71,6 +71,7 @@ fn main() {
 
 struct Config {
     file: std::path::PathBuf,
+    listener: String,
     admin: String,
     /// Of whom a budget is looked at.
     owner: &'static str,
@@ -83,7 +84,7 @@ struct Started {
 
 impl Config {
     fn write(of: Of, folder: &Path) -> Self {
-        let admin = free();
+        let (listener, admin) = (free(), free());
         let secret = folder.join("secret");
         std::fs::write(&secret, SECRET).expect("written");
         let limits = match of {
@@ -94,7 +95,7 @@ impl Config {
         let tenants = tenants.collect::<Vec<_>>().concat();
         let text = format!(
             "
-listeners: [{{ address: '{}' }}]
+listeners: [{{ address: '{listener}' }}]
 admin: {{ address: '{admin}' }}
 log: {{ access: 'off', level: warn }}
 storage: {{ path: '{}' }}
@@ -104,7 +105,6 @@ pools: {{ sim: {{ targets: [{{ provider: sim }}] }} }}
 routes: [{{ pool: sim }}]
 tenants:
 {tenants}",
-            free(),
             folder.join("weir.db").display(),
             secret.display()
         );
@@ -114,11 +114,19 @@ tenants:
             Of::Keys => "key t9/key-9",
             Of::Tenants => "tenant t9",
         };
-        Self { file, admin, owner }
+        Self { file, listener, admin, owner }
     }
 
     /// Starts, waits until it is ready, and checks that a budget has gone on by then.
     fn start(&self) -> Started {
+        // The kernel lets go of what a killed process had in an io_uring some milliseconds after its end.
+        for address in [&self.listener, &self.admin] {
+            let begun = Instant::now();
+            while TcpListener::bind(address).is_err() {
+                assert!(begun.elapsed() < PATIENCE, "{address} stays in use");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
         let begun = Instant::now();
         let command = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["run", "--config"])
@@ -170,9 +178,14 @@ impl Drop for Process {
     }
 }
 
+/// An address that nothing listens on. Not one of those that the system gives to connections: one that is
+/// tried again and again until something listens there would get its own, and connect to itself.
 fn free() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
+    let free = |port: u16| {
+        let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        Some(listener.local_addr().ok()?.to_string())
+    };
+    (0..1000).find_map(|_| free(rand::random_range(10_000..30_000))).expect("a port")
 }
 
 /// Makes the keys and what was used under the budgets.

@@ -81,26 +81,39 @@ pub(super) struct Bounds {
 /// Stands for no bound. A limit that is as high as a counter goes is none.
 const UNBOUND: u64 = u64::MAX;
 
-/// The rules of one set of limits.
+/// The rules of one set of limits. What every request reads stands first, as in [`Set`].
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Rules {
     /// Tells these from all others of the process.
     pub(super) serial: u64,
+    /// The most requests at a time.
+    pub(super) concurrent: Option<u32>,
+    /// One of them refuses what does not fit of tokens or money.
+    binds_use: bool,
     /// What they are about, for messages: `key acme/ci`.
     pub(super) owner: Arc<str>,
     /// The tenant, for metrics.
     pub(super) tenant: Arc<str>,
     pub(super) zone: TimeZone,
-    pub(super) concurrent: Option<u32>,
     /// Those of one kind stand together.
     pub(super) each: Box<[Rule]>,
     /// The same by kind, in their order.
     pub(super) by_kind: SmallVec<[Bounds; 2]>,
 }
 
-/// A set of limits, and to which requests it applies.
+/// A set of limits, and to which requests it applies. What every request reads stands first, behind the
+/// counts of references: of a hundred thousand sets few are in a cache, and each line of one that is
+/// not costs as much as all else that is done with it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Set {
+    /// Its scope, where it has only one; else the one of those beyond the bound on scopes.
+    pub(super) own: OnceLock<Arc<Scope>>,
+    /// One scope stands for all requests.
+    one: bool,
+    /// It applies whatever the model is.
+    any_model: bool,
     pub(super) rules: Rules,
     /// What tells the set from others, also after a reload.
     pub(super) id: Arc<str>,
@@ -109,8 +122,6 @@ pub(super) struct Set {
     /// What else it is counted by.
     per_named: Box<[Expression]>,
     models: Vec<NamePattern>,
-    /// Its scope, where it has only one; else the one of those beyond the bound on scopes.
-    pub(super) own: OnceLock<Arc<Scope>>,
 }
 
 /// What of a request decides which scopes it belongs to.
@@ -300,8 +311,7 @@ impl Rules {
 
     /// Whether one of them refuses what does not fit of tokens or money.
     pub(super) fn binds_use(&self) -> bool {
-        let binds = |bounds: &Bounds| bounds.kind.unit != Unit::Requests && bounds.most().is_some();
-        self.by_kind.iter().any(binds)
+        self.binds_use
     }
 }
 
@@ -313,6 +323,12 @@ impl Deref for Set {
     fn deref(&self) -> &Rules {
         &self.rules
     }
+}
+
+/// A number that no other rules have.
+fn serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Set {
@@ -335,7 +351,8 @@ impl Set {
         let pattern = |(at, pattern): (usize, &String)| {
             NamePattern::compile(pattern).map_err(|error| (format!(".models[{at}]"), error))
         };
-        let models = settings.models.iter().enumerate().map(pattern).collect::<Result<_, _>>()?;
+        let models: Vec<NamePattern> =
+            settings.models.iter().enumerate().map(pattern).collect::<Result<_, _>>()?;
         let mut per = settings.per.clone();
         per.sort_unstable();
         per.dedup();
@@ -346,31 +363,34 @@ impl Set {
                 by_kind.push(Bounds::of(rule.kind, &each));
             }
         }
-        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let binds = |bounds: &Bounds| bounds.kind.unit != Unit::Requests && bounds.most().is_some();
         let rules = Rules {
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            serial: serial(),
+            concurrent: settings.concurrent,
+            binds_use: by_kind.iter().any(binds),
             owner: format!("{} {}", owner.kind, owner.id).into(),
             tenant: owner.tenant.into(),
             zone: zone.clone(),
-            concurrent: settings.concurrent,
             each: each.into(),
             by_kind,
         };
         Ok(Self {
+            own: OnceLock::new(),
+            one: per.is_empty(),
+            any_model: models.is_empty(),
             id: format!("{} {per:?} {:?}", rules.owner, settings.models).into(),
             rules,
             per_user: per.contains(&Dimension::User),
             per_model: per.contains(&Dimension::Model),
             per_named,
             models,
-            own: OnceLock::new(),
         })
     }
 
     /// Whether the request is under these limits.
     pub(super) fn applies(&self, subject: &Subject<'_>) -> bool {
         let matches = |model| self.models.iter().any(|pattern| pattern.matches(model));
-        self.models.is_empty() || subject.model.is_some_and(matches)
+        self.any_model || subject.model.is_some_and(matches)
     }
 
     /// Whether these limits are an upstream's.
@@ -380,7 +400,7 @@ impl Set {
 
     /// Whether it matters which model a request names.
     pub(super) fn by_model(&self) -> bool {
-        self.per_model || !self.models.is_empty()
+        self.per_model || !self.any_model
     }
 
     /// Whether each user is counted separately.
@@ -406,7 +426,7 @@ impl Set {
 
     /// Whether one scope stands for all requests.
     pub(super) fn is_one(&self) -> bool {
-        !self.per_user && !self.per_model && self.per_named.is_empty()
+        self.one
     }
 
     /// What its expressions make of the request, one after the other.

@@ -15,7 +15,7 @@ use ring::hmac;
 use subtle::ConstantTimeEq;
 
 use super::caller::Caller;
-use super::directory::Hash;
+use super::directory::{ByHash, Hash};
 use super::record::{Fence, KEY_PREFIX, Record, Status};
 use super::tenants::{Place, Tenants, patterns};
 use crate::clock;
@@ -53,7 +53,7 @@ struct Entry {
     fence: Option<Arc<Fence>>,
 }
 
-type Part = HashMap<Hash, Entry, ahash::RandomState>;
+type Part = ByHash<Entry>;
 
 #[derive(Clone, Debug)]
 struct Snapshot(Box<[Arc<Part>]>);
@@ -167,7 +167,7 @@ impl Entry {
         if self.disabled {
             return Err(Error::new(Kind::Unauthorized, "The API key is disabled."));
         }
-        if clock::unix_ms() / 1000 >= self.until_s {
+        if self.until_s != u64::MAX && clock::unix_s() >= self.until_s {
             return Err(Error::new(Kind::Unauthorized, "The API key has expired."));
         }
         if let Some(fence) = &self.fence {

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::read::Reader;
-use super::write::number;
 use super::*;
 use crate::clock::Duration;
 use crate::dialect::{Dialect, Endpoint, Usage};
@@ -73,7 +72,9 @@ fn said() -> (Entry<'static>, Common<'static>) {
 
 fn written(records: &[Record]) -> Vec<u8> {
     let (mut encoder, mut out) = (Encoder::default(), Vec::new());
-    records.iter().for_each(|record| encoder.write(record, &mut out));
+    for record in records {
+        encoder.write(record, &mut out);
+    }
     out
 }
 
@@ -236,7 +237,7 @@ proptest! {
     #[test]
     fn numbers_read_back(value: u64) {
         let mut out = Vec::new();
-        number(value, &mut out);
+        write::number(value, &mut out);
         prop_assert_eq!(Reader(&out).number(), Some(value));
     }
 

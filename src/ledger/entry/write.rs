@@ -159,12 +159,12 @@ impl<'a> Sharing<'a> {
     }
 
     fn is(&self, known: &Shared) -> bool {
-        let same = |(name, known): (&Option<&Arc<str>>, &Option<Arc<str>>)| match (name, known) {
-            (Some(name), Some(known)) => Arc::ptr_eq(name, known) || *name == known,
+        let same = |(name, known): (Option<&Arc<str>>, &Option<Arc<str>>)| match (name, known) {
+            (Some(name), Some(known)) => Arc::ptr_eq(name, known) || name == known,
             (None, None) => true,
             _ => false,
         };
-        self.rest == known.rest && self.names.iter().zip(&known.names).all(same)
+        self.rest == known.rest && self.names.into_iter().zip(&known.names).all(same)
     }
 
     fn keep(&self) -> Shared {
@@ -194,7 +194,9 @@ impl<'a> Sharing<'a> {
             source,
             prices,
         ];
-        texts.into_iter().for_each(|one| text(one, out));
+        for one in texts {
+            text(one, out);
+        }
     }
 }
 
