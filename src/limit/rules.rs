@@ -29,6 +29,9 @@ pub const NAMED_BYTES_MAX: usize = 1024;
 /// Hex digits of a set's key.
 const KEY_DIGITS: usize = 16;
 
+/// What the next rules are told from others by.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -357,10 +360,9 @@ impl Set {
                 by_kind.push(Bounds::of(rule.kind, &each));
             }
         }
-        static SERIAL: AtomicU64 = AtomicU64::new(1);
         let binds = |bounds: &Bounds| bounds.kind.unit != Unit::Requests && bounds.most().is_some();
         let rules = Rules {
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             concurrent: settings.concurrent,
             binds_use: by_kind.iter().any(binds),
             owner: format!("{} {}", owner.kind, owner.id).into(),

@@ -161,7 +161,9 @@ impl Inserts {
         rows.sort_unstable_by_key(|(number, _, entry)| (entry.time_ms, *number));
         let mut values = Vec::with_capacity(rows.len() * shape.values());
         if rows.len() == CHUNK {
-            rows.iter().for_each(|row| shape.bind(row, &mut values));
+            for row in rows {
+                shape.bind(row, &mut values);
+            }
             connection.execute(&statements.chunk, &values)?;
         } else {
             for row in rows {

@@ -236,7 +236,7 @@ impl<'a> Adding<'a> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != whose) {
             self.keep_last();
         }
-        let (_, sum) = self.last.get_or_insert_with(|| (whose, [0; SUMS.len()]));
+        let (_, sum) = self.last.get_or_insert((whose, [0; SUMS.len()]));
         for (total, part) in sum.iter_mut().zip(parts(common, entry)) {
             *total = total.saturating_add_unsigned(part);
         }

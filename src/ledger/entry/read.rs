@@ -35,15 +35,16 @@ impl<'a> Entries<'a> {
                 Some(entry)
             }
             VERSION => {
-                let (entry, back) = reader.own_numbers()?;
-                let common = match begin.checked_sub(back)? {
+                let (mut entry, back) = reader.own_numbers()?;
+                entry.common = match begin.checked_sub(back)? {
                     at if at == begin => {
                         let common = reader.common()?;
                         self.known(begin, common)
                     }
                     at => self.said_at(at)?,
                 };
-                reader.own_texts(Entry { common, ..entry })
+                reader.own_texts(&mut entry)?;
+                Some(entry)
             }
             _ => None,
         }
@@ -147,14 +148,14 @@ impl<'a> Reader<'a> {
         Some(Common::of(status, flags, texts))
     }
 
-    fn own_texts(&mut self, entry: Entry<'a>) -> Option<Entry<'a>> {
-        let (request_id, user) = (self.text()?, self.text()?);
-        let model_asked = match self.number()?.checked_sub(1) {
+    fn own_texts(&mut self, entry: &mut Entry<'a>) -> Option<()> {
+        (entry.request_id, entry.user) = (self.text()?, self.text()?);
+        entry.model_asked = match self.number()?.checked_sub(1) {
             None => None,
             Some(length) => Some(self.text_of(length)?),
         };
-        let (tried, named) = (self.text()?, self.text()?);
-        Some(Entry { request_id, user, model_asked, tried, named, ..entry })
+        (entry.tried, entry.named) = (self.text()?, self.text()?);
+        Some(())
     }
 
     #[inline]

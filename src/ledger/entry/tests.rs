@@ -72,7 +72,9 @@ fn said() -> (Entry<'static>, Common<'static>) {
 
 fn written(records: &[Record]) -> Vec<u8> {
     let (mut encoder, mut out) = (Encoder::default(), Vec::new());
-    records.iter().for_each(|record| encoder.write(record, &mut out));
+    for record in records {
+        encoder.write(record, &mut out);
+    }
     out
 }
 

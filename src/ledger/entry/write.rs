@@ -87,7 +87,9 @@ impl Encoder {
         numbers.push(us(record.duration));
         numbers.push(record.ttft.map_or(0, |ttft| us(ttft).saturating_add(1)));
         numbers.push(record.attempts.len() as u64);
-        record.tokens().into_iter().for_each(|tokens| numbers.push(tokens));
+        for tokens in record.tokens() {
+            numbers.push(tokens);
+        }
         numbers.push(record.cost_nano_usd.map_or(0, |cost| cost.saturating_add(1)));
         numbers.push(record.body_in_bytes);
         numbers.push(record.body_out_bytes);
@@ -159,12 +161,12 @@ impl<'a> Sharing<'a> {
     }
 
     fn is(&self, known: &Shared) -> bool {
-        let same = |(name, known): (&Option<&Arc<str>>, &Option<Arc<str>>)| match (name, known) {
-            (Some(name), Some(known)) => Arc::ptr_eq(name, known) || *name == known,
+        let same = |(name, known): (Option<&Arc<str>>, &Option<Arc<str>>)| match (name, known) {
+            (Some(name), Some(known)) => Arc::ptr_eq(name, known) || name == known,
             (None, None) => true,
             _ => false,
         };
-        self.rest == known.rest && self.names.iter().zip(&known.names).all(same)
+        self.rest == known.rest && self.names.into_iter().zip(&known.names).all(same)
     }
 
     fn keep(&self) -> Shared {
@@ -194,7 +196,9 @@ impl<'a> Sharing<'a> {
             source,
             prices,
         ];
-        texts.into_iter().for_each(|one| text(one, out));
+        for one in texts {
+            text(one, out);
+        }
     }
 }
 
