@@ -87,7 +87,9 @@ impl Encoder {
         numbers.push(us(record.duration));
         numbers.push(record.ttft.map_or(0, |ttft| us(ttft).saturating_add(1)));
         numbers.push(record.attempts.len() as u64);
-        record.tokens().into_iter().for_each(|tokens| numbers.push(tokens));
+        for tokens in record.tokens() {
+            numbers.push(tokens);
+        }
         numbers.push(record.cost_nano_usd.map_or(0, |cost| cost.saturating_add(1)));
         numbers.push(record.body_in_bytes);
         numbers.push(record.body_out_bytes);
