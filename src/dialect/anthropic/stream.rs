@@ -16,33 +16,43 @@ impl Decoder {
     /// The type stands in the data as well as in the name of the event; the data is what the client
     /// libraries go by.
     pub fn event(&mut self, data: &[u8], frame: &mut Frame<'_>) {
-        let (mut kind, mut index): (&[u8], u64) = (b"", 0);
-        let (mut part, mut used) = (None, None);
-        frame.members(data, |_, key, value| match key {
-            b"type" => kind = value.contents().unwrap_or_default(),
-            b"index" => index = value.as_u64().unwrap_or(0),
-            b"message" | b"delta" | b"content_block" | b"error" => part = Some(value),
-            b"usage" => used = Some(value),
-            _ => {}
+        // Of a member that occurs twice the first counts, as it does where streams are translated.
+        let (mut kind, mut index, mut used) = (None, None, None);
+        let (mut message, mut said, mut begun, mut failure) = (None, None, None, None);
+        frame.members(data, |_, key, value| {
+            let place = match key {
+                b"type" => &mut kind,
+                b"index" => &mut index,
+                b"usage" => &mut used,
+                b"message" => &mut message,
+                b"delta" => &mut said,
+                b"content_block" => &mut begun,
+                b"error" => &mut failure,
+                _ => return,
+            };
+            *place = place.or(Some(value));
         });
-        let part = part.unwrap_or(lazy(b""));
+        let kind = kind.and_then(|kind| kind.contents()).unwrap_or_default();
+        let index = index.and_then(|index| index.as_u64()).unwrap_or(0);
+        let part = |part: Option<_>| part.unwrap_or(lazy(b""));
         match kind {
-            b"content_block_delta" => delta(index, part, frame),
-            b"content_block_start" => block(index, part, frame),
+            b"content_block_delta" => delta(index, part(said), frame),
+            b"content_block_start" => block(index, part(begun), frame),
             b"message_start" => {
-                if let Some(model) = part.get("model") {
+                let message = part(message);
+                if let Some(model) = message.get("model") {
                     frame.model(model);
                 }
-                self.used(part.get("usage"), false, frame);
+                self.used(message.get("usage"), false, frame);
             }
             b"message_delta" => {
-                if let Some(reason) = part.get("stop_reason") {
+                if let Some(reason) = part(said).get("stop_reason") {
                     frame.finish_reason(reason);
                 }
                 self.used(used, true, frame);
             }
             b"message_stop" => frame.terminal(),
-            b"error" => frame.error(StreamError::from_value(part)),
+            b"error" => frame.error(StreamError::from_value(part(failure))),
             _ => {}
         }
     }
