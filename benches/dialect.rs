@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher, black_box};
-use http::{HeaderMap, Method};
+use http::Method;
 use weir::dialect::{self, Dialect, Endpoint, NoText, StreamObserver};
 use weir::wire::eventstream;
+use weir::wire::fields::Fields;
 use weir::wire::frame::Framing;
 
 #[global_allocator]
@@ -93,7 +94,7 @@ fn chat_request(content_bytes: usize) -> Bytes {
 #[divan::bench(args = [500, 100_000, 10_000_000])]
 fn request(bencher: Bencher<'_, '_>, content_bytes: usize) {
     let body = chat_request(content_bytes);
-    let headers = HeaderMap::new();
+    let headers = Fields::default();
     bencher.counter(BytesCount::new(body.len())).bench(|| {
         let path = black_box("/v1/chat/completions");
         let call = dialect::classify(&Method::POST, path, None, &headers).expect("an endpoint");

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use weir::clock::Duration;
 use weir::database::{Database, Migrations, Place};
 use weir::dialect::{self, Dialect, Endpoint, NoText, Usage};
@@ -22,6 +21,7 @@ use weir::telemetry::Metrics;
 use weir::tenant::{
     Access, Directory, KeySettings, Presented, Secret, Settings, Written, hash_form,
 };
+use weir::wire::fields::Fields;
 use weir::wire::http1::{Decoder, Part};
 
 #[global_allocator]
@@ -80,16 +80,15 @@ fn directory() -> Directory {
     Directory::compile(written, None).expect("keys that can be used")
 }
 
-fn request_headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(HOST, HeaderValue::from_static("gateway.example"));
-    headers.insert(USER_AGENT, HeaderValue::from_static("OpenAI/Python 1.99.0"));
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("615"));
-    let bearer = HeaderValue::from_str(&format!("Bearer {KEY}")).expect("a value");
-    headers.insert(AUTHORIZATION, bearer);
-    headers
+fn request_headers() -> Fields {
+    Fields::from_iter([
+        ("host", "gateway.example"),
+        ("user-agent", "OpenAI/Python 1.99.0"),
+        ("accept", "application/json"),
+        ("content-type", "application/json"),
+        ("content-length", "615"),
+        ("authorization", &format!("Bearer {KEY}")),
+    ])
 }
 
 /// Which call a request is, and who makes it.

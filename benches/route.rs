@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use http::{HeaderMap, HeaderValue};
 use weir::clock;
 use weir::dialect::{Dialect, Endpoint};
 use weir::expression::{Caller, Query};
 use weir::pool::{Environment, Outcome, Pick, Pool};
 use weir::provider::{Catalogue, Provider};
 use weir::route::{PoolRef, Table};
+use weir::wire::fields::Fields;
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -46,12 +46,11 @@ fn table() -> Table {
     Table::compile(&settings, &|_| PoolRef::Index(0)).expect("compiles")
 }
 
-fn headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for name in ["host", "user-agent", "accept", "authorization", "content-type", "x-request-id"] {
-        headers.insert(name, HeaderValue::from_static("something"));
-    }
-    headers
+fn headers() -> Fields {
+    ["host", "user-agent", "accept", "authorization", "content-type", "x-request-id"]
+        .map(|name| (name, "something"))
+        .into_iter()
+        .collect()
 }
 
 #[divan::bench(args = [

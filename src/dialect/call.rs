@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use http::header::{CONTENT_TYPE, UPGRADE};
-use http::{HeaderMap, Method};
+use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::{Dialect, Endpoint, anthropic, bedrock, cohere, gemini, openai};
 use crate::error::{Error, Kind};
+use crate::wire::fields::{Fields, Name};
 
 /// Longest model name taken from a path or a body. The longest real ones are Bedrock ARNs.
 pub const MODEL_BYTES_MAX: usize = 2048;
@@ -50,7 +50,7 @@ pub struct Call<'a> {
     /// `https://api.openai.com/v1`, `/v1/messages` under `https://api.anthropic.com`.
     pub tail: &'a str,
     /// The request's headers, of which few calls need any. `None` for what nobody has sent.
-    pub(super) headers: Option<&'a HeaderMap>,
+    pub(super) headers: Option<&'a Fields>,
     /// Where in `tail` the model stands.
     pub(super) model_span: Option<Range<usize>>,
 }
@@ -95,7 +95,7 @@ pub struct Kept {
 
 impl Kept {
     /// The call again, with the path and headers that it was read from.
-    pub fn call<'a>(&'a self, path: &'a str, headers: &'a HeaderMap) -> Call<'a> {
+    pub fn call<'a>(&'a self, path: &'a str, headers: &'a Fields) -> Call<'a> {
         Call {
             endpoint: self.endpoint,
             dialect: self.dialect,
@@ -109,8 +109,8 @@ impl Kept {
     }
 }
 
-pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
+pub(super) fn content_type(headers: &Fields) -> Option<&str> {
+    headers.text(Name::ContentType)
 }
 
 /// Where a dialect places a path. Built by the dialects' own `place` functions.
@@ -166,16 +166,16 @@ pub(super) struct Client {
 
 impl Client {
     /// Only looked at on the paths that several clients share.
-    fn of(path: &str, query: Option<&str>, headers: &HeaderMap) -> Self {
+    fn of(path: &str, query: Option<&str>, headers: &Fields) -> Self {
         if !path.starts_with("/v1/models") && path != "/v1/rerank" {
             return Self::default();
         }
         Self {
-            anthropic: headers.contains_key("anthropic-version"),
-            gemini: headers.contains_key("x-goog-api-key")
-                || headers.contains_key("x-goog-api-client")
+            anthropic: headers.contains(Name::AnthropicVersion),
+            gemini: headers.contains(Name::XGoogApiKey)
+                || headers.contains("x-goog-api-client")
                 || query_value(query, "key").is_some(),
-            cohere: headers.get("x-fern-sdk-name").is_some_and(|name| name == "cohere"),
+            cohere: headers.get("x-fern-sdk-name") == Some(b"cohere"),
         }
     }
 }
@@ -191,7 +191,7 @@ pub fn classify<'a>(
     method: &Method,
     path: &'a str,
     query: Option<&'a str>,
-    headers: &'a HeaderMap,
+    headers: &'a Fields,
 ) -> Result<Call<'a>, Error> {
     // Few paths have what such a segment is made of.
     if memchr::memchr2(b'.', b'%', path.as_bytes()).is_some() && path.split('/').any(is_dot_segment)
@@ -228,7 +228,7 @@ pub fn classify<'a>(
     })
 }
 
-fn passthrough<'a>(path: &str, rest: &'a str, headers: &'a HeaderMap) -> Result<Call<'a>, Error> {
+fn passthrough<'a>(path: &str, rest: &'a str, headers: &'a Fields) -> Result<Call<'a>, Error> {
     let name_bytes = rest.find('/').unwrap_or(rest.len());
     let (provider, tail) = rest.split_at(name_bytes);
     if provider.is_empty() {
@@ -252,11 +252,10 @@ fn passthrough<'a>(path: &str, rest: &'a str, headers: &'a HeaderMap) -> Result<
 /// The realtime socket names its model in the query.
 fn realtime_model<'a>(
     query: Option<&'a str>,
-    headers: &HeaderMap,
+    headers: &Fields,
 ) -> Result<Option<Cow<'a, str>>, Error> {
-    let websocket = headers
-        .get(UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let websocket =
+        headers.get(Name::Upgrade).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"));
     if !websocket {
         return Err(Error::new(
             Kind::BadRequest,

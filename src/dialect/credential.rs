@@ -6,20 +6,30 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::{
-    AUTHORIZATION, AsHeaderName, COOKIE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL,
-};
-use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
 use super::call::query_values;
+use crate::wire::fields::{Fields, Name, Names};
 
 /// How a browser passes a key with a WebSocket handshake, which cannot have headers of its own.
 const WEBSOCKET_KEY_PREFIX: &str = "openai-insecure-api-key.";
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const API_KEY: HeaderName = HeaderName::from_static("api-key");
-const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+/// The client's own business with weir: credentials, and the choice of an account that only makes sense
+/// with the client's credential.
+const CLIENT_CREDENTIALS: Names = Names::of(&[
+    Name::Authorization,
+    Name::Cookie,
+    Name::ProxyAuthorization,
+    Name::XApiKey,
+    Name::ApiKey,
+    Name::XGoogApiKey,
+    Name::XGoogUserProject,
+    Name::OpenaiOrganization,
+    Name::OpenaiProject,
+    Name::XAmzDate,
+    Name::XAmzSecurityToken,
+    Name::XAmzContentSha256,
+]);
 
 /// Where a credential was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,20 +72,20 @@ pub struct Ambiguous;
 /// The key of a request. `in_url` says whether it may be in the query, where logs and histories keep
 /// it: only Google's clients put it there.
 pub fn credential<'a>(
-    headers: &'a HeaderMap,
+    headers: &'a Fields,
     query: Option<&'a str>,
     in_url: bool,
 ) -> Result<Option<Credential<'a>>, Ambiguous> {
-    let authorization = text(headers, AUTHORIZATION)?;
+    let authorization = text(headers, Name::Authorization)?;
     let found = |place, secret: Option<&'a str>| {
         let secret = secret.map(str::trim).filter(|secret| !secret.is_empty())?;
         Some(Credential { place, secret: Cow::Borrowed(secret) })
     };
     let places = [
         found(CredentialPlace::Bearer, authorization.and_then(bearer)),
-        found(CredentialPlace::XApiKey, text(headers, X_API_KEY)?),
-        found(CredentialPlace::ApiKey, text(headers, API_KEY)?),
-        found(CredentialPlace::XGoogApiKey, text(headers, X_GOOG_API_KEY)?),
+        found(CredentialPlace::XApiKey, text(headers, Name::XApiKey)?),
+        found(CredentialPlace::ApiKey, text(headers, Name::ApiKey)?),
+        found(CredentialPlace::XGoogApiKey, text(headers, Name::XGoogApiKey)?),
         if in_url { from_query(query)? } else { None },
         found(CredentialPlace::SigV4, authorization.and_then(access_key_id)),
         found(CredentialPlace::WebSocketProtocol, websocket_key(headers)?),
@@ -86,24 +96,9 @@ pub fn credential<'a>(
     if places.all(same) { Ok(first) } else { Err(Ambiguous) }
 }
 
-/// Whether a header is the client's own business with weir: a credential, or the choice of an
-/// account that only makes sense with the client's credential. None of them reaches an upstream.
-pub fn is_client_credential(name: &HeaderName) -> bool {
-    if *name == AUTHORIZATION || *name == COOKIE || *name == PROXY_AUTHORIZATION {
-        return true;
-    }
-    matches!(
-        name.as_str(),
-        "x-api-key"
-            | "api-key"
-            | "x-goog-api-key"
-            | "x-goog-user-project"
-            | "openai-organization"
-            | "openai-project"
-            | "x-amz-date"
-            | "x-amz-security-token"
-            | "x-amz-content-sha256"
-    )
+/// Whether a header is the client's own business with weir. None of them reaches an upstream.
+pub fn is_client_credential(name: Name) -> bool {
+    CLIENT_CREDENTIALS.has(name)
 }
 
 /// A `Sec-WebSocket-Protocol` value without the key in it. `None` when nothing else is left.
@@ -116,13 +111,11 @@ pub fn websocket_protocols(value: &str) -> Option<String> {
 }
 
 /// The one value of a header. What is no text is not there.
-fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&str>, Ambiguous> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
+fn text(headers: &Fields, name: Name) -> Result<Option<&str>, Ambiguous> {
+    if headers.all(name).nth(1).is_some() {
         return Err(Ambiguous);
     }
-    Ok(first.and_then(|value| value.to_str().ok()))
+    Ok(headers.text(name))
 }
 
 fn bearer(authorization: &str) -> Option<&str> {
@@ -149,11 +142,9 @@ fn from_query(query: Option<&str>) -> Result<Option<Credential<'_>>, Ambiguous> 
     Ok(secret.map(|secret| Credential { place: CredentialPlace::Query, secret }))
 }
 
-fn websocket_key(headers: &HeaderMap) -> Result<Option<&str>, Ambiguous> {
+fn websocket_key(headers: &Fields) -> Result<Option<&str>, Ambiguous> {
     let mut keys = headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
+        .texts(Name::SecWebsocketProtocol)
         .flat_map(protocols)
         .filter_map(|protocol| protocol.strip_prefix(WEBSOCKET_KEY_PREFIX));
     let first = keys.next();
@@ -167,13 +158,9 @@ fn protocols(value: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
+    fn headers(pairs: &[(&str, &str)]) -> Fields {
+        pairs.iter().copied().collect()
     }
 
     #[track_caller]
@@ -225,7 +212,7 @@ mod tests {
         let both = headers(&[("authorization", "Bearer a"), ("x-api-key", "b")]);
         assert_eq!(credential(&both, None, false), Err(Ambiguous));
         let mut twice = headers(&[("authorization", "Bearer a")]);
-        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer b"));
+        twice.append("authorization", "Bearer b");
         assert_eq!(credential(&twice, None, false), Err(Ambiguous));
         let one = headers(&[("authorization", "Bearer a")]);
         assert_eq!(credential(&one, Some("key=b"), true), Err(Ambiguous));
@@ -251,10 +238,10 @@ mod tests {
         for name in
             ["authorization", "x-api-key", "cookie", "x-amz-security-token", "openai-project"]
         {
-            assert!(is_client_credential(&HeaderName::from_static(name)), "{name}");
+            assert!(is_client_credential(Name::of(name.as_bytes())), "{name}");
         }
         for name in ["anthropic-version", "content-type", "x-request-id", "anthropic-beta"] {
-            assert!(!is_client_credential(&HeaderName::from_static(name)), "{name}");
+            assert!(!is_client_credential(Name::of(name.as_bytes())), "{name}");
         }
     }
 

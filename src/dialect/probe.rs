@@ -2,21 +2,21 @@
 //! unknown path looks like, and what the smallest completion of a format is.
 
 use bytes::Bytes;
-use http::HeaderMap;
 use serde_json::json;
 
 use super::{Adaptation, Dialect, Endpoint, Paths};
+use crate::wire::fields::{Fields, Name};
 
 /// The dialect of a request that is refused before its endpoint is known, so that the error has the
 /// shape its SDK reads.
-pub fn guess(path: &str, headers: &HeaderMap) -> Dialect {
+pub fn guess(path: &str, headers: &Fields) -> Dialect {
     if path.starts_with("/model/") {
         Dialect::Bedrock
     } else if path.starts_with("/v2/") {
         Dialect::Cohere
-    } else if path.starts_with("/v1beta/") || headers.contains_key("x-goog-api-key") {
+    } else if path.starts_with("/v1beta/") || headers.contains(Name::XGoogApiKey) {
         Dialect::Gemini
-    } else if path.starts_with("/v1/messages") || headers.contains_key("anthropic-version") {
+    } else if path.starts_with("/v1/messages") || headers.contains(Name::AnthropicVersion) {
         Dialect::Anthropic
     } else {
         Dialect::OpenAi

@@ -7,9 +7,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::HeaderMap;
-
 use super::Dialect;
+use crate::wire::fields::Fields;
 
 /// No provider is left alone for longer than this on its own word.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,7 +31,7 @@ const ANTHROPIC_QUOTAS: [Quota; 4] = [
 ];
 
 /// How long to leave a provider alone, by the headers of its answer. `None` when it does not say.
-pub fn retry_after(headers: &HeaderMap, dialect: Dialect, now_unix_ms: u64) -> Option<Duration> {
+pub fn retry_after(headers: &Fields, dialect: Dialect, now_unix_ms: u64) -> Option<Duration> {
     let quotas = if dialect == Dialect::Anthropic { &ANTHROPIC_QUOTAS } else { &QUOTAS };
     let wait = text(headers, "retry-after-ms")
         .and_then(|value| scaled(value, 0.001))
@@ -44,11 +43,11 @@ pub fn retry_after(headers: &HeaderMap, dialect: Dialect, now_unix_ms: u64) -> O
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
+fn text<'a>(headers: &'a Fields, name: &str) -> Option<&'a str> {
+    headers.text(name).map(str::trim)
 }
 
-fn is_zero(headers: &HeaderMap, name: &str) -> bool {
+fn is_zero(headers: &Fields, name: &str) -> bool {
     text(headers, name).and_then(|value| value.parse::<f64>().ok()).is_some_and(|left| left <= 0.0)
 }
 
@@ -166,7 +165,6 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     /// 2026-01-27T12:00:00Z
@@ -174,10 +172,7 @@ mod tests {
 
     #[track_caller]
     fn check(dialect: Dialect, pairs: &[(&'static str, &'static str)], want_ms: Option<u64>) {
-        let headers: HeaderMap = pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect();
+        let headers: Fields = pairs.iter().copied().collect();
         let got = retry_after(&headers, dialect, NOW_UNIX_MS);
         assert_eq!(got.map(|wait| wait.as_millis() as u64), want_ms, "{pairs:?}");
     }

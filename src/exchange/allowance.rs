@@ -1,62 +1,45 @@
 //! What a client is told of its limits: the headers that `OpenAI`'s API sends, on answers and refusals
 //! alike. An upstream's own do not go through to a caller that has limits here.
-//!
-//! Every answer to a caller with limits has six of them, and each is new: made as entries of a map of
-//! headers they cost a request more than its limits do. So they travel beside the map ([`Beside`]).
-
-use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::limit::{Level, Standing};
-use crate::transport::downstream::Beside;
+use crate::wire::fields::{Fields, Name};
 
-const NAMES: [[&str; 3]; 2] = [
-    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+const REQUESTS: [Name; 3] = [
+    Name::XRatelimitLimitRequests,
+    Name::XRatelimitRemainingRequests,
+    Name::XRatelimitResetRequests,
 ];
+const TOKENS: [Name; 3] =
+    [Name::XRatelimitLimitTokens, Name::XRatelimitRemainingTokens, Name::XRatelimitResetTokens];
+
 /// Digits of the largest number, and characters of the longest duration.
 const VALUE_BYTES_MAX: usize = 32;
-const BUDGET_POOL: HeaderName = HeaderName::from_static("x-weir-budget-pool");
-const BUDGET_WARNING: HeaderName = HeaderName::from_static("x-weir-budget-warning");
 
-/// What is left of the limits that a request is under.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Levels([Option<Level>; 2]);
-
-impl Levels {
-    pub(super) fn of(standing: &Standing) -> Self {
-        Self([standing.requests, standing.tokens])
-    }
-}
-
-impl Beside for Levels {
-    fn each(&self, each: &mut dyn FnMut(&'static str, &[u8])) {
-        for ([limit, remaining, reset], level) in NAMES.into_iter().zip(self.0) {
-            let Some(level) = level else { continue };
-            let mut digits = itoa::Buffer::new();
-            each(limit, digits.format(level.limit).as_bytes());
-            each(remaining, digits.format(level.remaining).as_bytes());
-            each(reset, Text::duration(level.reset_ns.div_ceil(1_000_000)).bytes());
-        }
-    }
-}
-
-/// Whether a header says what only [`Levels`] may say.
-pub(super) fn is_level(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-ratelimit-") && NAMES.as_flattened().contains(&name)
-}
-
-/// Adds the soft budgets that are used up, and the pool that they lead to.
-pub(super) fn say(headers: &mut HeaderMap, standing: &Standing, diverted_to: Option<&str>) {
-    if let Some(Ok(pool)) = diverted_to.map(HeaderValue::from_str) {
-        headers.insert(BUDGET_POOL, pool);
+/// Adds what is left of the limits, the soft budgets that are used up, and the pool that they lead to.
+pub(super) fn say(headers: &mut Fields, standing: &Standing, diverted_to: Option<&str>) {
+    level(headers, REQUESTS, standing.requests);
+    level(headers, TOKENS, standing.tokens);
+    if let Some(pool) = diverted_to {
+        headers.set(Name::XWeirBudgetPool, pool);
     }
     if !standing.warnings.is_empty() {
         let texts: Vec<&str> = standing.warnings.iter().map(|one| one.text.as_str()).collect();
-        if let Ok(value) = HeaderValue::from_str(&texts.join(", ")) {
-            headers.insert(BUDGET_WARNING, value);
-        }
+        headers.set(Name::XWeirBudgetWarning, &texts.join(", "));
     }
+}
+
+fn level(headers: &mut Fields, names: [Name; 3], level: Option<Level>) {
+    let [limit, remaining, reset] = names;
+    let Some(level) = level else {
+        // An upstream's limits are not the caller's.
+        for name in [limit, remaining, reset] {
+            headers.remove(name);
+        }
+        return;
+    };
+    headers.set_number(limit, level.limit);
+    headers.set_number(remaining, level.remaining);
+    headers.set(reset, Text::duration(level.reset_ns.div_ceil(1_000_000)).as_str());
 }
 
 /// A short text, in place.
@@ -105,8 +88,9 @@ impl Text {
         self.end += bytes.len();
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.end]
+    fn as_str(&self) -> &str {
+        // Digits and letters, all of it.
+        std::str::from_utf8(&self.bytes[..self.end]).unwrap_or_default()
     }
 }
 
@@ -130,23 +114,21 @@ mod tests {
             (u64::MAX, "5124095576030h25m51.615s"),
         ];
         for (ms, text) in cases {
-            assert_eq!(Text::duration(ms).bytes(), text.as_bytes());
+            assert_eq!(Text::duration(ms).as_str(), text);
         }
     }
 
     #[test]
-    fn each_level_has_its_names() {
+    fn an_upstreams_limits_are_not_said_to_be_the_callers() {
+        let mut headers = Fields::default();
+        for name in REQUESTS.into_iter().chain(TOKENS) {
+            headers.set(name, "7");
+        }
         let level = Level { limit: 100, remaining: 99, reset_ns: 60_000_000_000 };
-        let mut lines = Vec::new();
-        Levels([Some(level), None]).each(&mut |name, value| {
-            assert!(is_level(&HeaderName::from_static(name)));
-            lines.push(format!("{name}: {}", String::from_utf8_lossy(value)));
-        });
-        let expected = [
-            "x-ratelimit-limit-requests: 100",
-            "x-ratelimit-remaining-requests: 99",
-            "x-ratelimit-reset-requests: 1m0s",
-        ];
-        assert_eq!(lines, expected);
+        say(&mut headers, &Standing { requests: Some(level), ..Standing::default() }, None);
+        let said: Vec<_> =
+            REQUESTS.into_iter().map(|name| headers.text(name).expect("text")).collect();
+        assert_eq!(said, ["100", "99", "1m0s"]);
+        assert!(TOKENS.into_iter().all(|name| !headers.contains(name)));
     }
 }

@@ -11,15 +11,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
-use http::{HeaderName, HeaderValue};
 use tokio::time::timeout_at;
 
 use super::adapt;
 use super::admit::Admitted;
 use super::head::Head;
 use super::refused::{UpstreamAnswer, refused};
-use super::respond;
 use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
 use crate::dialect::{
@@ -31,12 +28,29 @@ use crate::pool::{Lease, Outcome, Pool, Target};
 use crate::provider::KeyChoice;
 use crate::store::Store;
 use crate::transport::upstream::{self, Session, Upstreams};
+use crate::wire::fields::{Fields, Name, Names};
 use crate::wire::frame::{Framer, Framing};
 
 /// Events held back while a stream is probed. Beyond it the stream is taken for good.
 const PROBE_BYTES_MAX: usize = 1 << 20;
 /// An answer that is not streamed is held up to this size before the client gets its first byte.
 const HELD_BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Headers that say something to weir or about the network in front of it. Compression would hide from
+/// the meter what it is to count.
+const FOR_WEIR: Names = Names::of(&[
+    Name::Host,
+    Name::ContentLength,
+    Name::Expect,
+    Name::AcceptEncoding,
+    Name::Forwarded,
+    Name::Via,
+    Name::XRealIp,
+    Name::XRequestId,
+    Name::XClientIp,
+    Name::TrueClientIp,
+    Name::CfConnectingIp,
+]);
 
 /// An answer that is certain.
 pub(super) struct Ready {
@@ -286,60 +300,36 @@ pub(super) fn build(
     let own = admitted.model.as_deref().filter(|_| !provider.paths.elsewhere.is_empty());
     let (query, stream) = (head.query.as_deref(), admitted.peeked.stream);
     let path = dialect::upstream_path(&call, &provider.paths, query, model.or(own), stream);
-    let mut headers = Vec::with_capacity(head.headers.len() + provider.headers.len() + 6);
-    headers.push((HOST, provider.authority.clone()));
-    copy_headers(head, &mut headers);
-    let mut request = upstream::Request { method: head.method.clone(), target: path, headers };
+    let mut headers = theirs(head);
+    headers.set_first(Name::Host, &provider.authority);
     for (name, value) in &provider.headers {
-        request.set(name.clone(), value.clone());
+        headers.set_field(name, value);
     }
-    request.set(respond::REQUEST_ID, head.request_id.header());
+    headers.set(Name::XRequestId, head.request_id.as_str());
     let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
     let body_bytes = rewritten.body.len_bytes();
     if head.upgrade() {
-        request.set(CONNECTION, HeaderValue::from_static("Upgrade"));
-        request.set(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.set(Name::Connection, "Upgrade");
+        headers.set(Name::Upgrade, "websocket");
     } else if body_bytes > 0 || !matches!(head.method.as_str(), "GET" | "HEAD" | "DELETE") {
-        request.set(CONTENT_LENGTH, respond::number(body_bytes as u64));
+        headers.set_number(Name::ContentLength, body_bytes as u64);
     }
+    let mut request = upstream::Request { method: head.method.clone(), target: path, headers };
     credential.apply(&mut request, &body)?;
     let usage_injected = rewritten.usage_injected;
     Ok(Prepared { request, body, usage_injected, translation: None, dropped })
 }
 
-/// Copies what the client sent, without what is between it and weir alone.
-fn copy_headers(head: &Head, to: &mut Vec<(HeaderName, HeaderValue)>) {
-    let nominated = respond::connection_options(&head.headers);
-    for (name, value) in &head.headers {
-        let theirs = respond::is_hop_by_hop(name)
-            || dialect::is_client_credential(name)
-            || is_for_weir(name)
-            || nominated.iter().any(|option| name.as_str().eq_ignore_ascii_case(option));
-        if !theirs {
-            to.push((name.clone(), value.clone()));
-        }
-    }
-}
-
-/// Headers that say something to weir or about the network in front of it.
-fn is_for_weir(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    // Compression would hide from the meter what it is to count.
-    matches!(
-        name,
-        "host"
-            | "content-length"
-            | "expect"
-            | "accept-encoding"
-            | "forwarded"
-            | "via"
-            | "x-real-ip"
-            | "x-request-id"
-            | "x-client-ip"
-            | "true-client-ip"
-            | "cf-connecting-ip"
-    ) || name.starts_with("x-forwarded-")
-        || name.starts_with("x-weir-")
+/// What the client sent, without what is between it and weir alone.
+fn theirs(head: &Head) -> Fields {
+    let mut headers = head.headers.clone();
+    headers.retain_end_to_end(|field| {
+        !FOR_WEIR.has(field.known)
+            && !dialect::is_client_credential(field.known)
+            && !field.begins_with(b"x-forwarded-")
+            && !field.begins_with(b"x-weir-")
+    });
+    headers
 }
 
 /// Sends the request and reads until the answer is certain.
@@ -361,7 +351,7 @@ async fn probe(
     }
     let status = head.status.as_u16();
     check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = head.headers.text(Name::ContentType);
     let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
     let read_as = prepared.read_as(order.head);
     let framing = match dialect::framing(read_as, content_type) {
@@ -369,7 +359,8 @@ async fn probe(
         None if !json => Some(Framing::Opaque),
         framing => framing,
     };
-    let encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    let encoded =
+        head.headers.get(Name::ContentEncoding).is_some_and(|coding| coding != b"identity");
     let framing = if encoded { Some(Framing::Opaque) } else { framing };
     let translation = prepared.translation.as_deref();
     if let Some(translation) = translation {
@@ -423,18 +414,14 @@ fn with_status(error: Error, status: u16) -> Failure {
 /// A 2xx whose head says that it is no answer: larger than what a client would be allowed to send,
 /// or a web page where an API was asked (a captive portal, a load balancer's own words).
 fn check_head(head: &upstream::Head, order: Order<'_>) -> Result<(), Error> {
-    let bytes: usize =
-        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if bytes as u64 > order.admitted.plan.bounds.head.0 {
+    if head.headers.wire_bytes() as u64 > order.admitted.plan.bounds.head.0 {
         return Err(Error::new(
             Kind::UpstreamProtocol,
             "The upstream sent response headers that are too large.",
         ));
     }
-    let html = head
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    let html =
+        head.headers.get(Name::ContentType).is_some_and(|value| value.starts_with(b"text/html"));
     if html && order.head.endpoint.metered() {
         return Err(Error::new(
             Kind::UpstreamProtocol,

@@ -4,14 +4,13 @@
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_core::ErrorType;
 
 use crate::clock::within;
 use crate::error::{Error, Kind};
 use crate::plan::Bounds;
 use crate::transport::downstream::Session;
+use crate::wire::fields::{Fields, Name};
 
 /// Memory reserved ahead for a body whose length the client announced: an announcement alone must
 /// not cost more.
@@ -22,7 +21,7 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Reads the whole body.
 pub(super) async fn read(
     session: &mut Session<'_>,
-    headers: &HeaderMap,
+    headers: &Fields,
     bounds: &Bounds,
 ) -> Result<Bytes, Error> {
     let announced = announced(headers)?;
@@ -97,17 +96,20 @@ async fn next(session: &mut Session<'_>, bounds: &Bounds) -> Result<Option<Bytes
     }
 }
 
-fn announced(headers: &HeaderMap) -> Result<Option<u64>, Error> {
-    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
-    let number = value.to_str().ok().and_then(|text| text.split(',').next()?.trim().parse().ok());
+fn announced(headers: &Fields) -> Result<Option<u64>, Error> {
+    if !headers.contains(Name::ContentLength) {
+        return Ok(None);
+    }
+    let text = headers.text(Name::ContentLength);
+    let number = text.and_then(|text| text.split(',').next()?.trim().parse().ok());
     number.map(Some).ok_or_else(|| {
         Error::new(Kind::BadRequest, "The Content-Length header is not a number.")
             .param("content-length")
     })
 }
 
-fn expects_continue(headers: &HeaderMap) -> bool {
-    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+fn expects_continue(headers: &Fields) -> bool {
+    headers.get(Name::Expect).is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn too_large(bounds: &Bounds) -> Error {

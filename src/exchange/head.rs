@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{Method, Uri};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::respond::REQUEST_ID;
 use crate::dialect::{self, Call, Dialect, Endpoint, Kept};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
 use crate::tenant::{Caller, Presented, Refused, Secret};
 use crate::transport::ClientCertificate;
 use crate::transport::downstream::{self, Session};
+use crate::wire::fields::{Fields, Name};
 
 /// Longest request id taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -29,7 +29,7 @@ pub(super) struct Head {
     pub(super) method: Method,
     pub(super) path: Box<str>,
     pub(super) query: Option<Box<str>>,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
     pub(super) request_id: RequestId,
     pub(super) endpoint: Endpoint,
     pub(super) dialect: Dialect,
@@ -102,7 +102,7 @@ impl Head {
     }
 
     /// The same with all that it is made of, for another thread.
-    pub(super) fn keep_read_call(&self) -> (Kept, Box<str>, HeaderMap) {
+    pub(super) fn keep_read_call(&self) -> (Kept, Box<str>, Fields) {
         let (path, call) =
             self.known.as_ref().map_or((&self.path, &self.call), |(path, call)| (path, call));
         (call.clone(), path.clone(), self.headers.clone())
@@ -153,13 +153,13 @@ impl Head {
 
     /// A header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+        self.headers.text(name)
     }
 }
 
 /// The upstream's path of a passthrough, and which endpoint of its provider's format that is.
 fn known_passthrough(
-    (method, query, headers): (&Method, Option<&str>, &HeaderMap),
+    (method, query, headers): (&Method, Option<&str>, &Fields),
     call: &Call<'_>,
     plan: &Plan,
 ) -> Option<(Box<str>, Kept, Endpoint)> {
@@ -172,7 +172,7 @@ fn known_passthrough(
     readable.then(|| (path.into_boxed_str(), call, endpoint))
 }
 
-fn check_bounds(target: &Uri, headers: &HeaderMap, plan: &Plan) -> Result<(), Error> {
+fn check_bounds(target: &Uri, headers: &Fields, plan: &Plan) -> Result<(), Error> {
     let bounds = &plan.bounds;
     let target = target.path_and_query().map_or(0, |target| target.as_str().len());
     if target > TARGET_BYTES_MAX {
@@ -188,9 +188,7 @@ fn check_bounds(target: &Uri, headers: &HeaderMap, plan: &Plan) -> Result<(), Er
             format!("The request has {count} headers; at most {} are accepted.", bounds.headers),
         ));
     }
-    let bytes: usize =
-        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if (target + bytes) as u64 > bounds.head.0 {
+    if (target + headers.wire_bytes()) as u64 > bounds.head.0 {
         return Err(Error::new(
             Kind::HeadTooLarge,
             format!("The request's headers are larger than the {} that are accepted.", bounds.head),
@@ -200,21 +198,18 @@ fn check_bounds(target: &Uri, headers: &HeaderMap, plan: &Plan) -> Result<(), Er
 }
 
 /// What a request is called: the client's `x-request-id` where it is a sane one, else a random UUID
-/// (RFC 9562, version 4). Kept as the header that it goes on as, to the upstream and back.
+/// (RFC 9562, version 4).
 #[derive(Clone)]
-pub(super) struct RequestId(HeaderValue);
+pub(super) struct RequestId(Box<str>);
 
 impl RequestId {
-    fn of(headers: &HeaderMap) -> Self {
-        let sane = |value: &&HeaderValue| {
-            !value.is_empty()
-                && value.len() <= REQUEST_ID_BYTES_MAX
-                && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    fn of(headers: &Fields) -> Self {
+        let sane = |id: &&str| {
+            let graphic = || id.bytes().all(|byte| byte.is_ascii_graphic());
+            !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && graphic()
         };
-        match headers.get(REQUEST_ID).filter(sane) {
-            Some(theirs) => Self(theirs.clone()),
-            None => Self::random(),
-        }
+        let theirs = headers.text(Name::XRequestId).filter(sane);
+        theirs.map_or_else(Self::random, |theirs| Self(theirs.into()))
     }
 
     pub(super) fn random() -> Self {
@@ -225,18 +220,13 @@ impl RequestId {
         Self(uuid(BITS.with_borrow_mut(SmallRng::random)))
     }
 
-    pub(super) fn header(&self) -> HeaderValue {
-        self.0.clone()
-    }
-
     pub(super) fn as_str(&self) -> &str {
-        // Graphic ASCII, whoever made it.
-        self.0.to_str().unwrap_or_default()
+        &self.0
     }
 }
 
 /// A UUID of version 4 with these random bits.
-fn uuid(mut bits: [u8; 16]) -> HeaderValue {
+fn uuid(mut bits: [u8; 16]) -> Box<str> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     bits[6] = bits[6] & 0x0f | 0x40;
     bits[8] = bits[8] & 0x3f | 0x80;
@@ -246,8 +236,7 @@ fn uuid(mut bits: [u8; 16]) -> HeaderValue {
         text[at] = HEX[usize::from(byte >> 4)];
         text[at + 1] = HEX[usize::from(byte & 0x0f)];
     }
-    // Hex digits and hyphens are a valid value.
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    std::str::from_utf8(&text).unwrap_or_default().into()
 }
 
 #[cfg(test)]
@@ -255,19 +244,16 @@ mod tests {
     use super::*;
 
     fn id(theirs: Option<&str>) -> String {
-        let mut headers = HeaderMap::new();
-        if let Some(theirs) = theirs {
-            headers.insert(REQUEST_ID, HeaderValue::from_str(theirs).expect("a value"));
-        }
+        let headers: Fields = theirs.iter().map(|theirs| ("x-request-id", *theirs)).collect();
         RequestId::of(&headers).as_str().to_owned()
     }
 
     #[test]
     fn a_uuid_has_its_version_and_variant() {
-        assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000");
-        assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(&*uuid([0; 16]), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(&*uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
         let bits = std::array::from_fn(|at| at as u8 * 0x11);
-        assert_eq!(uuid(bits), "00112233-4455-4677-8899-aabbccddeeff");
+        assert_eq!(&*uuid(bits), "00112233-4455-4677-8899-aabbccddeeff");
     }
 
     #[test]

@@ -181,7 +181,7 @@ pub(super) async fn answer(
         }
         _ => None,
     };
-    Ok(body.map(|body| Local { body, header: None }))
+    Ok(body.map(|body| Local { body, counted: None }))
 }
 
 /// What the query says of the items.

@@ -2,7 +2,6 @@
 //! model counts them.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
 
 use super::admit::Admitted;
 use super::head::Head;
@@ -13,14 +12,11 @@ use crate::meter::{self, UsageSource};
 use crate::plan::Plan;
 use crate::tenant::Caller;
 
-/// Who counted the tokens of an answer that is a count, in the words of a record's `usage_source`.
-pub(super) const TOKEN_COUNT: HeaderName = HeaderName::from_static("x-weir-token-count");
-
 /// An answer without an upstream.
 pub(super) struct Local {
     pub(super) body: Bytes,
-    /// What it says beside that.
-    pub(super) header: Option<(HeaderName, HeaderValue)>,
+    /// Who counted the tokens of an answer that is a count.
+    pub(super) counted: Option<UsageSource>,
 }
 
 /// The models that the caller may use, in the shape of the client that asks. `None` where an
@@ -33,7 +29,7 @@ pub(super) fn answer(plan: &Plan, head: &Head, caller: &Caller) -> Option<Local>
     let models: Vec<&str> =
         plan.models.iter().map(|model| &**model).filter(|model| caller.may_use(model)).collect();
     let body = dialect::models_list(head.dialect, &models, call.model.as_deref())?;
-    Some(Local { body, header: None })
+    Some(Local { body, counted: None })
 }
 
 /// Whether a request asks for nothing but a count.
@@ -61,7 +57,6 @@ pub(super) async fn token_count(head: &Head, admitted: &Admitted) -> Result<Opti
         Error::new(Kind::BadRequest, format!("The tokens cannot be counted: {error}."))
     })?;
     let source = if report.exact { UsageSource::Counted } else { UsageSource::Estimated };
-    let header = (TOKEN_COUNT, HeaderValue::from_static(source.as_str()));
     let body = dialect::token_count(&call, report.tokens);
-    Ok(body.map(|body| Local { body, header: Some(header) }))
+    Ok(body.map(|body| Local { body, counted: Some(source) }))
 }

@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::StatusCode;
 
 use super::admit::{self, Admitted};
 use super::attempt::{self, Order};
@@ -22,6 +21,7 @@ use crate::meter::{self, Counters};
 use crate::pool::{Lease, Outcome, Pick, Pool};
 use crate::transport::downstream::Session;
 use crate::transport::upstream;
+use crate::wire::fields::{Fields, Name};
 use crate::wire::frame::Framing;
 use crate::wire::websocket::{self, Message};
 
@@ -57,7 +57,7 @@ pub(super) async fn run(
     };
     let headers = switching(response, head);
     settlement.status(101);
-    if session.write_head(StatusCode::SWITCHING_PROTOCOLS, headers, &()).await.is_err() {
+    if session.write_head(StatusCode::SWITCHING_PROTOCOLS, &headers).await.is_err() {
         return Ok(settlement.gone());
     }
     let mut tap = Tap::new(head, admitted, lease.target().provider.dialect);
@@ -144,13 +144,11 @@ async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream
     let model = target.model.as_deref().or(order.admitted.alias.as_deref());
     let now = lease.since();
     let mut request = attempt::build(order, target, model, &mut None, now, None)?.request;
-    request.remove(&SEC_WEBSOCKET_EXTENSIONS);
-    if let Some(offered) = order.head.header(SEC_WEBSOCKET_PROTOCOL.as_str()) {
-        request.remove(&SEC_WEBSOCKET_PROTOCOL);
-        let kept = dialect::websocket_protocols(offered)
-            .and_then(|kept| HeaderValue::from_str(&kept).ok());
-        if let Some(kept) = kept {
-            request.set(SEC_WEBSOCKET_PROTOCOL, kept);
+    request.headers.remove(Name::SecWebsocketExtensions);
+    if let Some(offered) = order.head.headers.text(Name::SecWebsocketProtocol) {
+        request.headers.remove(Name::SecWebsocketProtocol);
+        if let Some(kept) = dialect::websocket_protocols(offered) {
+            request.headers.set(Name::SecWebsocketProtocol, &kept);
         }
     }
     let connect = pool.timeouts.connect.0.min(super::left(order.admitted.deadline, now)?);
@@ -181,15 +179,11 @@ async fn switch(order: Order<'_>, pool: &Pool, lease: &Lease) -> Result<upstream
 }
 
 /// What the client is told with the switch.
-fn switching(response: &upstream::Head, head: &Head) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &response.headers {
-        if name.as_str().starts_with("sec-websocket-") || name.as_str().starts_with("openai-") {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(respond::REQUEST_ID, head.request_id.header());
+fn switching(response: &upstream::Head, head: &Head) -> Fields {
+    let mut headers = response.headers.clone();
+    headers.retain(|field| field.begins_with(b"sec-websocket-") || field.begins_with(b"openai-"));
+    headers.set(Name::Upgrade, "websocket");
+    headers.set(Name::XRequestId, head.request_id.as_str());
     headers
 }
 

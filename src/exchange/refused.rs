@@ -1,7 +1,7 @@
 //! What an upstream's answer other than 2xx means, and what of it goes to the client.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::attempt::{Failure, Order};
 use super::translate;
@@ -10,6 +10,7 @@ use crate::dialect::{self, Endpoint};
 use crate::error::{Error, Kind};
 use crate::pool::Target;
 use crate::transport::upstream::{self, Session};
+use crate::wire::fields::Fields;
 
 /// The part of an upstream's error answer that is kept and forwarded.
 const ERROR_BODY_BYTES_MAX: usize = 256 * 1024;
@@ -19,7 +20,7 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 /// An upstream's own error answer, kept to be forwarded.
 pub(super) struct UpstreamAnswer {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
     pub(super) body: Bytes,
     pub(super) error: Error,
 }

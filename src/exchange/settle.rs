@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use smallvec::SmallVec;
 
 use super::admit::Guess;
@@ -403,10 +402,10 @@ impl Settlement {
     }
 
     /// The names of what was left out, for a header.
-    pub(super) fn dropped_names(&self) -> Option<HeaderValue> {
+    pub(super) fn dropped_names(&self) -> Option<String> {
         let translated = self.translation.as_ref().map(|(_, dropped)| dropped);
         let dropped = translated.or(self.left_out.as_deref()).filter(|all| !all.is_empty())?;
-        HeaderValue::from_str(&dropped.header_value()).ok()
+        Some(dropped.header_value())
     }
 
     /// As what the answer of a target is read.

@@ -7,16 +7,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::attempt::{Answer, Order, Prepared, Stream};
 use super::head::Head;
 use super::kept::Keeping;
 use super::refused::UpstreamAnswer;
-use super::respond;
 use crate::clock;
 use crate::dialect::{
     self, Client, Dialect, Dropped, Endpoint, Format, Forward, Model, Pair, Speaks,
@@ -26,25 +22,19 @@ use crate::error::{Error, Kind};
 use crate::pool::Target;
 use crate::provider::{Credential, Provider};
 use crate::transport::upstream;
+use crate::wire::fields::{Field, Fields, Name};
 use crate::wire::frame::Framing;
 
 /// The largest body that is translated on the worker's own thread, as it is the largest that is read
 /// there.
 const TRANSLATE_HERE_BYTES_MAX: usize = 1 << 20;
 
-const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-
 /// The version of Anthropic's API whose requests are written.
-const ANTHROPIC_VERSION_WRITTEN: HeaderValue = HeaderValue::from_static("2023-06-01");
+const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// Headers of a client that mean the same to an upstream of any format.
-const SHARED_HEADERS: [HeaderName; 5] = [
-    USER_AGENT,
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("baggage"),
-    HeaderName::from_static("idempotency-key"),
-];
+const SHARED_HEADERS: [&str; 5] =
+    ["user-agent", "traceparent", "tracestate", "baggage", "idempotency-key"];
 
 /// A request that was translated for one attempt.
 pub(super) struct Translation {
@@ -144,26 +134,21 @@ pub(super) fn prepare(
         translated.body = body;
         translated.dropped.extend(dropped);
     }
-    let mut request = upstream::Request {
-        method: Method::POST,
-        target: pair.path(&provider.paths, model, stream),
-        headers: vec![(HOST, provider.authority.clone())],
-    };
-    for name in SHARED_HEADERS {
-        if let Some(value) = head.headers.get(&name) {
-            request.set(name, value.clone());
-        }
-    }
-    request.set(ACCEPT, HeaderValue::from_static("*/*"));
-    request.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut headers = head.headers.clone();
+    headers.retain(is_shared);
+    headers.set_first(Name::Host, &provider.authority);
+    headers.set(Name::Accept, "*/*");
+    headers.set(Name::ContentType, "application/json");
     if provider.dialect == Dialect::Anthropic {
-        request.set(ANTHROPIC_VERSION, ANTHROPIC_VERSION_WRITTEN);
+        headers.set(Name::AnthropicVersion, ANTHROPIC_VERSION);
     }
     for (name, value) in &provider.headers {
-        request.set(name.clone(), value.clone());
+        headers.set_field(name, value);
     }
-    request.set(respond::REQUEST_ID, head.request_id.header());
-    request.set(CONTENT_LENGTH, respond::number(translated.body.len() as u64));
+    headers.set(Name::XRequestId, head.request_id.as_str());
+    headers.set_number(Name::ContentLength, translated.body.len() as u64);
+    let target = pair.path(&provider.paths, model, stream);
+    let mut request = upstream::Request { method: Method::POST, target, headers };
     credential.apply(&mut request, std::slice::from_ref(&translated.body))?;
     let translation = Translation {
         pair,
@@ -175,6 +160,10 @@ pub(super) fn prepare(
         model: model.into(),
     };
     Ok(Prepared::translated(request, translated.body, translation))
+}
+
+fn is_shared(field: Field<'_>) -> bool {
+    SHARED_HEADERS.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 impl Prepared {
@@ -201,8 +190,9 @@ impl Translation {
     }
 
     /// An answer has to come in the way that was asked for.
-    pub(super) fn check(&self, framing: Option<Framing>, headers: &HeaderMap) -> Result<(), Error> {
-        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    pub(super) fn check(&self, framing: Option<Framing>, headers: &Fields) -> Result<(), Error> {
+        let encoded =
+            headers.get(Name::ContentEncoding).is_some_and(|coding| coding != b"identity");
         let streams = matches!(framing, Some(framing) if framing != Framing::Opaque);
         let opaque = framing == Some(Framing::Opaque);
         if encoded || opaque || streams != self.stream {
@@ -300,18 +290,18 @@ fn stream_type(framing: Framing) -> &'static str {
 pub(super) fn error_answer(
     pair: Pair,
     head: &Head,
-    (status, headers, body): (StatusCode, &HeaderMap, &[u8]),
+    (status, headers, body): (StatusCode, &Fields, &[u8]),
     error: Error,
 ) -> UpstreamAnswer {
     let theirs = pair.error(status.as_u16(), &error, body);
     let body = pair.error_body(&theirs, head.request_id.as_str());
-    let mut kept = HeaderMap::new();
-    kept.insert(CONTENT_TYPE, HeaderValue::from_static(dialect::ERROR_CONTENT_TYPE));
-    if let Some(after) = headers.get(RETRY_AFTER) {
-        kept.insert(RETRY_AFTER, after.clone());
+    let mut kept = Fields::default();
+    kept.set(Name::ContentType, dialect::ERROR_CONTENT_TYPE);
+    if let Some(after) = headers.text(Name::RetryAfter) {
+        kept.set(Name::RetryAfter, after);
     }
     if let Some((name, value)) = dialect::error_header(head.dialect, &theirs) {
-        kept.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        kept.append(name, value);
     }
     // Only Anthropic's own clients know its word for being overloaded.
     let status = if status.as_u16() == 529 && head.dialect != Dialect::Anthropic {

@@ -16,13 +16,13 @@ use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use cel::{Context, Env, ExecutionError, Program, Value};
-use http::HeaderMap;
 
 pub use query::{Caller, Query};
 use value::Part;
 
 use crate::config::Labels;
 use crate::dialect::{Dialect, Endpoint};
+use crate::wire::fields::Fields;
 
 /// Fields of `request`.
 const FIELDS: [&str; 17] = [
@@ -146,7 +146,7 @@ impl Expression {
 
     /// Finds what only shows when it runs: unknown functions and types that do not go together.
     fn try_on_sample(&self) -> Result<Tried, String> {
-        let (headers, labels) = (HeaderMap::new(), Labels::default());
+        let (headers, labels) = (Fields::default(), Labels::default());
         let sample = Query {
             model: Some("gpt-4o"),
             endpoint: Endpoint::ChatCompletions,

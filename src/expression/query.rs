@@ -1,11 +1,11 @@
 //! What expressions and routes may know of a request.
 
-use http::HeaderMap;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use crate::config::Labels;
 use crate::dialect::{Dialect, Endpoint};
+use crate::wire::fields::Fields;
 
 /// A request, as far as expressions and routes see it.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub struct Query<'a> {
     /// The wire format the client speaks.
     pub dialect: Dialect,
     /// The request's headers.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// Whose key it carries.
     pub caller: Option<Caller<'a>>,
     /// The `user` field of the body, or what the dialect has in its place.

@@ -6,8 +6,7 @@ use jiff::tz::TimeZone;
 use super::*;
 
 fn ask(source: &str) -> Answer {
-    let mut headers = HeaderMap::new();
-    headers.insert("x-tier", "gold".parse().expect("a value"));
+    let headers = Fields::from_iter([("x-tier", "gold")]);
     let labels = BTreeMap::from([("team".to_owned(), "research".to_owned())]).into();
     let claims = serde_json::json!({"groups": ["ml", "ops"], "age": 7, "org": {"unit": "x"},
         "long": vec![0; 300]});
@@ -111,7 +110,7 @@ fn mistakes_are_found_when_compiling() {
 
 #[test]
 fn names_are_texts_and_whole_numbers() {
-    let headers = HeaderMap::new();
+    let headers = Fields::default();
     let labels = BTreeMap::from([("project".to_owned(), "x".repeat(128))]).into();
     let other = BTreeMap::from([("project".to_owned(), "x".repeat(129))]).into();
     let query = |labels| Query {

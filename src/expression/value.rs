@@ -7,12 +7,12 @@ use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer};
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelNull, CelString, Type};
 use cel::common::value::{CowVal, Val};
-use http::HeaderMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 use super::query::{Caller, Query};
+use crate::wire::fields::Fields;
 
 type Object = serde_json::Map<String, Json>;
 
@@ -38,7 +38,7 @@ fn name_of(key: &dyn Val) -> Result<&str, ExecutionError> {
 #[derive(Clone, Copy)]
 pub(super) enum Part<'q> {
     Request(Query<'q>),
-    Headers(&'q HeaderMap),
+    Headers(&'q Fields),
     Labels(Option<Caller<'q>>),
     Metadata(Option<&'q [u8]>),
     /// What a token says, or an object in it. `None` where there is no token.
@@ -50,7 +50,7 @@ impl<'q> Part<'q> {
     fn look_up(self, name: &str) -> Option<Box<dyn Val + 'q>> {
         match self {
             Part::Request(query) => field(query, name),
-            Part::Headers(headers) => text(headers.get(name)?.to_str().ok()?),
+            Part::Headers(headers) => text(headers.text(name)?),
             Part::Labels(caller) => text(caller?.labels.get(name)?),
             Part::Metadata(raw) => metadata(raw?, name),
             Part::Claims(object) => json(object?.get(name)?),

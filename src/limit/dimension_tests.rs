@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use http::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::{Dialect, Endpoint};
 use crate::expression::{Caller, Query};
+use crate::wire::fields::Fields;
 
 const PROJECTS: [Option<&str>; 4] = [None, Some("a"), Some("b"), Some("a\u{1f}b")];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
@@ -31,7 +31,7 @@ fn with_subject<R>(
     model: &str,
     f: impl FnOnce(&Subject<'_>) -> R,
 ) -> R {
-    let headers = HeaderMap::new();
+    let headers = Fields::default();
     let label = |project: &str| ("project".to_owned(), project.to_owned());
     let labels: BTreeMap<String, String> = project.map(label).into_iter().collect();
     let labels = labels.into();

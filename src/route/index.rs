@@ -77,8 +77,8 @@ impl Index {
             add(value.and_then(|value| by_value.get(value.as_bytes())));
         }
         for (name, by_value) in &self.headers {
-            for value in query.headers.get_all(name) {
-                add(by_value.get(value.as_bytes()));
+            for value in query.headers.all(name.as_str()) {
+                add(by_value.get(value));
             }
         }
         add(Some(&self.always));

@@ -135,8 +135,7 @@ impl Rule {
                 value.is_some_and(|value| pattern.matches(value))
             })
             && self.headers.iter().all(|(name, pattern)| {
-                let mut values = query.headers.get_all(name).iter();
-                values.any(|value| value.to_str().is_ok_and(|value| pattern.matches(value)))
+                query.headers.texts(name.as_str()).any(|value| pattern.matches(value))
             })
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -12,6 +11,7 @@ use super::*;
 use crate::config::Labels;
 use crate::dialect::{Dialect, Endpoint, LossPolicy};
 use crate::expression::{Caller, Query};
+use crate::wire::fields::Fields;
 
 /// Pools are named by a letter: `a` is 0. `z` has no target, others do not exist.
 fn pool(name: &str) -> PoolRef {
@@ -34,7 +34,7 @@ fn table(yaml: &str) -> Table {
 #[derive(Clone, Debug, Default)]
 struct Asked {
     model: Option<String>,
-    headers: HeaderMap,
+    headers: Fields,
     labels: Labels,
     caller: Option<String>,
     user: Option<String>,
@@ -46,8 +46,7 @@ impl Asked {
     }
 
     fn header(mut self, name: &'static str, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("a value");
-        self.headers.append(HeaderName::from_static(name), value);
+        self.headers.append(name, value);
         self
     }
 

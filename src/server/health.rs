@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method};
+use http::Method;
 use tokio::task::JoinSet;
 
 use crate::clock::Instant;
@@ -14,6 +13,7 @@ use crate::dialect;
 use crate::plan::Plan;
 use crate::pool::{self, Check, HealthKind, Prober, Target};
 use crate::transport::upstream::{Request, Upstreams};
+use crate::wire::fields::{Fields, Name};
 
 /// Idle connections that health checks keep.
 const IDLE_CONNECTIONS_MAX: usize = 64;
@@ -52,13 +52,16 @@ impl UpstreamProber {
         body: Bytes,
     ) -> Result<(), String> {
         let provider = &target.provider;
-        let headers = provider.headers.clone();
-        let mut request = Request { method, target: path.to_owned(), headers };
-        request.set(HOST, provider.authority.clone());
-        if !body.is_empty() {
-            request.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            request.set(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let mut headers = Fields::default();
+        headers.set_first(Name::Host, &provider.authority);
+        for (name, value) in &provider.headers {
+            headers.set_field(name, value);
         }
+        if !body.is_empty() {
+            headers.set(Name::ContentType, "application/json");
+            headers.set_number(Name::ContentLength, body.len() as u64);
+        }
+        let mut request = Request { method, target: path.to_owned(), headers };
         let failed = |error: crate::error::Error| error.to_string();
         let credential = provider.credential(Instant::now(), &mut None).map_err(failed)?;
         credential.apply(&mut request, std::slice::from_ref(&body)).map_err(failed)?;

@@ -181,7 +181,7 @@ async fn refuse(connection: Connection, error: &Error) {
     log::debug!("a client's head was refused: {error}");
     let (status, headers, body) = exchange::unread(error);
     let mut answer = Vec::with_capacity(512);
-    write_head(&mut answer, (status, &headers, &()), Some("close"), false);
+    write_head(&mut answer, (status, &headers), Some("close"), false);
     answer.extend_from_slice(&body);
     let mut io = connection.io;
     let farewell = async {

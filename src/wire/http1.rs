@@ -1,6 +1,6 @@
 //! Messages of HTTP/1.1 as they arrive (RFC 9112): a head, then a body that is delimited by its length,
 //! by chunks or by the end of the connection. Push bytes, get parts; header values and the body are
-//! handed on as slices of what was pushed.
+//! handed on as slices of what was pushed ([`Fields`]).
 
 mod body;
 mod request;
@@ -9,9 +9,8 @@ mod response;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::fields::{Fields, Name};
 pub use body::{Body, Part};
 pub use request::Request;
 pub use response::{Decoder, Head};
@@ -51,22 +50,6 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// The fields of a head as a map with room for some more. Each value is a slice of the head and not a
-/// copy.
-fn fields(
-    parsed: &[httparse::Header<'_>],
-    head: &Bytes,
-    more: usize,
-) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(parsed.len() + more);
-    for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        headers.append(name, value.map_err(|_| Malformed::Head)?);
-    }
-    Ok(headers)
-}
-
 /// Puts more behind what was read: without a copy where nothing was left.
 pub fn append(read: &mut Bytes, more: Bytes) {
     if read.is_empty() {
@@ -83,16 +66,14 @@ pub fn append(read: &mut Bytes, more: Bytes) {
 }
 
 /// Whether the connection outlives the response (RFC 9112, section 9.3).
-fn keeps(version: u8, headers: &HeaderMap) -> bool {
-    let says = |word: &str| {
-        headers.get_all(CONNECTION).iter().any(|value| {
-            value
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|option| option.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
-        })
+fn keeps(version: u8, headers: &Fields) -> bool {
+    let says = |word: &[u8]| {
+        headers
+            .all(Name::Connection)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(word))
     };
-    if version == 1 { !says("close") } else { says("keep-alive") && !says("close") }
+    if version == 1 { !says(b"close") } else { says(b"keep-alive") && !says(b"close") }
 }
 
 #[cfg(test)]

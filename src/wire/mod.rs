@@ -8,6 +8,7 @@
 //! them. The results do not depend on how the network cut the bytes.
 
 pub mod eventstream;
+pub mod fields;
 pub mod frame;
 pub mod http1;
 pub mod json;

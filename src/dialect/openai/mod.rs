@@ -19,16 +19,17 @@ mod usage;
 
 pub(super) use usage::usage;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::call::{BodyKind, GET, POST, Place, content_type};
 use super::{Dialect, Endpoint};
+use crate::wire::fields::Fields;
 
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const GET_DELETE: &[Method] = &[Method::GET, Method::DELETE];
 
 /// Where a path belongs. The base address of this dialect ends in `/v1`.
-pub(super) fn place<'a>(path: &'a str, method: &Method, headers: &HeaderMap) -> Option<Place<'a>> {
+pub(super) fn place<'a>(path: &'a str, method: &Method, headers: &Fields) -> Option<Place<'a>> {
     let tail = path.strip_prefix("/v1")?;
     let json = |endpoint| Some(Place::json(Dialect::OpenAi, endpoint, tail));
     match tail.strip_prefix('/')? {
@@ -80,7 +81,7 @@ fn resource<'a>(below: &str, tail: &'a str, method: &Method) -> Option<Place<'a>
     Some(Place::json(Dialect::OpenAi, endpoint, tail).with_body(body).under(methods))
 }
 
-fn upload_kind(headers: &HeaderMap) -> BodyKind {
+fn upload_kind(headers: &Fields) -> BodyKind {
     let json = content_type(headers)
         .and_then(|value| value.get(..16))
         .is_some_and(|start| start.eq_ignore_ascii_case("application/json"));

@@ -1,16 +1,14 @@
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use proptest::prelude::*;
 
 use super::super::{NoText, TextSink, classify, prompt_text};
 use super::*;
+use crate::wire::fields::Fields;
 
 const DEPTH_MAX: u32 = 32;
 
 fn peeked(path: &str, body: &str) -> Result<Peeked, Error> {
-    let headers = HeaderMap::from_iter([(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("multipart/form-data; boundary=X"),
-    )]);
+    let headers = Fields::from_iter([("content-type", "multipart/form-data; boundary=X")]);
     let call = classify(&Method::POST, path, None, &headers).expect("an endpoint");
     peek(&call, body.as_bytes(), DEPTH_MAX)
 }
@@ -202,7 +200,7 @@ fn uploads() {
     let none = format!("{}--X--\r\n", part("stream", "true"));
     check_error(path, &none, Some("model"), "You must provide a model parameter.");
     check_error(path, "{}", None, "The form data is malformed: the boundary does not occur.");
-    let call = classify(&Method::POST, path, None, &HeaderMap::new()).is_ok();
+    let call = classify(&Method::POST, path, None, &Fields::default()).is_ok();
     assert!(call);
 }
 
@@ -218,7 +216,7 @@ impl TextSink for Pieces {
 #[test]
 fn the_text_of_prompts() {
     let pieces = |path: &str, body: &str| {
-        let headers = HeaderMap::new();
+        let headers = Fields::default();
         let call = classify(&Method::POST, path, None, &headers).expect("an endpoint");
         let mut sink = Pieces::default();
         prompt_text(call.dialect, body.as_bytes(), &mut sink);

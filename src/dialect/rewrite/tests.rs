@@ -1,14 +1,12 @@
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use proptest::prelude::*;
 
 use super::super::{classify, peek};
 use super::*;
+use crate::wire::fields::Fields;
 
 fn rewritten(path: &str, body: &str, model: Option<&str>) -> (String, bool) {
-    let headers = HeaderMap::from_iter([(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("multipart/form-data; boundary=X"),
-    )]);
+    let headers = Fields::from_iter([("content-type", "multipart/form-data; boundary=X")]);
     let call = classify(&Method::POST, path, None, &headers).expect("an endpoint");
     let body = Bytes::copy_from_slice(body.as_bytes());
     let peeked = peek(&call, &body, 32).expect("is fine");
@@ -54,8 +52,7 @@ fn uploads_get_the_bare_name() {
 fn check_path(line: &str, base: &str, model: Option<&str>, want: &str) {
     let (path, query) =
         line.split_once('?').map_or((line, None), |(path, query)| (path, Some(query)));
-    let headers =
-        HeaderMap::from_iter([(http::header::UPGRADE, HeaderValue::from_static("websocket"))]);
+    let headers = Fields::from_iter([("upgrade", "websocket")]);
     let call = [Method::POST, Method::GET]
         .iter()
         .find_map(|method| classify(method, path, query, &headers).ok())

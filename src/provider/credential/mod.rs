@@ -62,7 +62,7 @@ impl Credential {
         match self {
             Credential::None => Ok(()),
             Credential::Header(name, value) => {
-                request.set(name, value);
+                request.set(&name, &value);
                 Ok(())
             }
             Credential::Signature(keys, region) => {

@@ -7,11 +7,11 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign as signature};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::transport::upstream::Request;
+use crate::wire::fields::Name;
 
 /// The service in a signature, the same for all of Bedrock's hosts.
 const SERVICE: &str = "bedrock";
@@ -35,12 +35,12 @@ pub(super) fn sign(
         .map_err(|error| error.to_string())?
         .into();
     // What may change on the way, or is not ours, is not signed.
-    let signed = request.headers.iter().filter(|(name, _)| *name == HOST || *name == CONTENT_TYPE);
-    let signed: Vec<(&str, &str)> = signed
-        .map(|(name, value)| Ok((name.as_str(), value.to_str()?)))
-        .collect::<Result<_, http::header::ToStrError>>()
-        .map_err(|error| error.to_string())?;
-    let host = signed.iter().find(|(name, _)| *name == HOST.as_str()).map_or("", |(_, host)| *host);
+    let host = request.headers.text(Name::Host).ok_or("the host is no text")?;
+    let mut signed = vec![(Name::Host.as_str(), host)];
+    for value in request.headers.all(Name::ContentType) {
+        let value = std::str::from_utf8(value).map_err(|error| error.to_string())?;
+        signed.push((Name::ContentType.as_str(), value));
+    }
     let url = format!("https://{host}{}", request.target);
     let body = SignableBody::Precomputed(hash(body));
     let asked = SignableRequest::new(request.method.as_str(), url, signed.iter().copied(), body)
@@ -49,9 +49,8 @@ pub(super) fn sign(
         signature(asked, &params).map_err(|error| error.to_string())?.into_parts();
     for (name, value) in instructions.headers() {
         let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
-        let mut value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
-        value.set_sensitive(true);
-        request.set(name, value);
+        let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+        request.set(&name, &value);
     }
     Ok(())
 }

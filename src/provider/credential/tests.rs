@@ -1,6 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
+use crate::wire::fields::Fields;
 
 #[test]
 fn moments_are_read() {
@@ -29,17 +30,14 @@ fn a_signature_covers_the_body_in_pieces_and_the_encoded_path() {
         let mut request = Request {
             method: http::Method::POST,
             target: target.to_owned(),
-            headers: vec![
-                (header::HOST, HeaderValue::from_static("bedrock-runtime.us-east-1.amazonaws.com")),
-                (header::USER_AGENT, HeaderValue::from_static("anything")),
-                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            ],
+            headers: Fields::from_iter([
+                ("host", "bedrock-runtime.us-east-1.amazonaws.com"),
+                ("user-agent", "anything"),
+                ("content-type", "application/json"),
+            ]),
         };
         sign::sign(&mut request, &body, keys(), "us-east-1", at).expect("signed");
-        let header = |name: &str| {
-            let found = request.headers.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.to_str().expect("text").to_owned()).expect("the header")
-        };
+        let header = |name: &str| request.headers.text(name).expect("the header").to_owned();
         assert_eq!(header("x-amz-date"), "20150830T123600Z");
         assert_eq!(header("x-amz-security-token"), "session");
         header("authorization")

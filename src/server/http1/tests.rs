@@ -1,10 +1,10 @@
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::watch;
 
 use super::*;
+use crate::wire::fields::Fields;
 
 /// Answers by the path that is asked for.
 struct Echo;
@@ -15,8 +15,8 @@ impl Answer for Echo {
     }
 }
 
-fn sized(bytes: usize) -> HeaderMap {
-    HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(bytes))])
+fn sized(bytes: usize) -> Fields {
+    Fields::from_iter([("content-length", &*bytes.to_string())])
 }
 
 async fn echo(mut session: downstream::Session<'_>) -> pingora_core::Result<()> {
@@ -28,23 +28,23 @@ async fn echo(mut session: downstream::Session<'_>) -> pingora_core::Result<()> 
             while let Some(part) = session.read_body().await? {
                 body.extend_from_slice(&part);
             }
-            session.write_head(ok, sized(body.len()), &()).await?;
+            session.write_head(ok, &sized(body.len())).await?;
             session.write_body(body.into(), true).await
         }
         "/stream" => {
-            session.write_head(ok, HeaderMap::new(), &()).await?;
+            session.write_head(ok, &Fields::default()).await?;
             for part in ["one ", "two"] {
                 session.write_body(Bytes::from(part), false).await?;
             }
             session.write_body(Bytes::from(vec![b'x'; 20_000]), true).await
         }
         "/short" => {
-            session.write_head(ok, sized(10), &()).await?;
+            session.write_head(ok, &sized(10)).await?;
             session.write_body(Bytes::from_static(b"12345"), false).await
         }
         "/upgrade" => {
-            let headers = HeaderMap::from_iter([(UPGRADE, HeaderValue::from_static("echo"))]);
-            session.write_head(StatusCode::SWITCHING_PROTOCOLS, headers, &()).await?;
+            let headers = Fields::from_iter([("upgrade", "echo")]);
+            session.write_head(StatusCode::SWITCHING_PROTOCOLS, &headers).await?;
             while let Some(part) = session.read_body().await? {
                 session.write_body(part, false).await?;
             }
@@ -57,7 +57,7 @@ async fn echo(mut session: downstream::Session<'_>) -> pingora_core::Result<()> 
         }
         _ => {
             session.set_drain_timeout(Duration::from_secs(1));
-            session.write_head(ok, sized(path.len()), &()).await?;
+            session.write_head(ok, &sized(path.len())).await?;
             session.write_body(path.into(), true).await
         }
     }

@@ -15,17 +15,17 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 pub(crate) use connection::{Connection, Io};
 pub(crate) use head::write as write_head;
 
-use super::{Beside, Head};
+use super::Head;
 use crate::clock::{Instant, within};
 use crate::transport::ClientCertificate;
+use crate::wire::fields::{Fields, Name};
 use crate::wire::http1::{Body, Part, Request, append};
 
 /// Frames up to this size are put together with their chunk's size line and written at once.
@@ -64,7 +64,7 @@ pub(crate) struct Session {
     method: Method,
     target: Uri,
     version: Version,
-    headers: HeaderMap,
+    headers: Fields,
     body: Body,
     /// What has come of a body that is handed on as one piece.
     whole: BytesMut,
@@ -188,7 +188,7 @@ impl Session {
     }
 
     pub(super) fn take_head(&mut self) -> Head {
-        let upgrade = self.version == Version::HTTP_11 && self.headers.contains_key(UPGRADE);
+        let upgrade = self.version == Version::HTTP_11 && self.headers.contains(Name::Upgrade);
         let headers = std::mem::take(&mut self.headers);
         let target = std::mem::take(&mut self.target);
         Head { method: self.method.clone(), target, headers, upgrade }
@@ -361,12 +361,7 @@ impl Session {
         })
     }
 
-    pub(super) async fn write_head(
-        &mut self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        beside: &(dyn Beside + Sync),
-    ) -> Result<()> {
+    pub(super) async fn write_head(&mut self, status: StatusCode, headers: &Fields) -> Result<()> {
         let informational = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         let mut connection = None;
         if !informational {
@@ -377,7 +372,7 @@ impl Session {
         let mut output = Output::new();
         output.gathered.reserve(HEAD_BYTES);
         let chunked = self.answer == Answer::Chunked && !informational;
-        head::write(&mut output.gathered, (status, headers, beside), connection, chunked);
+        head::write(&mut output.gathered, (status, headers), connection, chunked);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = Body::UntilEnd;
         }
@@ -385,7 +380,7 @@ impl Session {
     }
 
     /// How an answer with this head is delimited (RFC 9112, section 6.3).
-    fn delimited(&self, status: StatusCode, headers: &HeaderMap) -> Answer {
+    fn delimited(&self, status: StatusCode, headers: &Fields) -> Answer {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Answer::UntilEnd;
         }
@@ -393,8 +388,7 @@ impl Session {
         if empty || self.method == Method::HEAD {
             return Answer::Done;
         }
-        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        match length.and_then(|text| text.parse().ok()) {
+        match headers.text(Name::ContentLength).and_then(|text| text.parse().ok()) {
             Some(0) => Answer::Done,
             Some(length) => Answer::Length(length),
             None if self.version == Version::HTTP_11 => Answer::Chunked,

@@ -7,11 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;
 
 use super::ClientCertificate;
+use crate::wire::fields::Fields;
 
 /// What the client's side of an exchange is carried by.
 pub(crate) enum Session<'a> {
@@ -21,18 +22,6 @@ pub(crate) enum Session<'a> {
     Http2(&'a mut ServerSession),
 }
 
-/// Headers that travel beside the map of an answer's others, because each is new with every answer: as
-/// entries of the map they cost more than what they say.
-pub(crate) trait Beside {
-    /// Hands each name, in lower case, and its value to `each`.
-    fn each(&self, each: &mut dyn FnMut(&'static str, &[u8]));
-}
-
-/// None.
-impl Beside for () {
-    fn each(&self, _each: &mut dyn FnMut(&'static str, &[u8])) {}
-}
-
 /// The head of a request.
 pub(crate) struct Head {
     /// Its method.
@@ -40,7 +29,7 @@ pub(crate) struct Head {
     /// What it is for.
     pub(crate) target: Uri,
     /// Its headers.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Fields,
     /// Whether the connection can be handed over to another protocol.
     pub(crate) upgrade: bool,
 }
@@ -60,7 +49,7 @@ impl Session<'_> {
                 let whole = std::mem::replace(header, without.into());
                 let whole = http::request::Parts::from(whole);
                 let http::request::Parts { method, uri: target, headers, .. } = whole;
-                Head { method, target, headers, upgrade: false }
+                Head { method, target, headers: Fields::from(&headers), upgrade: false }
             }
         }
     }
@@ -149,29 +138,19 @@ impl Session<'_> {
     pub(crate) async fn write_continue(&mut self) -> Result<()> {
         match self {
             Self::Http1(session) => {
-                session.write_head(StatusCode::CONTINUE, &HeaderMap::new(), &()).await
+                session.write_head(StatusCode::CONTINUE, &Fields::default()).await
             }
             Self::Http2(session) => session.write_continue_response().await,
         }
     }
 
     /// Writes the answer's head.
-    pub(crate) async fn write_head(
-        &mut self,
-        status: StatusCode,
-        mut headers: HeaderMap,
-        beside: &(dyn Beside + Sync),
-    ) -> Result<()> {
+    pub(crate) async fn write_head(&mut self, status: StatusCode, headers: &Fields) -> Result<()> {
         match self {
-            Self::Http1(session) => session.write_head(status, &headers, beside).await,
+            Self::Http1(session) => session.write_head(status, headers).await,
             Self::Http2(session) => {
-                beside.each(&mut |name, value| {
-                    if let Ok(value) = HeaderValue::from_bytes(value) {
-                        headers.insert(HeaderName::from_static(name), value);
-                    }
-                });
                 let (mut parts, ()) = http::Response::new(()).into_parts();
-                (parts.status, parts.headers) = (status, headers);
+                (parts.status, parts.headers) = (status, headers.to_map());
                 session.write_response_header(Box::new(parts.into())).await
             }
         }

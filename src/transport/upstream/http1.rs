@@ -19,6 +19,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::io::Io;
 use super::{Address, Request};
 use crate::error::{Error, Kind};
+use crate::wire::fields::Names;
 use crate::wire::http1::{Decoder, Head, Malformed, Part, append};
 
 /// One connection with the request that it carries.
@@ -150,20 +151,13 @@ impl Connection {
 
 /// The head of a request as it goes over the wire.
 fn serialised(request: &Request) -> Vec<u8> {
-    let headers = &request.headers;
-    let bytes: usize =
-        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let mut head = Vec::with_capacity(request.target.len() + bytes + 32);
-    head.extend_from_slice(request.method.as_str().as_bytes());
+    let Request { method, target, headers } = request;
+    let mut head = Vec::with_capacity(target.len() + headers.wire_bytes() + 32);
+    head.extend_from_slice(method.as_str().as_bytes());
     head.push(b' ');
-    head.extend_from_slice(request.target.as_bytes());
+    head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in headers {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
+    headers.write_without(Names::default(), &mut head);
     head.extend_from_slice(b"\r\n");
     head
 }

@@ -11,13 +11,13 @@ use ahash::AHashMap;
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, Uri};
+use http::Uri;
 use parking_lot::Mutex;
 
 use super::io::Io;
 use super::{Address, Head, Request};
 use crate::error::{Error, Kind};
+use crate::wire::fields::{Fields, Name, Names};
 
 /// Concurrent requests on one connection; more of them open another.
 const STREAMS_MAX: usize = 100;
@@ -30,7 +30,8 @@ const HEAD_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of requests that wait in a connection for the socket.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Headers that belong to HTTP/1.1's connection (RFC 9113, section 8.2.2), or that `:authority` says.
-const NOT_SENT: [HeaderName; 5] = [HOST, CONNECTION, TRANSFER_ENCODING, UPGRADE, TE];
+const NOT_SENT: Names =
+    Names::of(&[Name::Host, Name::Connection, Name::TransferEncoding, Name::Upgrade, Name::Te]);
 
 /// One connection.
 #[derive(Debug)]
@@ -205,7 +206,7 @@ impl Session {
         };
         let (head, body) = response.map_err(|error| failed(&error))?.into_parts();
         self.body = Some(body);
-        Ok(Head { status: head.status, headers: head.headers })
+        Ok(Head { status: head.status, headers: Fields::from(&head.headers) })
     }
 
     /// The next piece of the body; `None` at its end. Cancel safe.
@@ -235,8 +236,7 @@ fn head(request: &Request, scheme: &str) -> Result<http::Request<()>, Error> {
     let malformed = |error: &dyn std::fmt::Display| {
         Error::new(Kind::Internal, "The upstream request is malformed.").cause(error)
     };
-    let host = request.headers.iter().find(|(name, _)| name == HOST);
-    let authority = host.map_or(&b""[..], |(_, value)| value.as_bytes());
+    let authority = request.headers.get(Name::Host).unwrap_or_default();
     let uri = Uri::builder()
         .scheme(scheme)
         .authority(authority)
@@ -247,13 +247,9 @@ fn head(request: &Request, scheme: &str) -> Result<http::Request<()>, Error> {
     *head.method_mut() = request.method.clone();
     *head.uri_mut() = uri;
     *head.version_mut() = http::Version::HTTP_2;
-    let headers = head.headers_mut();
-    headers.reserve(request.headers.len());
-    for (name, value) in &request.headers {
-        if !NOT_SENT.contains(name) {
-            headers.append(name.clone(), value.clone());
-        }
-    }
+    let mut headers = request.headers.clone();
+    headers.retain(|field| !NOT_SENT.has(field.known));
+    *head.headers_mut() = headers.to_map();
     Ok(head)
 }
 

@@ -19,6 +19,7 @@ use http::{HeaderName, HeaderValue, Method};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Kind};
+use crate::wire::fields::Fields;
 pub use crate::wire::http1::Head;
 pub use question::{Question, place};
 
@@ -91,19 +92,13 @@ pub struct Request {
     /// Path and query.
     pub target: String,
     /// Its headers, in the order in which they go out.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: Fields,
 }
 
 impl Request {
     /// Sets a header in place of all of its name.
-    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.remove(&name);
-        self.headers.push((name, value));
-    }
-
-    /// Removes all headers of a name.
-    pub fn remove(&mut self, name: &HeaderName) {
-        self.headers.retain(|(known, _)| known != name);
+    pub fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.headers.set_field(name, value);
     }
 }
 

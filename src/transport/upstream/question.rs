@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Uri};
 
 use super::{Address, Request, Tls, Upstreams, Version};
 use crate::clock::{Duration, Instant};
+use crate::wire::fields::{Fields, Name};
 
 /// Longest answer.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -57,13 +58,17 @@ impl<'a> Question<'a> {
             tls.ca = self.ca;
         }
         let failed = |error: crate::error::Error| format!("{authority}: {error}");
-        let mut request = Request { method: self.method, target, headers: self.headers };
+        let mut headers = Fields::default();
         let host = HeaderValue::try_from(&authority).map_err(|error| error.to_string())?;
-        request.headers.insert(0, (HOST, host));
-        request.set(ACCEPT, HeaderValue::from_static("*/*"));
-        if request.method != Method::GET {
-            request.set(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        headers.set_first(Name::Host, &host);
+        for (name, value) in &self.headers {
+            headers.set_field(name, value);
         }
+        headers.set(Name::Accept, "*/*");
+        if self.method != Method::GET {
+            headers.set_number(Name::ContentLength, self.body.len() as u64);
+        }
+        let request = Request { method: self.method, target, headers };
         let now = Instant::now();
         let mut session =
             upstreams.connect(&Arc::new(address), CONNECT_TIMEOUT, now).await.map_err(failed)?;

@@ -2,10 +2,8 @@
 //! the end of the connection. Its bytes are handed on as slices of what was read.
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 
-use super::Malformed;
+use super::{Fields, Malformed, Name};
 
 /// Length of a line with a chunk's size and extensions.
 pub(super) const CHUNK_LINE_BYTES_MAX: usize = 4096;
@@ -153,10 +151,10 @@ fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
 
 /// The length that a message announces (RFC 9110, section 8.6); `None` without one. The same length may
 /// be said more than once.
-pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+pub(super) fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed> {
     let mut length = None;
-    for value in headers.get_all(CONTENT_LENGTH) {
-        for text in value.as_bytes().split(|byte| *byte == b',') {
+    for value in headers.all(Name::ContentLength) {
+        for text in value.split(|byte| *byte == b',') {
             let text = text.trim_ascii();
             let number = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'));
             let number = number.and_then(|text| text.parse::<u64>().ok());

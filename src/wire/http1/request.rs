@@ -3,12 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{Method, Uri, Version};
 
 use super::body::content_length;
-use super::{Body, HEAD_BYTES_MAX, Malformed, fields, keeps};
+use super::{Body, Fields, HEAD_BYTES_MAX, Malformed, Name, keeps};
 
 /// Headers of a request.
 const HEADERS_MAX: usize = 256;
@@ -23,7 +22,7 @@ pub struct Request {
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
     /// Its headers.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// The body that follows.
     pub body: Body,
     /// Whether the client lets the connection carry another request.
@@ -57,8 +56,9 @@ impl Request {
         let method = request.method.unwrap_or_default();
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Head)?;
         let minor = request.version.unwrap_or_default();
-        let headers = fields(request.headers, &head, 0)?;
         let path = head.slice_ref(request.path.unwrap_or_default().as_bytes());
+        let headers = Fields::parsed(head.slice(..length), request.headers);
+        let headers = headers.ok_or(Malformed::Head)?;
         let target = target(&method, path, &headers)?;
         read.advance(length);
         let body = body(minor, &headers)?;
@@ -69,10 +69,10 @@ impl Request {
 }
 
 /// What is asked for (RFC 9112, section 3.2), once it is certain of whom.
-fn target(method: &Method, raw: Bytes, headers: &HeaderMap) -> Result<Uri, Malformed> {
-    let mut hosts = headers.get_all(HOST).iter();
+fn target(method: &Method, raw: Bytes, headers: &Fields) -> Result<Uri, Malformed> {
+    let mut hosts = headers.all(Name::Host);
     let host = hosts.next();
-    if hosts.next().is_some() || host.is_some_and(|host| host.as_bytes().contains(&b'@')) {
+    if hosts.next().is_some() || host.is_some_and(|host| host.contains(&b'@')) {
         return Err(Malformed::Ambiguous);
     }
     if method == Method::CONNECT {
@@ -86,7 +86,7 @@ fn target(method: &Method, raw: Bytes, headers: &HeaderMap) -> Result<Uri, Malfo
         return Err(Malformed::Head);
     };
     let authority = authority.as_str();
-    let differs = host.is_some_and(|host| host.as_bytes() != authority.as_bytes());
+    let differs = host.is_some_and(|host| host != authority.as_bytes());
     if differs || authority.contains('@') {
         return Err(Malformed::Ambiguous);
     }
@@ -94,14 +94,14 @@ fn target(method: &Method, raw: Bytes, headers: &HeaderMap) -> Result<Uri, Malfo
 }
 
 /// How the body is delimited (RFC 9112, section 6.3).
-fn body(minor: u8, headers: &HeaderMap) -> Result<Body, Malformed> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+fn body(minor: u8, headers: &Fields) -> Result<Body, Malformed> {
+    let mut codings = headers.all(Name::TransferEncoding);
     if let Some(coding) = codings.next() {
-        let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        let chunked = coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
         if !chunked || codings.next().is_some() {
             return Err(Malformed::TransferEncoding);
         }
-        if minor == 0 || headers.contains_key(CONTENT_LENGTH) {
+        if minor == 0 || headers.contains(Name::ContentLength) {
             return Err(Malformed::Ambiguous);
         }
         return Ok(Body::ChunkSize);

@@ -3,16 +3,13 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::body::content_length;
-use super::{Body, HEAD_BYTES_MAX, Malformed, Part, fields, keeps};
+use super::{Body, Fields, HEAD_BYTES_MAX, Malformed, Name, Part, keeps};
 
 /// Headers of a response.
 pub(super) const HEADERS_MAX: usize = 128;
-/// Room in a head's map for what is added on its way to a client, so that it need not grow.
-const HEADERS_ADDED: usize = 6;
 
 /// The head of a response.
 #[derive(Debug)]
@@ -20,7 +17,7 @@ pub struct Head {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
-    pub headers: HeaderMap,
+    pub headers: Fields,
 }
 
 /// Reads one response.
@@ -60,7 +57,8 @@ impl Decoder {
             Err(_) => return Err(Malformed::Head),
         };
         let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
-        let headers = fields(response.headers, &head, HEADERS_ADDED)?;
+        let headers = Fields::parsed(head.slice(..length), response.headers);
+        let headers = headers.ok_or(Malformed::Head)?;
         read.advance(length);
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = body(status, &headers, for_head)?;
@@ -95,18 +93,18 @@ impl Decoder {
 }
 
 /// How the body is delimited (RFC 9112, section 6.3).
-fn body(status: StatusCode, headers: &HeaderMap, for_head: bool) -> Result<Body, Malformed> {
+fn body(status: StatusCode, headers: &Fields, for_head: bool) -> Result<Body, Malformed> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Body::UntilEnd);
     }
     if for_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok(Body::Done);
     }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = headers.all(Name::TransferEncoding);
     if let Some(coding) = codings.next() {
-        let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        let chunked = coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
         // With a length as well it could be read in two ways.
-        if !chunked || codings.next().is_some() || headers.contains_key(CONTENT_LENGTH) {
+        if !chunked || codings.next().is_some() || headers.contains(Name::ContentLength) {
             return Err(Malformed::TransferEncoding);
         }
         return Ok(Body::ChunkSize);

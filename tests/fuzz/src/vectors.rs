@@ -3,10 +3,10 @@
 //! The first byte of an input chooses the call, the second one the upstream. What the client has sent
 //! stands before the first zero byte of the rest, and what the upstream has sent behind it.
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use weir::dialect::{Client, Dialect, LossPolicy, Pair, Speaks, classify};
 use weir::error::Kind;
+use weir::wire::fields::Fields;
 use weir::wire::frame::Framing;
 use weir::wire::json::{self, Limits};
 
@@ -36,8 +36,7 @@ pub fn vectors(input: &[u8]) {
     if json::object(request, REQUEST).is_err() {
         return;
     }
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = Fields::from_iter([("content-type", "application/json")]);
     let call = classify(&Method::POST, path, None, &headers).expect("a path that is known");
     let Some(pair) = Pair::between(&call, Speaks { dialect, formats: &[] }) else { return };
     let strict = pair.request(request, false, "m", LossPolicy::Strict);

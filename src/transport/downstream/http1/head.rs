@@ -4,34 +4,31 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::time::UNIX_EPOCH;
 
-use http::header::{CONNECTION, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use crate::clock::{self, Duration};
-use crate::transport::downstream::Beside;
+use crate::wire::fields::{Fields, Name, Names, line};
+
+/// What is said of a connection is for its two ends.
+const OWN: Names = Names::of(&[Name::Connection, Name::TransferEncoding]);
 
 /// Appends a response's head. What it says of the connection and of chunks is decided here alone.
 pub(crate) fn write(
     to: &mut Vec<u8>,
-    (status, headers, beside): (StatusCode, &HeaderMap, &dyn Beside),
+    (status, headers): (StatusCode, &Fields),
     connection: Option<&str>,
     chunked: bool,
 ) {
     status_line(to, status);
-    for (name, value) in headers {
-        if name != CONNECTION && name != TRANSFER_ENCODING {
-            field(to, name.as_str(), value.as_bytes());
-        }
-    }
-    beside.each(&mut |name, value| field(to, name, value));
-    if !status.is_informational() && !headers.contains_key(DATE) {
+    headers.write_without(OWN, to);
+    if !status.is_informational() && !headers.contains(Name::Date) {
         date(to);
     }
     if let Some(connection) = connection {
-        field(to, "connection", connection.as_bytes());
+        line(to, b"connection", connection.as_bytes());
     }
     if chunked {
-        field(to, "transfer-encoding", b"chunked");
+        line(to, b"transfer-encoding", b"chunked");
     }
     to.extend_from_slice(b"\r\n");
 }
@@ -49,13 +46,6 @@ fn status_line(to: &mut Vec<u8>, status: StatusCode) {
     to.extend_from_slice(b"\r\n");
 }
 
-fn field(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    to.extend_from_slice(name.as_bytes());
-    to.extend_from_slice(b": ");
-    to.extend_from_slice(value);
-    to.extend_from_slice(b"\r\n");
-}
-
 /// The present second (RFC 9110, section 6.6.1), put into words once for all answers within it.
 fn date(to: &mut Vec<u8>) {
     thread_local! {
@@ -67,7 +57,7 @@ fn date(to: &mut Vec<u8>) {
             *second = now;
             *words = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
         }
-        field(to, DATE.as_str(), words.as_bytes());
+        line(to, b"date", words.as_bytes());
     });
 }
 
@@ -79,19 +69,14 @@ pub(super) fn chunk_size(to: &mut Vec<u8>, bytes: usize) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn a_head_says_of_the_connection_only_what_it_is_told() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [("x-a", "1"), ("connection", "x-a"), ("date", "then")] {
-            headers.append(name, HeaderValue::from_static(value));
-        }
+        let headers = Fields::from_iter([("x-a", "1"), ("connection", "x-a"), ("date", "then")]);
         let mut head = Vec::new();
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        write(&mut head, (status, &headers, &()), Some("close"), true);
+        write(&mut head, (status, &headers), Some("close"), true);
         let expected = "HTTP/1.1 503 Service Unavailable\r\nx-a: 1\r\ndate: then\r\n\
                         connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&head), expected);
@@ -100,7 +85,7 @@ mod tests {
     #[test]
     fn a_date_is_added_and_can_be_read() {
         let mut head = Vec::new();
-        write(&mut head, (StatusCode::OK, &HeaderMap::new(), &()), None, false);
+        write(&mut head, (StatusCode::OK, &Fields::default()), None, false);
         let text = String::from_utf8(head).expect("ASCII");
         let date = text.strip_prefix("HTTP/1.1 200 OK\r\ndate: ").expect("a date");
         assert!(httpdate::parse_http_date(date.trim_end()).is_ok(), "{date}");

@@ -1,0 +1,223 @@
+//! Names of fields that weir itself reads, writes or keeps back: told apart once, when a head is read,
+//! and from then on by a number.
+
+/// A field's name, if it is one of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is what it says")]
+pub enum Name {
+    /// Any other.
+    Other,
+    Accept,
+    AcceptEncoding,
+    AltSvc,
+    AnthropicVersion,
+    ApiKey,
+    Authorization,
+    CacheControl,
+    CfConnectingIp,
+    Connection,
+    ContentEncoding,
+    ContentLength,
+    ContentLocation,
+    ContentType,
+    Cookie,
+    Date,
+    Expect,
+    Forwarded,
+    Host,
+    KeepAlive,
+    Location,
+    Nel,
+    OpenaiOrganization,
+    OpenaiProject,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    Refresh,
+    ReportTo,
+    RetryAfter,
+    RetryAfterMs,
+    SecWebsocketExtensions,
+    SecWebsocketProtocol,
+    Server,
+    SetCookie,
+    StrictTransportSecurity,
+    Te,
+    Trailer,
+    TransferEncoding,
+    TrueClientIp,
+    Upgrade,
+    UserAgent,
+    Via,
+    XAmzContentSha256,
+    XAmzDate,
+    XAmzSecurityToken,
+    XApiKey,
+    XClientIp,
+    XGoogApiKey,
+    XGoogUserProject,
+    XRatelimitLimitRequests,
+    XRatelimitLimitTokens,
+    XRatelimitRemainingRequests,
+    XRatelimitRemainingTokens,
+    XRatelimitResetRequests,
+    XRatelimitResetTokens,
+    XRealIp,
+    XRequestId,
+    XShouldRetry,
+    XWeirAttempts,
+    XWeirBudgetPool,
+    XWeirBudgetWarning,
+    XWeirCache,
+    XWeirDropped,
+    XWeirError,
+    XWeirModel,
+    XWeirProvider,
+    XWeirTokenCount,
+    XWeirUpstreamRequestId,
+}
+
+/// Each with its text, in the order of the enum.
+const TEXTS: [(Name, &str); 69] = [
+    (Name::Other, ""),
+    (Name::Accept, "accept"),
+    (Name::AcceptEncoding, "accept-encoding"),
+    (Name::AltSvc, "alt-svc"),
+    (Name::AnthropicVersion, "anthropic-version"),
+    (Name::ApiKey, "api-key"),
+    (Name::Authorization, "authorization"),
+    (Name::CacheControl, "cache-control"),
+    (Name::CfConnectingIp, "cf-connecting-ip"),
+    (Name::Connection, "connection"),
+    (Name::ContentEncoding, "content-encoding"),
+    (Name::ContentLength, "content-length"),
+    (Name::ContentLocation, "content-location"),
+    (Name::ContentType, "content-type"),
+    (Name::Cookie, "cookie"),
+    (Name::Date, "date"),
+    (Name::Expect, "expect"),
+    (Name::Forwarded, "forwarded"),
+    (Name::Host, "host"),
+    (Name::KeepAlive, "keep-alive"),
+    (Name::Location, "location"),
+    (Name::Nel, "nel"),
+    (Name::OpenaiOrganization, "openai-organization"),
+    (Name::OpenaiProject, "openai-project"),
+    (Name::ProxyAuthenticate, "proxy-authenticate"),
+    (Name::ProxyAuthorization, "proxy-authorization"),
+    (Name::ProxyConnection, "proxy-connection"),
+    (Name::Refresh, "refresh"),
+    (Name::ReportTo, "report-to"),
+    (Name::RetryAfter, "retry-after"),
+    (Name::RetryAfterMs, "retry-after-ms"),
+    (Name::SecWebsocketExtensions, "sec-websocket-extensions"),
+    (Name::SecWebsocketProtocol, "sec-websocket-protocol"),
+    (Name::Server, "server"),
+    (Name::SetCookie, "set-cookie"),
+    (Name::StrictTransportSecurity, "strict-transport-security"),
+    (Name::Te, "te"),
+    (Name::Trailer, "trailer"),
+    (Name::TransferEncoding, "transfer-encoding"),
+    (Name::TrueClientIp, "true-client-ip"),
+    (Name::Upgrade, "upgrade"),
+    (Name::UserAgent, "user-agent"),
+    (Name::Via, "via"),
+    (Name::XAmzContentSha256, "x-amz-content-sha256"),
+    (Name::XAmzDate, "x-amz-date"),
+    (Name::XAmzSecurityToken, "x-amz-security-token"),
+    (Name::XApiKey, "x-api-key"),
+    (Name::XClientIp, "x-client-ip"),
+    (Name::XGoogApiKey, "x-goog-api-key"),
+    (Name::XGoogUserProject, "x-goog-user-project"),
+    (Name::XRatelimitLimitRequests, "x-ratelimit-limit-requests"),
+    (Name::XRatelimitLimitTokens, "x-ratelimit-limit-tokens"),
+    (Name::XRatelimitRemainingRequests, "x-ratelimit-remaining-requests"),
+    (Name::XRatelimitRemainingTokens, "x-ratelimit-remaining-tokens"),
+    (Name::XRatelimitResetRequests, "x-ratelimit-reset-requests"),
+    (Name::XRatelimitResetTokens, "x-ratelimit-reset-tokens"),
+    (Name::XRealIp, "x-real-ip"),
+    (Name::XRequestId, "x-request-id"),
+    (Name::XShouldRetry, "x-should-retry"),
+    (Name::XWeirAttempts, "x-weir-attempts"),
+    (Name::XWeirBudgetPool, "x-weir-budget-pool"),
+    (Name::XWeirBudgetWarning, "x-weir-budget-warning"),
+    (Name::XWeirCache, "x-weir-cache"),
+    (Name::XWeirDropped, "x-weir-dropped"),
+    (Name::XWeirError, "x-weir-error"),
+    (Name::XWeirModel, "x-weir-model"),
+    (Name::XWeirProvider, "x-weir-provider"),
+    (Name::XWeirTokenCount, "x-weir-token-count"),
+    (Name::XWeirUpstreamRequestId, "x-weir-upstream-request-id"),
+];
+
+/// Entries of [`PLACES`]: few of them are taken, so that a multiplier is soon found.
+const PLACES_BITS: u32 = 9;
+/// With it, each name has a place of its own, which the compiler checks. Where another name is added
+/// and has none, another odd number will do.
+const MULTIPLIER: u32 = 0xa46d_6753;
+/// Index into [`TEXTS`] by a name's [`place`]; 0 where none has it.
+const PLACES: [u8; 1 << PLACES_BITS] = {
+    let mut places = [0; 1 << PLACES_BITS];
+    let mut index = 1;
+    while index < TEXTS.len() {
+        assert!(TEXTS[index].0 as usize == index, "in the order of the enum");
+        let place = place(TEXTS[index].1.as_bytes());
+        assert!(places[place] == 0, "two names have one place");
+        places[place] = index as u8;
+        index += 1;
+    }
+    places
+};
+
+/// Where a name of this length and with these letters would be, in upper or lower case.
+const fn place(name: &[u8]) -> usize {
+    let length = name.len();
+    if length == 0 {
+        return 0;
+    }
+    let key = [length as u8, name[0] | 0x20, name[length - 1] | 0x20, name[length / 2] | 0x20];
+    (u32::from_le_bytes(key).wrapping_mul(MULTIPLIER) >> (u32::BITS - PLACES_BITS)) as usize
+}
+
+impl Name {
+    /// The name of this text, in upper or lower case (RFC 9110, section 5.1).
+    pub fn of(text: &[u8]) -> Self {
+        let (name, known) = TEXTS[usize::from(PLACES[place(text)])];
+        let known = known.as_bytes();
+        if text == known || text.eq_ignore_ascii_case(known) { name } else { Name::Other }
+    }
+
+    /// Its text in lower case; nothing for [`Name::Other`].
+    pub fn as_str(self) -> &'static str {
+        TEXTS[self as usize].1
+    }
+}
+
+/// A set of names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names(u128);
+
+impl Names {
+    /// These.
+    pub const fn of(names: &[Name]) -> Self {
+        let (mut set, mut index) = (0, 0);
+        while index < names.len() {
+            set |= 1 << names[index] as u32;
+            index += 1;
+        }
+        Self(set)
+    }
+
+    /// Whether it is one of them.
+    pub const fn has(self, name: Name) -> bool {
+        self.0 & 1 << name as u32 != 0
+    }
+
+    pub(super) fn add(&mut self, name: Name) {
+        self.0 |= 1 << name as u32;
+    }
+
+    pub(super) fn take(&mut self, name: Name) {
+        self.0 &= !(1 << name as u32);
+    }
+}

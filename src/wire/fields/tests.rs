@@ -1,0 +1,181 @@
+use http::header::{CONTENT_TYPE, HOST};
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a parser has found in a head of these lines.
+fn parsed(lines: &[(String, Vec<u8>)]) -> Fields {
+    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in lines {
+        line(&mut head, name.as_bytes(), value);
+    }
+    head.extend_from_slice(b"\r\n");
+    let head = Bytes::from(head);
+    let mut slots = [httparse::EMPTY_HEADER; 16];
+    let mut response = httparse::Response::new(&mut slots);
+    response.parse(&head).expect("well-formed");
+    Fields::parsed(head.clone(), response.headers).expect("short names")
+}
+
+fn written(fields: &Fields) -> String {
+    let mut to = Vec::new();
+    fields.write_without(Names::default(), &mut to);
+    String::from_utf8(to).expect("text")
+}
+
+fn fields(pairs: &[(&str, &str)]) -> Fields {
+    pairs.iter().copied().collect()
+}
+
+#[test]
+fn every_name_is_known_in_any_case_and_nothing_else_is() {
+    assert_eq!(Name::of(b"Content-Type"), Name::ContentType);
+    assert_eq!(Name::of(b"TE"), Name::Te);
+    for other in ["", "x", "content-typf", "content_type", "content\rtype", "x-weir-", "h\u{f6}st"]
+    {
+        assert_eq!(Name::of(other.as_bytes()), Name::Other, "{other:?}");
+    }
+}
+
+#[test]
+fn what_is_between_neighbours_is_removed() {
+    let mut all = fields(&[
+        ("Host", "a"),
+        ("Connection", "close, X-One ,x-two"),
+        ("X-ONE", "1"),
+        ("x-two", "2"),
+        ("x-three", "3"),
+        ("connection", "x-three"),
+        ("Keep-Alive", "timeout=5"),
+        ("TE", "trailers"),
+        ("x-four", "4"),
+    ]);
+    all.retain_end_to_end(|field| field.known != Name::Host);
+    assert_eq!(written(&all), "x-four: 4\r\n");
+    assert!(!all.contains(Name::Connection) && !all.contains("x-one"));
+}
+
+#[test]
+fn nothing_that_is_put_in_begins_another_line() {
+    let mut all = Fields::default();
+    for value in ["a\r\nb: c", "a\nb", "a\0", "\u{7f}", "\u{e9}"] {
+        all.set(Name::XWeirModel, value);
+        all.append("x-a", value);
+    }
+    for name in ["", "a b", "a:", "a\r\nb", "\u{e9}"] {
+        all.append(name, "a");
+    }
+    assert!(all.is_empty(), "{all:?}");
+}
+
+#[test]
+fn a_field_that_is_set_stays_where_it_was_and_is_alone() {
+    let mut all = fields(&[("a", "1"), ("date", "then"), ("b", "2"), ("date", "later")]);
+    all.set(Name::Date, "now");
+    assert_eq!(written(&all), "a: 1\r\ndate: now\r\nb: 2\r\n");
+    all.set_first(Name::Host, &HeaderValue::from_static("weir"));
+    all.set_number(Name::ContentLength, 7);
+    assert_eq!(written(&all), "host: weir\r\na: 1\r\ndate: now\r\nb: 2\r\ncontent-length: 7\r\n");
+    let mut empty = fields(&[("date", ""), ("date", ""), ("a", ""), ("date", "")]);
+    empty.set(Name::Date, "now");
+    assert_eq!(written(&empty), "date: now\r\na: \r\n");
+    all.set_first(Name::Date, &HeaderValue::from_static("-"));
+    assert!(written(&all).starts_with("date: -\r\nhost: weir\r\na: 1\r\nb: 2\r\n"));
+}
+
+#[test]
+fn a_renamed_field_is_alone_under_either_name() {
+    let mut all = fields(&[
+        ("x-weir-upstream-request-id", "old"),
+        ("X-Request-Id", "1"),
+        ("a", "b"),
+        ("x-request-id", "2"),
+    ]);
+    all.rename(Name::XRequestId, Name::XWeirUpstreamRequestId);
+    assert_eq!(written(&all), "x-weir-upstream-request-id: 1\r\na: b\r\n");
+    assert_eq!(all.get(Name::XRequestId), None);
+    all.rename(Name::XRequestId, Name::Date);
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn secrets_are_marked_and_never_shown() {
+    let all = fields(&[("Authorization", "Bearer sk-secret"), ("x-a", "b")]);
+    let map = all.to_map();
+    assert!(map["authorization"].is_sensitive() && !map["x-a"].is_sensitive());
+    assert!(!format!("{all:?}").contains("sk-secret"), "{all:?}");
+}
+
+/// Few names in many spellings, so that they meet.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[hH][oO]st",
+        "Content-[tT]ype",
+        "[xX]-a",
+        "x-[ab]",
+        "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}",
+        Just("connection".to_owned()),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        "[ -~\t]{0,20}".prop_map(String::into_bytes),
+        prop::collection::vec(0x80_u8..=0xff, 1..4),
+    ]
+}
+
+/// The same answers, by name and in order.
+fn same(fields: &Fields, map: &HeaderMap) -> Result<(), TestCaseError> {
+    prop_assert_eq!(fields.len(), map.len());
+    for name in map.keys() {
+        let text = name.as_str();
+        let theirs: Vec<&[u8]> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let ours: Vec<&[u8]> = fields.all(text).collect();
+        prop_assert_eq!(&ours, &theirs);
+        prop_assert_eq!(fields.get(text), theirs.first().copied());
+        prop_assert_eq!(fields.text(text), map[name].to_str().ok());
+        prop_assert!(fields.contains(&*text.to_ascii_uppercase()));
+    }
+    for name in ["host", "content-type", "x-a", "x-b", "date"] {
+        prop_assert_eq!(fields.contains(name), map.contains_key(name));
+    }
+    prop_assert_eq!(&fields.to_map(), map);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_head_answers_as_a_map_does(
+        lines in prop::collection::vec((name(), value()), 0..12),
+        again in value(),
+    ) {
+        let mut fields = parsed(&lines);
+        let mut map = HeaderMap::new();
+        for (name, value) in &lines {
+            let value = HeaderValue::from_bytes(value.trim_ascii()).expect("a value");
+            map.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value);
+        }
+        same(&fields, &map)?;
+        let mut again_flat = Fields::from(&map);
+        same(&again_flat, &map)?;
+        let value = HeaderValue::from_bytes(&again).expect("a value");
+        let other = HeaderName::from_static("x-a");
+        for name in [CONTENT_TYPE, other] {
+            fields.set_field(&name, &value);
+            again_flat.set_field(&name, &value);
+            map.insert(&name, value.clone());
+            same(&fields, &map)?;
+            same(&again_flat, &map)?;
+        }
+        fields.remove(Name::Host);
+        map.remove(HOST);
+        same(&fields, &map)?;
+        fields.retain(|field| field.name != b"x-b" || field.value.is_empty());
+        let gone = lines.iter().any(|(name, value)| name == "x-b" && !value.trim_ascii().is_empty());
+        prop_assert!(fields.len() == map.len() || gone);
+        fields.remove("x-b");
+        map.remove("x-b");
+        same(&fields, &map)?;
+    }
+}
