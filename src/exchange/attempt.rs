@@ -298,7 +298,7 @@ pub(super) fn build(
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model, adapted);
     // The client's own stands where it is; a path of the provider's own has to be told.
     let own = admitted.model.as_deref().filter(|_| !provider.paths.elsewhere.is_empty());
-    let (query, stream) = (head.query.as_deref(), admitted.peeked.stream);
+    let (query, stream) = (head.query(), admitted.peeked.stream);
     let path = dialect::upstream_path(&call, &provider.paths, query, model.or(own), stream);
     let mut headers = theirs(head);
     headers.set_first(Name::Host, &provider.authority);

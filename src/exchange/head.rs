@@ -27,8 +27,7 @@ const KEYS_WAIT: Duration = Duration::from_secs(3);
 /// What the request line and the headers said.
 pub(super) struct Head {
     pub(super) method: Method,
-    pub(super) path: Box<str>,
-    pub(super) query: Option<Box<str>>,
+    target: Uri,
     pub(super) headers: Fields,
     pub(super) request_id: RequestId,
     pub(super) endpoint: Endpoint,
@@ -73,8 +72,7 @@ impl Head {
         let call = call.keep();
         Ok(Self {
             method,
-            path: path.into(),
-            query: query.map(Into::into),
+            target,
             headers,
             endpoint,
             dialect,
@@ -90,7 +88,7 @@ impl Head {
 
     /// The call, as its dialect reads it.
     pub(super) fn call(&self) -> Call<'_> {
-        self.call.call(&self.path, &self.headers)
+        self.call.call(self.path(), &self.headers)
     }
 
     /// The call as which body and answer are read.
@@ -103,9 +101,19 @@ impl Head {
 
     /// The same with all that it is made of, for another thread.
     pub(super) fn keep_read_call(&self) -> (Kept, Box<str>, Fields) {
-        let (path, call) =
-            self.known.as_ref().map_or((&self.path, &self.call), |(path, call)| (path, call));
-        (call.clone(), path.clone(), self.headers.clone())
+        let (path, call) = match &self.known {
+            Some((path, call)) => (&**path, call),
+            None => (self.path(), &self.call),
+        };
+        (call.clone(), path.into(), self.headers.clone())
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    pub(super) fn query(&self) -> Option<&str> {
+        self.target.query()
     }
 
     /// Whether the connection is to be upgraded to a WebSocket.
@@ -131,7 +139,7 @@ impl Head {
 
     fn identify(&self, plan: &Plan) -> Result<Arc<Caller>, Refused> {
         let in_url = self.dialect == Dialect::Gemini || self.read_dialect() == Dialect::Gemini;
-        let found = dialect::credential(&self.headers, self.query.as_deref(), in_url);
+        let found = dialect::credential(&self.headers, self.query(), in_url);
         let secret = match &found {
             Ok(found) => Secret::of(found.as_ref().map(|found| found.secret.as_bytes())),
             Err(dialect::Ambiguous) => Secret::Several,

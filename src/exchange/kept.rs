@@ -147,7 +147,7 @@ pub(super) fn response_id(head: &Head) -> Option<&str> {
     if head.endpoint != Endpoint::Responses || head.call().is_json() {
         return None;
     }
-    let (_, rest) = head.path.split_once("/responses/")?;
+    let (_, rest) = head.path().split_once("/responses/")?;
     rest.split('/').next()
 }
 
@@ -176,7 +176,7 @@ pub(super) async fn answer(
         }
         (&Method::GET, "input_items") => {
             let turns = store.conversation(&caller.id, id, plan.bounds.body.0).await;
-            let page = page(head.query.as_deref())?;
+            let page = page(head.query())?;
             turns.map_err(failed)?.map(|turns| dialect::input_list(id, &kept_turns(&turns), page))
         }
         _ => None,

@@ -214,7 +214,7 @@ impl Translation {
             answer_by_call: self.answer_by_call,
             kept: self.keeping.as_deref().map(Keeping::known_as),
             request: &admitted.body,
-            framing: client_framing(head.dialect, head.query.as_deref()),
+            framing: client_framing(head.dialect, head.query()),
         }
     }
 

@@ -85,7 +85,12 @@ pub struct Field<'a> {
 impl Field<'_> {
     /// Whether its name begins like this.
     pub fn begins_with(&self, beginning: &[u8]) -> bool {
-        self.name.get(..beginning.len()).is_some_and(|own| own.eq_ignore_ascii_case(beginning))
+        let first = |text: &[u8]| text.first().map(u8::to_ascii_lowercase);
+        first(self.name) == first(beginning)
+            && self
+                .name
+                .get(..beginning.len())
+                .is_some_and(|own| own.eq_ignore_ascii_case(beginning))
     }
 }
 

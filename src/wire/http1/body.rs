@@ -155,9 +155,7 @@ pub(super) fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed>
     let mut length = None;
     for value in headers.all(Name::ContentLength) {
         for text in value.split(|byte| *byte == b',') {
-            let text = text.trim_ascii();
-            let number = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'));
-            let number = number.and_then(|text| text.parse::<u64>().ok());
+            let number = number(text.trim_ascii());
             if number.is_none() || length.is_some_and(|length| Some(length) != number) {
                 return Err(Malformed::Length);
             }
@@ -165,4 +163,13 @@ pub(super) fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed>
         }
     }
     Ok(length)
+}
+
+/// A number in digits and nothing else.
+fn number(text: &[u8]) -> Option<u64> {
+    let digit = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
 }
