@@ -273,11 +273,17 @@ impl Fields {
         });
     }
 
-    /// Writes a line for each that is none of these.
+    /// Writes a line for each that is none of these, names in lower case.
     pub fn write_without(&self, names: Names, to: &mut Vec<u8>) {
         for place in &self.places {
-            if !names.has(place.known) {
-                line(to, self.name(place), self.value(place));
+            if names.has(place.known) {
+                continue;
+            }
+            let start = to.len();
+            let name = self.name(place);
+            line(to, name, self.value(place));
+            if place.known == Name::Other {
+                to[start..start + name.len()].make_ascii_lowercase();
             }
         }
     }
@@ -432,12 +438,10 @@ impl fmt::Debug for Fields {
     }
 }
 
-/// Writes a field's line (RFC 9112, section 5), its name in lower case.
+/// Writes a field's line (RFC 9112, section 5).
 pub fn line(to: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     to.reserve(name.len() + value.len() + LINE_BYTES);
-    let start = to.len();
     to.extend_from_slice(name);
-    to[start..].make_ascii_lowercase();
     to.extend_from_slice(b": ");
     to.extend_from_slice(value);
     to.extend_from_slice(b"\r\n");
