@@ -110,7 +110,7 @@ fn secrets_are_marked_and_never_shown() {
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         "[hH][oO]st",
-        "Content-[tT]ype",
+        "(content|Content)-Type",
         "[xX]-a",
         "x-[ab]",
         "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}",
