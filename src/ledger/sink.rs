@@ -1,8 +1,16 @@
 //! Where lines go.
 
-use std::fs::{File, OpenOptions};
+#[cfg(target_os = "linux")]
+mod uncached;
+
+#[cfg(not(target_os = "linux"))]
+use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
+
+#[cfg(target_os = "linux")]
+use uncached::File;
 
 /// An open destination of the access log.
 #[derive(Debug)]
@@ -30,7 +38,7 @@ impl Sink {
                 .create(true)
                 .mode(0o640)
                 .open(path)
-                .map(Sink::File)
+                .map(|file| Sink::File(file.into()))
                 .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}"))),
         }
     }
