@@ -84,7 +84,7 @@ dist:
 
 # Takes three builds and a few minutes of load; wants llvm-profdata (`rustup component add llvm-tools`, or
 # Debian's llvm of the compiler's own version) and, for the last step, llvm-bolt (Debian's bolt).
-# The release binary laid out by a profile of compare's load: target/pgo/dist/weir
+# The release binary laid out by a profile of the loads of compare and pairs: target/pgo/dist/weir
 pgo:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -97,6 +97,7 @@ pgo:
     load() {
         target/dist/weir-loadtest compare --quick --weir "$1" \
             --with weir --with weir-epoll --part requests --part streams --part latency
+        target/dist/weir-loadtest pairs --weir "$1" --rounds 1 --length 300ms
     }
     rm -rf "$here/raw" && mkdir -p "$here/raw"
     RUSTFLAGS="-Cprofile-generate=$here/raw" cargo build --profile dist --bin weir --target-dir "$here/instrumented"

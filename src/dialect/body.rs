@@ -1,9 +1,11 @@
 //! What a whole answer says: what it used, whether it is an error, whether there is anything in it.
 
+use std::sync::LazyLock;
+
 use super::observe::{Facts, Frame, Run};
 use super::text::{NoText, TextSink, Texts};
 use super::{Dialect, Endpoint, StreamError, Usage, anthropic, bedrock, cohere, gemini, openai};
-use crate::wire::json::{Kind, Value, lazy};
+use crate::wire::json::{Kind, LastKey, Value, lazy};
 
 /// What a whole answer says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,22 +73,20 @@ pub fn observe_body(
 }
 
 /// Where nearly all of them say it.
-const USAGE: &str = r#""usage""#;
+static USAGE: LazyLock<LastKey> = LazyLock::new(|| LastKey::new("usage"));
+/// Where Gemini says it.
+static USAGE_METADATA: LazyLock<LastKey> = LazyLock::new(|| LastKey::new("usageMetadata"));
 
 /// What a whole answer of a dialect says it used.
 pub(super) fn usage(endpoint: Endpoint, dialect: Dialect, document: Value<'_>) -> Option<Usage> {
-    let member = match dialect {
-        Dialect::Gemini => r#""usageMetadata""#,
-        _ => USAGE,
-    };
-    let found = document.get_last(member);
+    let found = || document.get_last(&USAGE);
     match dialect {
-        Dialect::OpenAi => found.and_then(openai::usage),
+        Dialect::OpenAi => document.read_last(&USAGE, openai::read_usage),
         Dialect::Anthropic if endpoint == Endpoint::CountTokens => counted(document),
-        Dialect::Anthropic => found.and_then(anthropic::usage),
-        Dialect::Gemini => found.and_then(gemini::usage),
-        Dialect::Cohere => found.or_else(|| document.get("meta")).and_then(cohere::usage),
-        Dialect::Bedrock => found.and_then(bedrock::usage).or_else(|| {
+        Dialect::Anthropic => found().and_then(anthropic::usage),
+        Dialect::Gemini => document.get_last(&USAGE_METADATA).and_then(gemini::usage),
+        Dialect::Cohere => found().or_else(|| document.get("meta")).and_then(cohere::usage),
+        Dialect::Bedrock => found().and_then(bedrock::usage).or_else(|| {
             let invoked = (endpoint == Endpoint::InvokeModel).then(|| invoked(document));
             invoked.flatten()
         }),
@@ -103,7 +103,7 @@ fn counted(document: Value<'_>) -> Option<Usage> {
 fn invoked(document: Value<'_>) -> Option<Usage> {
     let titan = document.get("inputTextTokenCount").and_then(super::usage::count);
     let titan = titan.map(|input| Usage { input, ..Usage::default() });
-    titan.or_else(|| document.get_last(USAGE).and_then(anthropic::usage))
+    titan.or_else(|| document.get_last(&USAGE).and_then(anthropic::usage))
 }
 
 fn read(endpoint: Endpoint, dialect: Dialect, body: &[u8], frame: &mut Frame<'_>) {

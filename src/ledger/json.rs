@@ -26,6 +26,10 @@ pub struct Line<'a> {
     out: &'a mut Vec<u8>,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "a name whose length is known is stored with a few instructions, and copied by a call otherwise"
+)]
 impl<'a> Line<'a> {
     /// Opens an object.
     pub fn open(out: &'a mut Vec<u8>) -> Self {
@@ -42,7 +46,7 @@ impl<'a> Line<'a> {
     }
 
     /// A value that `write` writes.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.out.extend_from_slice(name.as_bytes());
         write(self.out);
@@ -50,13 +54,13 @@ impl<'a> Line<'a> {
     }
 
     /// A text, cut at [`TEXT_BYTES_MAX`].
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self, name: &'static str, text: impl AsRef<str>) {
         self.value(name, |out| string(text.as_ref(), TEXT_BYTES_MAX, out));
     }
 
     /// A text that may be absent.
-    #[inline]
+    #[inline(always)]
     pub fn text_if(&mut self, name: &'static str, text: Option<impl AsRef<str>>) {
         if let Some(text) = text {
             self.text(name, text);
@@ -64,13 +68,13 @@ impl<'a> Line<'a> {
     }
 
     /// A number.
-    #[inline]
+    #[inline(always)]
     pub fn number(&mut self, name: &'static str, number: u64) {
         self.value(name, |out| digits(number, out));
     }
 
     /// Bytes of ours that need no escaping.
-    #[inline]
+    #[inline(always)]
     pub fn ascii(&mut self, name: &'static str, text: &[u8]) {
         self.value(name, |out| {
             out.push(b'"');
@@ -80,13 +84,13 @@ impl<'a> Line<'a> {
     }
 
     /// A word of ours that needs no escaping.
-    #[inline]
+    #[inline(always)]
     pub fn word(&mut self, name: &'static str, word: &'static str) {
         self.ascii(name, word.as_bytes());
     }
 
     /// A word that may be absent.
-    #[inline]
+    #[inline(always)]
     pub fn word_if(&mut self, name: &'static str, word: Option<&'static str>) {
         if let Some(word) = word {
             self.word(name, word);
@@ -115,7 +119,7 @@ impl<'a> Line<'a> {
     }
 
     /// A number that is left out when it is zero.
-    #[inline]
+    #[inline(always)]
     pub fn number_if(&mut self, name: &'static str, number: u64) {
         if number > 0 {
             self.number(name, number);
@@ -123,13 +127,13 @@ impl<'a> Line<'a> {
     }
 
     /// Milliseconds with three decimals.
-    #[inline]
+    #[inline(always)]
     pub fn ms(&mut self, name: &'static str, duration: Duration) {
         self.value(name, |out| ms(duration, out));
     }
 
     /// A duration that may be absent.
-    #[inline]
+    #[inline(always)]
     pub fn ms_if(&mut self, name: &'static str, duration: Option<Duration>) {
         if let Some(duration) = duration {
             self.ms(name, duration);
@@ -137,7 +141,7 @@ impl<'a> Line<'a> {
     }
 
     /// A mark that is left out when it does not hold.
-    #[inline]
+    #[inline(always)]
     pub fn flag_if(&mut self, name: &'static str, holds: bool) {
         if holds {
             self.value(name, |out| out.extend_from_slice(b"true"));

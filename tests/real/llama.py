@@ -15,6 +15,8 @@ parameters.port = int(sys.argv[1])
 parameters.n_ctx = 4096
 parameters.n_parallel = 1
 parameters.n_predict = 256
+# The same words each time, so that an answer that comes to its end always does.
+parameters.sampling.temp = 0.0
 parameters.use_jinja = True
 server = xllamacpp.Server(parameters)
 print(server.listening_address, flush=True)

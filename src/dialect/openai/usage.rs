@@ -2,17 +2,19 @@
 
 use super::super::Usage;
 use super::super::usage::count;
-use crate::wire::json::{Kind, Leaf, Value};
+use crate::wire::json::{Kind, Leaf, Leaves, Value};
 
 /// Reads a `usage` object. `None` if it is none, or measures something else than tokens
 /// (transcriptions may be billed by their duration).
 pub(in crate::dialect) fn usage(value: Value<'_>) -> Option<Usage> {
-    if value.kind() != Some(Kind::Object) {
-        return None;
-    }
+    if value.kind() == Some(Kind::Object) { read(&mut value.leaves()) } else { None }
+}
+
+/// The same of its leaves, of which it may leave some.
+pub(in crate::dialect) fn read(leaves: &mut Leaves<'_>) -> Option<Usage> {
     let mut usage = Usage::default();
     let (mut found, mut total) = (false, None);
-    for Leaf { within, key, value } in value.leaves() {
+    for Leaf { within, key, value } in leaves {
         match within {
             b"" => match key {
                 b"prompt_tokens" | b"input_tokens" => {

@@ -64,14 +64,16 @@ mod tests {
     fn several_writers_append_to_one_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("log");
-        let open = || File::from(OpenOptions::new().append(true).create(true).open(&path).expect("opens"));
+        let open =
+            || File::from(OpenOptions::new().append(true).create(true).open(&path).expect("opens"));
         let (mut first, mut second) = (open(), open());
         for line in 0..100 {
             writeln!(first, "a{line}").expect("is written");
             writeln!(second, "b{line}").expect("is written");
         }
         let text = fs::read_to_string(&path).expect("is read");
-        let expected: Vec<String> = (0..100).flat_map(|n| [format!("a{n}"), format!("b{n}")]).collect();
+        let expected: Vec<String> =
+            (0..100).flat_map(|n| [format!("a{n}"), format!("b{n}")]).collect();
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     }
 

@@ -154,6 +154,12 @@ fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
 pub(super) fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     for value in headers.all(Name::ContentLength) {
+        // Nearly always it is one number, said once.
+        let whole = number(value);
+        if whole.is_some() && length.is_none() {
+            length = whole;
+            continue;
+        }
         for text in value.split(|byte| *byte == b',') {
             let number = number(text.trim_ascii());
             if number.is_none() || length.is_some_and(|length| Some(length) != number) {

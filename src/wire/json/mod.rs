@@ -20,6 +20,7 @@ pub use error::JsonError;
 pub use object::{MEMBERS_MAX, Object, object};
 pub use scan::{DEPTH_MAX, Limits, plain_bytes, validate};
 pub use splice::{Edit, Segments, splice};
+pub use tail::LastKey;
 pub use text::{escape, quote, unescape};
 pub use value::{Items, Kind, Leaf, Leaves, Member, Members, Value, find, lazy};
 pub use write::{ArrayWriter, ObjectWriter, write_object};

@@ -6,7 +6,9 @@
 //! string both its quotes would be escaped. And it is a key of the object itself, not of one within
 //! it, when the members from it on lead to the object's last byte.
 
-use memchr::memmem;
+use std::fmt;
+
+use memchr::memmem::Finder;
 
 use super::is_space;
 use super::value::{Cursor, Value};
@@ -15,18 +17,48 @@ use super::value::{Cursor, Value};
 /// follows it.
 const TAIL_BYTES_MAX: usize = 1024;
 
-/// The value of the last member with this key in the object's tail; `None` where there is none, which
-/// does not say that there is none before. The key comes in its quotes, as it is written.
-pub(super) fn last<'a>(object: Value<'a>, quoted: &str) -> Option<Value<'a>> {
+/// A key that is looked for from the end of an object. To be made once: what is known of it makes the
+/// search fast.
+pub struct LastKey {
+    /// Of the key as it is written, in its quotes.
+    finder: Finder<'static>,
+}
+
+impl LastKey {
+    /// A key that is written without escapes.
+    pub fn new(key: &str) -> Self {
+        Self { finder: Finder::new(&format!("\"{key}\"")).into_owned() }
+    }
+
+    /// The key.
+    pub(super) fn key(&self) -> &[u8] {
+        let quoted = self.finder.needle();
+        &quoted[1..quoted.len() - 1]
+    }
+}
+
+impl fmt::Debug for LastKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LastKey").field(&self.key().escape_ascii().to_string()).finish()
+    }
+}
+
+/// What `read` makes of the value of the last member with this key in the object's tail; `None` where
+/// there is none, which does not say that there is none before. It leaves its cursor behind the value.
+pub(super) fn last<'a, T>(
+    object: Value<'a>,
+    key: &LastKey,
+    mut read: impl FnMut(&mut Cursor<'a>) -> Option<T>,
+) -> Option<T> {
     let raw = object.raw();
     if raw.first() != Some(&b'{') {
         return None;
     }
     let from = raw.len().saturating_sub(TAIL_BYTES_MAX);
     let mut found = None;
-    for at in memmem::find_iter(&raw[from..], quoted) {
+    for at in key.finder.find_iter(&raw[from..]) {
         if begins_member(&raw[..from + at])
-            && let Some(value) = Cursor::over(object, from + at).leads_to_end()
+            && let Some(value) = Cursor::over(object, from + at).leads_to_end(&mut read)
         {
             found = Some(value);
         }
@@ -45,11 +77,11 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value as Tree};
 
-    use super::super::lazy;
+    use super::super::{Kind, Leaves, lazy};
     use super::*;
 
     fn found<'a>(document: &'a str, key: &str) -> Option<&'a str> {
-        let value = last(lazy(document.as_bytes()), &format!("\"{key}\""))?;
+        let value = last(lazy(document.as_bytes()), &LastKey::new(key), Cursor::value)?;
         assert_eq!(&document.as_bytes()[value.span()], value.raw());
         std::str::from_utf8(value.raw()).ok()
     }
@@ -86,7 +118,7 @@ mod tests {
         let document = format!(r#"{{"usage":1,"x":"{}"}}"#, "y".repeat(TAIL_BYTES_MAX));
         assert_eq!(found(&document, "usage"), None);
         assert_eq!(
-            lazy(document.as_bytes()).get_last("\"usage\"").map(|value| value.raw()),
+            lazy(document.as_bytes()).get_last(&LastKey::new("usage")).map(|value| value.raw()),
             Some(&b"1"[..])
         );
     }
@@ -118,13 +150,24 @@ mod tests {
             let document = document.expect("JSON");
             let value = found(&document, "usage").map(|raw| serde_json::from_str(raw).expect("JSON"));
             prop_assert_eq!(value.as_ref(), tree.get("usage"));
+            // Its leaves, read on the way, are those of the value.
+            let leaves = |leaves: &mut Leaves<'_>| {
+                Some(leaves.map(|leaf| (leaf.key.to_vec(), leaf.value.raw().to_vec())).collect::<Vec<_>>())
+            };
+            let key = LastKey::new("usage");
+            let document = lazy(document.as_bytes());
+            let value = document.get_last(&key).filter(|value| value.kind() == Some(Kind::Object));
+            prop_assert_eq!(
+                document.read_last(&key, leaves),
+                value.and_then(|value| leaves(&mut value.leaves()))
+            );
         }
 
         #[test]
         fn any_bytes_end(bytes in prop::collection::vec(
             prop::sample::select(b"{}[]\":,\\usage 1".to_vec()), 0..64,
         )) {
-            let _ = last(lazy(&bytes), "\"usage\"");
+            let _ = last(lazy(&bytes), &LastKey::new("usage"), Cursor::value);
         }
     }
 }

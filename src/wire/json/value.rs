@@ -8,7 +8,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 use super::is_space;
-use super::tail;
+use super::tail::{self, LastKey};
 use super::text::{self, unescape};
 use super::word::{self, WORD_BYTES};
 
@@ -151,13 +151,29 @@ impl<'a> Value<'a> {
         cursor.value()
     }
 
-    /// The same for the last with that key, which comes in its quotes, as parsers that build a tree
-    /// have it. Where it is near the end, what comes before it is not read.
-    pub fn get_last(&self, quoted: &str) -> Option<Value<'a>> {
-        tail::last(*self, quoted).or_else(|| {
-            let key = quoted.trim_matches('"');
-            self.members().filter(|member| member.is(key)).last().map(|member| member.value)
+    /// The same for the last with that key, as parsers that build a tree have it. Where it is near the
+    /// end, what comes before it is not read.
+    pub fn get_last(&self, key: &LastKey) -> Option<Value<'a>> {
+        tail::last(*self, key, Cursor::value).or_else(|| self.last_of_all(key))
+    }
+
+    /// What `read` makes of the [leaves](Self::leaves) of the last member with that key; `None` if that is
+    /// no object.
+    pub fn read_last<T>(
+        &self,
+        key: &LastKey,
+        mut read: impl FnMut(&mut Leaves<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let in_tail = tail::last(*self, key, |cursor| cursor.leaves(&mut read));
+        in_tail.unwrap_or_else(|| {
+            let value = self.last_of_all(key)?;
+            if value.kind() == Some(Kind::Object) { read(&mut value.leaves()) } else { None }
         })
+    }
+
+    fn last_of_all(&self, key: &LastKey) -> Option<Value<'a>> {
+        let key = std::str::from_utf8(key.key()).ok()?;
+        self.members().filter(|member| member.is(key)).last().map(|member| member.value)
     }
 
     /// The value at a path of keys and array indices below it.
@@ -253,14 +269,32 @@ impl<'a> Cursor<'a> {
         Self { raw: container.raw, start: container.start, at }
     }
 
-    /// The value of the member here, if the members from it on end with the last byte.
-    pub(super) fn leads_to_end(mut self) -> Option<Value<'a>> {
+    /// What `read` makes of the value of the member here, if the members from it on end with the last
+    /// byte. It leaves the cursor behind the value.
+    pub(super) fn leads_to_end<T>(
+        mut self,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
         self.key()?;
-        let value = self.value()?;
+        let value = read(&mut self)?;
         while self.key().is_some() {
             self.value()?;
         }
         (&self.raw[self.at.min(self.raw.len())..] == b"}").then_some(value)
+    }
+
+    /// What `read` makes of the leaves of the object here, and nothing of anything else; moves behind the
+    /// value. None if that does not end.
+    fn leaves<T: Default>(&mut self, read: impl FnOnce(&mut Leaves<'a>) -> T) -> Option<T> {
+        if self.space()? != b'{' {
+            self.value()?;
+            return Some(T::default());
+        }
+        let inside = Self { at: self.at + 1, ..self.clone() };
+        let mut leaves = Leaves { cursor: inside, within: None };
+        let result = read(&mut leaves);
+        self.at = leaves.end()?;
+        Some(result)
     }
 
     /// A cursor over the container that starts here.
@@ -299,7 +333,8 @@ impl<'a> Cursor<'a> {
         if self.space()? != b':' {
             return None;
         }
-        self.skip(b':')?;
+        self.at += 1;
+        self.space()?;
         Some(key)
     }
 
@@ -322,7 +357,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn value(&mut self) -> Option<Value<'a>> {
+    pub(super) fn value(&mut self) -> Option<Value<'a>> {
         self.take(value_end)
     }
 
@@ -371,6 +406,14 @@ pub struct Leaves<'a> {
     cursor: Cursor<'a>,
     /// The key of the inner object that is walked over.
     within: Option<&'a [u8]>,
+}
+
+impl Leaves<'_> {
+    /// Where the object ends, behind its bracket.
+    fn end(mut self) -> Option<usize> {
+        while self.next().is_some() {}
+        (self.within.is_none() && self.cursor.space()? == b'}').then_some(self.cursor.at + 1)
+    }
 }
 
 impl<'a> Iterator for Leaves<'a> {
