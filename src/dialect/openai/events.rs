@@ -20,26 +20,33 @@ struct Event<'d> {
     error: Option<Value<'d>>,
 }
 
-/// Reads one event.
+/// Reads one event. Of a member that occurs twice the first counts, as it does where streams are
+/// translated.
 pub(in crate::dialect) fn read<'d>(name: Option<&'d [u8]>, data: &'d [u8], frame: &mut Frame<'_>) {
     if data == b"[DONE]" {
         return frame.terminal();
     }
-    let mut event = Event { kind: name.unwrap_or_default(), ..Event::default() };
-    frame.members(data, |frame, key, value| match key {
-        b"type" => event.kind = value.contents().unwrap_or_default(),
-        b"output_index" => event.output_index = value.as_u64().unwrap_or(0),
-        b"content_index" | b"summary_index" => {
-            event.content_index = value.as_u64().unwrap_or(0);
-        }
-        b"sequence_number" => frame.sequence_number(value),
-        b"delta" => event.delta = Some(value),
-        b"item" => event.item = Some(value),
-        b"response" => event.response = Some(value),
-        b"usage" => event.usage = Some(value),
-        b"error" if !value.is_null() => event.error = Some(value),
-        _ => {}
+    let mut event = Event::default();
+    let (mut kind, mut output, mut content) = (None, None, None);
+    frame.members(data, |frame, key, value| {
+        let place = match key {
+            b"type" => &mut kind,
+            b"output_index" => &mut output,
+            b"content_index" | b"summary_index" => &mut content,
+            b"delta" => &mut event.delta,
+            b"item" => &mut event.item,
+            b"response" => &mut event.response,
+            b"usage" => &mut event.usage,
+            b"error" => &mut event.error,
+            b"sequence_number" => return frame.sequence_number(value),
+            _ => return,
+        };
+        *place = place.or(Some(value));
     });
+    let number = |value: Option<Value<'_>>| value.and_then(|value| value.as_u64()).unwrap_or(0);
+    event.kind = kind.and_then(|kind| kind.contents()).or(name).unwrap_or_default();
+    (event.output_index, event.content_index) = (number(output), number(content));
+    event.error = event.error.filter(|error| !error.is_null());
     note(&event, data, frame);
 }
 
@@ -121,25 +128,30 @@ fn delta(kind: &[u8], event: &Event<'_>, frame: &mut Frame<'_>) {
 /// The last event of a response, which repeats all of it.
 fn ended(event: &Event<'_>, frame: &mut Frame<'_>) {
     let mut failed = event.kind == b"response.failed";
-    let mut error = event.error;
+    let (mut model, mut status, mut used, mut cause) = (None, None, None, None);
     for member in event.response.iter().flat_map(Value::members) {
-        match member.key {
-            b"model" => frame.model(member.value),
-            b"status" => {
-                failed |= member.value.raw() == b"\"failed\"";
-                if !failed {
-                    frame.finish_reason(member.value);
-                }
-            }
-            b"error" if !member.value.is_null() => error = Some(member.value),
-            b"usage" => {
-                if let Some(used) = usage(member.value) {
-                    frame.add_usage(used);
-                }
-            }
-            _ => {}
+        let place = match member.key {
+            b"model" => &mut model,
+            b"status" => &mut status,
+            b"usage" => &mut used,
+            b"error" => &mut cause,
+            _ => continue,
+        };
+        *place = place.or(Some(member.value));
+    }
+    if let Some(model) = model {
+        frame.model(model);
+    }
+    if let Some(status) = status {
+        failed |= status.raw() == b"\"failed\"";
+        if !failed {
+            frame.finish_reason(status);
         }
     }
+    if let Some(used) = used.and_then(usage) {
+        frame.add_usage(used);
+    }
+    let error = cause.filter(|cause: &Value<'_>| !cause.is_null()).or(event.error);
     if failed {
         frame.error(match error {
             Some(error) => StreamError::from_value(error),

@@ -76,6 +76,12 @@ impl Decoder {
                 let error = event.get("error").filter(|error| !error.is_null()).unwrap_or(event);
                 sink.event(Event::Error(StreamError::from_value(error)));
             }
+            // Some servers break off with an error alone, as they do a stream of chat completions.
+            b"" => {
+                if let Some(error) = event.get("error").filter(|error| !error.is_null()) {
+                    sink.event(Event::Error(StreamError::from_value(error)));
+                }
+            }
             _ => {}
         }
     }
