@@ -303,6 +303,8 @@ pub(super) struct Facts {
     usage: Option<Usage>,
     usage_complete: bool,
     finished: bool,
+    /// Nothing follows that counts.
+    over: bool,
     said: Said,
     model: Option<String>,
     finish_reason: Option<String>,
@@ -517,12 +519,16 @@ impl Frame<'_> {
     pub fn terminal(&mut self) {
         self.spoken = Spoken::More;
         self.facts.finished = true;
+        self.facts.over = true;
         self.observed.terminal = true;
     }
 
-    /// The provider's own error.
+    /// The provider's own error. Behind the end of an answer it is not about that.
     pub fn error(&mut self, error: StreamError) {
         self.spoken = Spoken::More;
+        if self.facts.over {
+            return;
+        }
         self.facts.said = Said::Error;
         self.observed.error.get_or_insert(error);
     }
