@@ -235,6 +235,32 @@ fn a_full_journal_is_used_again_once_the_database_has_it() {
 }
 
 #[test]
+fn segments_that_are_done_with_are_written_again() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let bounds = journal::Bounds { bytes_max: 64 << 20, reserve_bytes: 8 << 20 };
+    let mut journal = journal::Journal::create(folder.path(), "j".into(), bounds).expect("created");
+    journal.reserve().expect("reserved");
+    let mut files = std::collections::HashSet::new();
+    for number in 0..40 {
+        let entries = vec![number as u8; 3 << 20];
+        let placed = journal.append(number, 1, &entries).expect("written");
+        assert_eq!(journal.read(placed).expect("read"), entries);
+        journal.release(number).expect("released");
+        for file in fs::read_dir(folder.path().join("j")).expect("files") {
+            files.insert(file.and_then(|file| file.metadata()).expect("a file").ino());
+        }
+    }
+    // The lock, the reserve, the one that is written, and the one that is next.
+    assert_eq!(files.len(), 4);
+    drop(journal);
+    let journal = journal::Journal::take_over(&folder.path().join("j"), bounds).expect("read");
+    let (_, found) = journal.expect("nobody holds it");
+    assert_eq!((found.frames.last().map(journal::Placed::before), found.torn), (Some(40), 0));
+}
+
+#[test]
 fn old_rows_go_and_their_sums_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let (books, thread) = start(folder.path(), &settings());
