@@ -206,7 +206,7 @@ fn without_a_journal_the_database_is_fed_from_memory() {
     other.execute_batch("ROLLBACK").expect("let go");
     until(&books, |standing| standing.state == State::Memory && standing.waiting == 0);
     assert!(thread.stop(Duration::from_secs(20)));
-    let taken = asked(folder.path(), "SELECT COUNT(*) FROM ledger_records")[0];
+    let taken = asked(folder.path(), "SELECT COUNT(*) FROM ledger_rows")[0];
     assert_eq!(taken as u64, 2000 + books.standing().entered);
     sums(folder.path());
 }
@@ -271,7 +271,7 @@ fn old_rows_go_and_their_sums_stay() {
     let now = Record { time_unix_ms: crate::clock::unix_ms(), ..record(1) };
     books.enter(&now);
     let give_up = Instant::now() + Duration::from_secs(20);
-    while asked(folder.path(), "SELECT COUNT(*) FROM ledger_records") != [1] {
+    while asked(folder.path(), "SELECT COUNT(*) FROM ledger_rows") != [1] {
         assert!(Instant::now() < give_up);
         thread::sleep(Duration::from_millis(20));
     }
