@@ -11,10 +11,11 @@ use super::{CONFIG_DEFAULT, fail};
 use crate::clock;
 use crate::config::render;
 use crate::database::{Connection, Place};
+use crate::ledger::books::{self, MIGRATIONS};
 use crate::ledger::export::{self, Export, Failed, Form};
 use crate::ledger::query::{Field, Filter};
 use crate::ledger::reconcile::{self, Comparison};
-use crate::ledger::{books, select, verify};
+use crate::ledger::{select, verify};
 use crate::plan::Source;
 
 /// Records that `query` shows, unless told otherwise.
@@ -150,7 +151,14 @@ fn open(storage: &Storage) -> Result<(Connection, Option<PathBuf>), String> {
         return Err(format!("{place} is not there yet: weir makes it when it starts"));
     }
     let journals = books::folder(&place, &source.file.ledger).ok();
-    let connection = Connection::open(&place).map_err(|error| format!("{place}: {error}"))?;
+    let failed = |error| format!("{place}: {error}");
+    let mut connection = Connection::open(&place).map_err(failed)?;
+    if !MIGRATIONS.are_taken(&mut connection).map_err(failed)? {
+        return Err(format!(
+            "{place}: its tables are those of an older weir; this one brings them up to date when it \
+             is started with it"
+        ));
+    }
     Ok((connection, journals))
 }
 

@@ -47,12 +47,23 @@ pub(super) fn migrate(connection: &mut Connection, rooms: &[&Migrations]) -> Res
     })
 }
 
-fn bring_up(connection: &mut Connection, migrations: &Migrations) -> Result<(), Error> {
-    let room = migrations.room;
+impl Migrations {
+    /// Whether every step was taken, by whoever did.
+    pub fn are_taken(&self, connection: &mut Connection) -> Result<bool, Error> {
+        Ok(version(connection, self.room)? >= self.steps.len())
+    }
+}
+
+/// How many steps of a room were taken.
+fn version(connection: &mut Connection, room: &str) -> Result<usize, Error> {
     let sql =
         "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM weir_migrations WHERE room = ?1";
-    let known =
-        connection.first(sql, &[room.into()], |row| row.int(0))?.unwrap_or_default() as usize;
+    Ok(connection.first(sql, &[room.into()], |row| row.int(0))?.unwrap_or_default() as usize)
+}
+
+fn bring_up(connection: &mut Connection, migrations: &Migrations) -> Result<(), Error> {
+    let room = migrations.room;
+    let known = version(connection, room)?;
     if known > migrations.steps.len() {
         let message = format!(
             "the tables of the {room} are of version {known}, and this weir knows {}: they were made \

@@ -111,7 +111,10 @@ fn a_transaction_is_all_or_nothing() {
 fn tables_are_brought_up_to_date_and_never_back() {
     let folder = tempfile::tempdir().expect("a folder");
     drop(Database::open(file(&folder), &BEFORE, Metrics::new()).expect("opens"));
+    let mut beside = Connection::open(&file(&folder)).expect("opens");
+    assert_eq!(NAMES.are_taken(&mut beside), Ok(false));
     let database = Database::open(file(&folder), &NOW, Metrics::new()).expect("opens");
+    assert_eq!((NAMES.are_taken(&mut beside), OLD.are_taken(&mut beside)), (Ok(true), Ok(true)));
     assert_eq!(insert(&database, "ann"), Ok(1));
     drop(database);
     let error = Database::open(file(&folder), &BEFORE, Metrics::new()).err().expect("newer");

@@ -151,7 +151,7 @@ fn page(
     // One row more than asked for shows whether there is a next page.
     let part = Part { after, limit: Some(u64::from(limit) + 1) };
     let mut rows: Vec<Vec<Cell>> = Vec::new();
-    selection.question(connection, part)?.ask(connection, &mut |cells| {
+    selection.ask(connection, part, &mut |cells| {
         rows.push(cells.to_vec());
         Ok(())
     })?;

@@ -56,7 +56,7 @@ impl FromStr for Form {
 }
 
 /// Records that are read in one go.
-const PAGE_ROWS: u64 = 1000;
+const PAGE_ROWS: u64 = 2000;
 
 /// Why a file is not whole.
 #[derive(Debug)]
@@ -106,9 +106,8 @@ fn copy_part<W: Write + Send>(
     part: Part,
     out: &mut Export<W>,
 ) -> Result<(u64, Option<Mark>), Failed> {
-    let question = selection.question(connection, part)?;
     let (mut rows, mut last, mut broken) = (0, None, None);
-    let asked = question.ask(connection, &mut |cells| {
+    let asked = selection.ask(connection, part, &mut |cells| {
         rows += 1;
         last = Mark::of_record(cells);
         out.row(cells).map_err(|error| {

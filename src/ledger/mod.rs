@@ -18,6 +18,7 @@ pub mod books;
 mod entry;
 pub mod export;
 mod json;
+mod listing;
 mod parquet;
 pub mod query;
 pub mod reconcile;

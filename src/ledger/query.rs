@@ -8,7 +8,9 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
-use super::books::{DAY_MS, DAYS_FROM, HOUR_MS, HOURS_FROM, RECORDS_FROM, SUMS, kept_from};
+use super::books::{
+    DAY_MS, DAYS_FROM, HOUR_MS, HOURS_FROM, RECORDS_FROM, SUMS, block_from, kept_from,
+};
 use crate::database::{Connection, Error, Fault, Row, Value};
 
 /// Which records are meant. What is not said means all.
@@ -309,9 +311,9 @@ impl Question {
             Self { sql: String::new(), values: Vec::new(), columns: record_columns() };
         let columns = RECORD.map(|(.., sql)| sql).join(", ");
         question.sql = format!(
-            "SELECT {columns} FROM ledger_records s JOIN ledger_dims d ON d.number = s.dims WHERE 1 = 1"
+            "SELECT {columns} FROM ledger_rows s JOIN ledger_dims d ON d.number = s.dims WHERE 1 = 1"
         );
-        question.between("s.time_ms", filter.from_ms, filter.to_ms);
+        question.within("s", filter.from_ms, filter.to_ms);
         question.with(&filter.with, "s.time_ms");
         if let Some(Mark::Record { time_ms, number }) = part.after {
             let [time, number] = [time_ms, number].map(|it| question.bind(Bound::Number(it)));
@@ -408,12 +410,19 @@ impl Question {
                  r.output_tokens, r.cached_input_tokens, r.cache_creation_5m_tokens, \
                  r.cache_creation_1h_tokens, r.reasoning_tokens, r.audio_input_tokens, \
                  r.audio_output_tokens, COALESCE(r.cost_nano_usd, 0), CASE WHEN r.cost_nano_usd IS \
-                 NULL AND e.source <> '' THEN 1 ELSE 0 END, r.duration_us FROM ledger_records r JOIN \
+                 NULL AND e.source <> '' THEN 1 ELSE 0 END, r.duration_us FROM ledger_rows r JOIN \
                  ledger_dims e ON e.number = r.dims WHERE 1 = 1",
             );
-            self.between("r.time_ms", Some(from), Some(to));
+            self.within("r", Some(from), Some(to));
         }
         Ok(())
+    }
+
+    /// Records of a period, with what says which blocks have them.
+    fn within(&mut self, rows: &str, from: Option<u64>, to: Option<u64>) {
+        self.between(&format!("{rows}.time_ms"), from, to);
+        self.between(&format!("{rows}.first_ms"), from.map(block_from), to);
+        self.between(&format!("{rows}.last_ms"), from, None);
     }
 
     fn between(&mut self, column: &str, from: Option<u64>, to: Option<u64>) {

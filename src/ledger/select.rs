@@ -1,6 +1,7 @@
 //! What somebody asks of the ledger, in the words of commands and addresses.
 
-use super::query::{Column, Field, Filter, Part, Question, record_columns, sum_columns};
+use super::listing::list;
+use super::query::{Cell, Column, Field, Filter, Part, Question, record_columns, sum_columns};
 use super::reconcile;
 use crate::database::{Connection, Error};
 
@@ -19,15 +20,20 @@ impl Selection {
         self.by.as_deref().map_or_else(record_columns, sum_columns)
     }
 
-    /// The question that has this part of the answer.
+    /// Gives each row of this part of the answer as it comes.
     ///
     /// # Errors
     ///
-    /// What is asked is no longer kept in that detail.
-    pub fn question(&self, connection: &mut Connection, part: Part) -> Result<Question, Error> {
+    /// What is asked is no longer kept in that detail, or cannot be read.
+    pub fn ask(
+        &self,
+        connection: &mut Connection,
+        part: Part,
+        each: &mut dyn FnMut(&[Cell]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         match &self.by {
-            None => Ok(Question::records(&self.filter, part)),
-            Some(by) => Question::sums(connection, &self.filter, by, part),
+            None => list(connection, &self.filter, part, each),
+            Some(by) => Question::sums(connection, &self.filter, by, part)?.ask(connection, each),
         }
     }
 }

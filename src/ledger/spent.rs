@@ -1,6 +1,6 @@
 //! What was used in a period, for budgets that go on after a restart.
 
-use super::books::{DAY_MS, HOUR_MS, HOURS_FROM, SUMS, kept_from};
+use super::books::{DAY_MS, HOUR_MS, HOURS_FROM, SUMS, block_from, kept_from};
 use super::query::{Cell, Field, Filter, Part, Question};
 use crate::database::{Connection, Error, Row, Value};
 
@@ -158,13 +158,15 @@ fn by_model(
         "SELECT d.tenant, d.team, d.key_name, {user}, {model}, \
          CAST(SUM(s.input_tokens + s.output_tokens) AS BIGINT), \
          CAST(SUM(COALESCE(s.cost_nano_usd, 0)) AS BIGINT) \
-         FROM ledger_records s JOIN ledger_dims d ON d.number = s.dims \
+         FROM ledger_rows s JOIN ledger_dims d ON d.number = s.dims \
          WHERE s.time_ms >= CAST(?1 AS BIGINT) AND s.time_ms < CAST(?2 AS BIGINT) \
+         AND s.first_ms >= CAST(?3 AS BIGINT) AND s.first_ms < CAST(?2 AS BIGINT) \
          GROUP BY d.tenant, d.team, d.key_name, {model}{group}"
     );
     let from = from_ms.unwrap_or_default();
     let to = to_ms.unwrap_or(i64::MAX.cast_unsigned());
-    connection.query(&sql, &[Value::from(from), Value::from(to)], &mut |row| {
+    let values = [Value::from(from), Value::from(to), Value::from(block_from(from))];
+    connection.query(&sql, &values, &mut |row| {
         each(Spent {
             tenant: text(row, 0)?,
             team: text(row, 1)?,
@@ -189,13 +191,15 @@ fn by_name(
     let sql = format!(
         "SELECT s.named, s.user_name, {model}, CAST(SUM(s.input_tokens + s.output_tokens) AS BIGINT), \
          CAST(SUM(COALESCE(s.cost_nano_usd, 0)) AS BIGINT) \
-         FROM ledger_records s JOIN ledger_dims d ON d.number = s.dims \
-         WHERE s.named IS NOT NULL AND s.time_ms >= CAST(?1 AS BIGINT) \
-         AND s.time_ms < CAST(?2 AS BIGINT) GROUP BY s.named, s.user_name, {model}"
+         FROM ledger_rows s JOIN ledger_dims d ON d.number = s.dims \
+         WHERE s.named IS NOT NULL AND s.some_named > 0 \
+         AND s.time_ms >= CAST(?1 AS BIGINT) AND s.time_ms < CAST(?2 AS BIGINT) \
+         AND s.first_ms >= CAST(?3 AS BIGINT) AND s.first_ms < CAST(?2 AS BIGINT) GROUP BY s.named, s.user_name, {model}"
     );
     let from = from_ms.unwrap_or_default();
     let to = to_ms.unwrap_or(i64::MAX.cast_unsigned());
-    connection.query(&sql, &[Value::from(from), Value::from(to)], &mut |row| {
+    let values = [Value::from(from), Value::from(to), Value::from(block_from(from))];
+    connection.query(&sql, &values, &mut |row| {
         each(Spent {
             named: text(row, 0)?,
             user: text(row, 1)?,

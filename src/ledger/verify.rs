@@ -54,7 +54,7 @@ pub fn verify(connection: &mut Connection, journals: Option<&Path>) -> Result<Ve
 }
 
 fn compare_all(connection: &mut Connection, verified: &mut Verified) -> Result<(), Error> {
-    let sql = "SELECT COUNT(*) FROM ledger_records";
+    let sql = "SELECT COUNT(*) FROM ledger_rows";
     let records = connection.first(sql, &[], |row| row.int(0))?;
     verified.records = records.unwrap_or_default() as u64;
     let from_records = kept_from(connection, RECORDS_FROM)?;
@@ -77,7 +77,7 @@ fn compare_all(connection: &mut Connection, verified: &mut Verified) -> Result<(
     let hours = Comparison {
         what: "hour",
         table: "ledger_hours",
-        parts: "ledger_records r JOIN ledger_dims d ON d.number = r.dims",
+        parts: "ledger_rows r JOIN ledger_dims d ON d.number = r.dims",
         at: "r.time_ms - r.time_ms % 3600000",
         time: "r.time_ms",
         sums: record_sums.map(str::to_owned),

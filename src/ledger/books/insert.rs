@@ -1,4 +1,4 @@
-//! Records as rows of `ledger_records`, many to a statement.
+//! Records as rows of `ledger_records`, many to a statement: how a server keeps them.
 //!
 //! Of the twenty-two columns of a row most requests need eleven: one attempt, the model that was asked
 //! for, no kinds of tokens but the two that all have. Rows like that have a statement of their own, in

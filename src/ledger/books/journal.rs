@@ -5,9 +5,10 @@
 //! none is lost and none is entered twice, whenever the process is killed. Whoever comes next takes
 //! over a journal that nobody holds.
 //!
-//! Segments have one size and their space is taken in advance; those that are done with are used again.
-//! So many are kept in reserve that a disk which others have filled still takes what is settled
-//! for a while.
+//! Segments have one size and their space is taken in advance; those that are done with are used again,
+//! because what was written before is brought to the disk with less work of the file system than
+//! what never was. So many are kept in reserve that a disk which others have filled still takes
+//! what is settled for a while.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -196,10 +197,14 @@ impl Journal {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
+    /// Bytes of segments to come.
+    fn held_bytes(&self) -> u64 {
+        self.spares.iter().map(|(_, bytes)| bytes).sum()
+    }
+
     /// Takes the reserve's space, as far as there is some.
     pub(super) fn reserve(&mut self) -> io::Result<()> {
-        let held = |journal: &Self| -> u64 { journal.spares.iter().map(|(_, bytes)| bytes).sum() };
-        while held(self) < self.bounds.reserve_bytes {
+        while self.held_bytes() < self.bounds.reserve_bytes {
             let number = self.numbers;
             let path = self.path(SPARE, number);
             let made = allocate(&path, SEGMENT_BYTES);
@@ -274,12 +279,22 @@ impl Journal {
         }
         let first = self.next;
         let path = self.path(SEGMENT, first);
-        let at = self.spares.iter().position(|(_, bytes)| *bytes >= needed);
-        // A new one if there is space, so that the reserve is there when there is none.
-        if let Err(error) = allocate(&path, needed.max(SEGMENT_BYTES)) {
-            let _ = fs::remove_file(&path);
-            let Some(at) = at else { return Err(error) };
-            let (number, _) = self.spares.swap_remove(at);
+        // The one that was written last is the last.
+        let at = self.spares.iter().rposition(|(_, bytes)| *bytes >= needed);
+        // A new one if there is space and none beyond the reserve, which is for when there is none.
+        let beyond = self.held_bytes() >= self.bounds.reserve_bytes + SEGMENT_BYTES;
+        let reused = match at {
+            Some(at) if beyond => Some(at),
+            at => match allocate(&path, needed.max(SEGMENT_BYTES)) {
+                Ok(()) => None,
+                Err(error) => {
+                    let _ = fs::remove_file(&path);
+                    Some(at.ok_or(error)?)
+                }
+            },
+        };
+        if let Some(at) = reused {
+            let (number, _) = self.spares.remove(at);
             fs::rename(self.path(SPARE, number), &path)?;
         }
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
@@ -312,9 +327,10 @@ impl Journal {
     pub(super) fn release(&mut self, before: u64) -> io::Result<()> {
         while self.segments.len() > 1 && self.segments[1].first <= before {
             let Some(done) = self.segments.pop_front() else { return Ok(()) };
-            let held: u64 = self.spares.iter().map(|(_, bytes)| bytes).sum();
             let path = self.path(SEGMENT, done.first);
-            if held < self.bounds.reserve_bytes && done.bytes >= SEGMENT_BYTES {
+            // One more than the reserve, for the next.
+            let wanted = self.held_bytes() < self.bounds.reserve_bytes + SEGMENT_BYTES;
+            if wanted && done.bytes >= SEGMENT_BYTES {
                 let number = self.numbers;
                 fs::rename(path, self.path(SPARE, number))?;
                 self.numbers += 1;

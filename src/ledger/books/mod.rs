@@ -12,6 +12,7 @@
 //! memory. Only when both are full are records lost, and counted. [`Standing`] says which of these
 //! holds.
 
+mod block;
 mod frame;
 mod insert;
 mod journal;
@@ -40,6 +41,7 @@ use crate::telemetry::Sharded;
 
 pub use crate::telemetry::{LedgerState as State, LiveLedger as Standing};
 
+pub use block::{block_from, next_block};
 pub use retain::{DAYS_FROM, HOURS_FROM, RECORDS_FROM, kept_from};
 pub use table::{DAY_MS, HOUR_MS, MIGRATIONS, SUMS};
 

@@ -14,6 +14,8 @@ use crate::database::{Connection, Database, Engine, Error, Value};
 
 /// Rows that go at once.
 const STEP_ROWS: u64 = 1000;
+/// The same of rows with many records each.
+const STEP_BLOCKS: u64 = 16;
 /// Pages of a file that are given back at once.
 const STEP_PAGES: &str = "PRAGMA incremental_vacuum(256)";
 /// How often is looked whether something is old.
@@ -34,7 +36,11 @@ const SUMMED_BY: &str = "from_ms, dims, user_name";
 /// A table whose rows go when they are old.
 struct Aging {
     mark: &'static str,
+    /// The only engine that has it, if not both.
+    engine: Option<Engine>,
     delete: String,
+    /// Rows that go at once.
+    rows: u64,
     /// They go by so much at a time.
     period_ms: u64,
     keep_ms: u64,
@@ -48,14 +54,14 @@ impl Aging {
             "DELETE FROM ledger_{table} WHERE ({key}) IN (SELECT {key} FROM ledger_{table} \
              WHERE {time} < ?1 ORDER BY {key} LIMIT ?2)"
         );
-        Self { mark, delete, period_ms, keep_ms }
+        Self { mark, engine: None, delete, rows: STEP_ROWS, period_ms, keep_ms }
     }
 }
 
 /// What is kept how long.
 pub(super) struct Retention {
     clock: Cautious,
-    tables: Arc<[Aging; 3]>,
+    tables: Arc<[Aging; 4]>,
     running: Arc<AtomicBool>,
     more: Arc<AtomicBool>,
     stepped: Option<Instant>,
@@ -64,8 +70,11 @@ pub(super) struct Retention {
 impl Retention {
     pub(super) fn new(settings: &Settings) -> Self {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let keep_ms = ms(settings.keep.0);
+        let blocks = Aging::of("blocks", RECORDS_FROM, "first_ms, id", HOUR_MS, keep_ms);
         let tables = [
-            Aging::of("records", RECORDS_FROM, "time_ms, number", HOUR_MS, ms(settings.keep.0)),
+            Aging::of("records", RECORDS_FROM, "time_ms, number", HOUR_MS, keep_ms),
+            Aging { engine: Some(Engine::Sqlite), rows: STEP_BLOCKS, ..blocks },
             Aging::of("hours", HOURS_FROM, SUMMED_BY, DAY_MS, ms(settings.keep_hours.0)),
             Aging::of("days", DAYS_FROM, SUMMED_BY, DAY_MS, ms(settings.keep_days.0)),
         ];
@@ -92,7 +101,7 @@ impl Retention {
         let handed = database.submit(move |connection| {
             let gone = connection.and_then(|connection| step(connection, &tables[..], now_ms));
             match gone {
-                Ok(gone) => more.store(gone >= STEP_ROWS, Ordering::Relaxed),
+                Ok(is_more) => more.store(is_more, Ordering::Relaxed),
                 Err(error) => log::debug!("ledger: old rows could not be removed: {error}"),
             }
             running.store(false, Ordering::Release);
@@ -103,9 +112,10 @@ impl Retention {
     }
 }
 
-/// Removes a few rows of the first table that has old ones. Gives their number.
-fn step(connection: &mut Connection, tables: &[Aging], now_ms: u64) -> Result<u64, Error> {
-    for aging in tables {
+/// Removes a few rows of the first table that has old ones. Says whether there may be more.
+fn step(connection: &mut Connection, tables: &[Aging], now_ms: u64) -> Result<bool, Error> {
+    let engine = connection.engine();
+    for aging in tables.iter().filter(|aging| aging.engine.is_none_or(|only| only == engine)) {
         let old = now_ms.saturating_sub(aging.keep_ms);
         let before = old - old % aging.period_ms;
         let gone = connection.transaction(|connection| {
@@ -114,16 +124,16 @@ fn step(connection: &mut Connection, tables: &[Aging], now_ms: u64) -> Result<u6
                  SET value = excluded.value WHERE ledger_state.value < excluded.value",
                 &[aging.mark.into(), before.into()],
             )?;
-            connection.execute(&aging.delete, &[before.into(), Value::from(STEP_ROWS)])
+            connection.execute(&aging.delete, &[before.into(), Value::from(aging.rows)])
         })?;
         if gone > 0 {
-            if connection.engine() == Engine::Sqlite {
+            if engine == Engine::Sqlite {
                 connection.query(STEP_PAGES, &[], &mut |_| Ok(()))?;
             }
-            return Ok(gone);
+            return Ok(gone >= aging.rows);
         }
     }
-    Ok(0)
+    Ok(false)
 }
 
 /// From when on a table has all of its rows.

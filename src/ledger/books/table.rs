@@ -1,17 +1,19 @@
 //! The ledger's tables, and how a batch gets into them.
 //!
 //! What many requests have in common (who, which model, where it went, how it ended) stands once in
-//! `ledger_dims`; a request is a row of `ledger_records` that refers to it, and the rows by hour
-//! and day add up the same. The view `ledger` shows whole rows. A batch, its sums by hour and
-//! day, and how far the journal has been read are one transaction: the sums always equal the rows,
-//! and no record is entered twice.
+//! `ledger_dims`; a request refers to it, as a part of a row of `ledger_blocks` in a file and as a row of
+//! `ledger_records` in a server, and the rows by hour and day add up the same. The view `ledger_rows`
+//! has a row for each request in both, and the view `ledger` whole rows. A batch, its sums by hour
+//! and day, and how far the journal has been read are one transaction: the sums always equal the
+//! rows, and no record is entered twice.
 
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use super::block::Blocks;
 use super::insert::{Inserts, Rows};
-use crate::database::{Connection, Error, Fault, Migration, Migrations, Value};
+use crate::database::{Connection, Engine, Error, Fault, Migration, Migrations, Value};
 use crate::ledger::entry::{Common, Entries, Entry, TOKENS};
 
 /// An hour.
@@ -37,6 +39,10 @@ pub static MIGRATIONS: Migrations = Migrations {
             "ALTER TABLE ledger_records ADD COLUMN named TEXT;
              CREATE INDEX ledger_records_named ON ledger_records (time_ms) WHERE named IS NOT NULL",
         ),
+        Migration {
+            sqlite: include_str!("sql/3-sqlite.sql"),
+            postgres: include_str!("sql/3-postgres.sql"),
+        },
     ],
 };
 
@@ -116,6 +122,8 @@ impl Table {
     fn enter_all(&mut self, connection: &mut Connection, batch: &Batch) -> Result<Entered, Error> {
         let (journal, applied) = journal(connection, &batch.journal)?;
         let mut entered = Entered { before: applied, unreadable: 0 };
+        let in_blocks = connection.engine() == Engine::Sqlite;
+        let mut blocks = Blocks::default();
         // As they are read, a chunk at a time: a batch that lay in memory once more in its readable
         // form would be some twenty megabytes each second under load.
         let mut rows = Rows::default();
@@ -135,8 +143,10 @@ impl Table {
                         None => *known[entry.common].insert(self.dims_of(connection, common)?),
                     };
                     sums.add(dims, common, &entry);
-                    let row = ((journal * JOURNAL_RECORDS + number), dims, entry);
-                    if let Some(full) = rows.add(row) {
+                    let number = journal * JOURNAL_RECORDS + number;
+                    if in_blocks {
+                        blocks.add(number, dims, &entry);
+                    } else if let Some(full) = rows.add((number, dims, entry)) {
                         self.inserts.insert(connection, full)?;
                     }
                 }
@@ -145,6 +155,7 @@ impl Table {
             entered.before = frame.first + frame.count;
             entered.unreadable += entered.before.saturating_sub(number);
         }
+        blocks.insert(connection)?;
         for rest in rows.rest() {
             self.inserts.insert(connection, rest)?;
         }

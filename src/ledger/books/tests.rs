@@ -206,7 +206,7 @@ fn without_a_journal_the_database_is_fed_from_memory() {
     other.execute_batch("ROLLBACK").expect("let go");
     until(&books, |standing| standing.state == State::Memory && standing.waiting == 0);
     assert!(thread.stop(Duration::from_secs(20)));
-    let taken = asked(folder.path(), "SELECT COUNT(*) FROM ledger_records")[0];
+    let taken = asked(folder.path(), "SELECT COUNT(*) FROM ledger_rows")[0];
     assert_eq!(taken as u64, 2000 + books.standing().entered);
     sums(folder.path());
 }
@@ -235,6 +235,32 @@ fn a_full_journal_is_used_again_once_the_database_has_it() {
 }
 
 #[test]
+fn segments_that_are_done_with_are_written_again() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let bounds = journal::Bounds { bytes_max: 64 << 20, reserve_bytes: 8 << 20 };
+    let mut journal = journal::Journal::create(folder.path(), "j".into(), bounds).expect("created");
+    journal.reserve().expect("reserved");
+    let mut files = std::collections::HashSet::new();
+    for number in 0..40 {
+        let entries = vec![number as u8; 3 << 20];
+        let placed = journal.append(number, 1, &entries).expect("written");
+        assert_eq!(journal.read(placed).expect("read"), entries);
+        journal.release(number).expect("released");
+        for file in fs::read_dir(folder.path().join("j")).expect("files") {
+            files.insert(file.and_then(|file| file.metadata()).expect("a file").ino());
+        }
+    }
+    // The lock, the reserve, the one that is written, and the one that is next.
+    assert_eq!(files.len(), 4);
+    drop(journal);
+    let journal = journal::Journal::take_over(&folder.path().join("j"), bounds).expect("read");
+    let (_, found) = journal.expect("nobody holds it");
+    assert_eq!((found.frames.last().map(journal::Placed::before), found.torn), (Some(40), 0));
+}
+
+#[test]
 fn old_rows_go_and_their_sums_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let (books, thread) = start(folder.path(), &settings());
@@ -245,7 +271,7 @@ fn old_rows_go_and_their_sums_stay() {
     let now = Record { time_unix_ms: crate::clock::unix_ms(), ..record(1) };
     books.enter(&now);
     let give_up = Instant::now() + Duration::from_secs(20);
-    while asked(folder.path(), "SELECT COUNT(*) FROM ledger_records") != [1] {
+    while asked(folder.path(), "SELECT COUNT(*) FROM ledger_rows") != [1] {
         assert!(Instant::now() < give_up);
         thread::sleep(Duration::from_millis(20));
     }

@@ -8,6 +8,7 @@ use crate::config::{Size, Time};
 use crate::database::{Database, Migrations, Place};
 use crate::dialect::Usage;
 use crate::ledger::books::{Books, MIGRATIONS};
+use crate::ledger::listing::list;
 use crate::ledger::spent::{By, spent};
 use crate::ledger::verify::verify;
 use crate::ledger::{Record, Settings};
@@ -42,6 +43,10 @@ fn record(number: u64) -> Record {
 }
 
 fn filled(folder: &Path) -> Place {
+    filled_with(folder, record)
+}
+
+fn filled_with(folder: &Path, record: impl Fn(u64) -> Record) -> Place {
     let place = Place::file(folder.join("weir.db"));
     let ever = Time::s(3_000_000_000);
     let settings = Settings {
@@ -169,7 +174,7 @@ fn a_sum_that_is_wrong_is_found() {
     assert_eq!((verified.records, verified.days, verified.waiting), (RECORDS, 3, 0));
     let sql = "UPDATE ledger_hours SET input_tokens = input_tokens + 1 WHERE from_ms = ?1";
     connection.execute(sql, &[DAY.into()]).expect("changed");
-    connection.execute("DELETE FROM ledger_records WHERE number % 500 = 3", &[]).expect("gone");
+    connection.execute("DELETE FROM ledger_blocks WHERE id % 5 = 3", &[]).expect("gone");
     let verified = verify(&mut connection, None).expect("verified");
     assert!(verified.problems.len() >= 5, "{:?}", verified.problems);
 }
@@ -194,4 +199,70 @@ fn what_is_gone_is_refused() {
     let error = ask(&mut connection, DAY, &[Field::Hour]).expect_err("gone");
     assert!(error.message.contains("2023-11-15T00:00:00.000Z"), "{error}");
     assert!(ask(&mut connection, DAY, &[Field::Day]).is_ok());
+}
+
+/// The columns of both tables.
+const COLUMNS: &str = "time_ms, number, dims, request_id, user_name, model_asked, attempts, tried, \
+    input_tokens, output_tokens, cached_input_tokens, cache_creation_5m_tokens, \
+    cache_creation_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, \
+    cost_nano_usd, duration_us, ttft_us, body_in_bytes, body_out_bytes, named";
+
+#[test]
+fn pages_are_in_the_order_of_time_whichever_table_has_the_records() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // What ends together began within a minute.
+    let place = filled_with(folder.path(), |number| Record {
+        time_unix_ms: DAY + number * 20 + number * 7919 % 60_000,
+        ..record(number)
+    });
+    let mut connection = Connection::open(&place).expect("opens");
+    let listed = |connection: &mut Connection, filter: &Filter, limit| {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let mut page: Vec<Vec<Cell>> = Vec::new();
+            let part = Part { after, limit: Some(limit) };
+            list(connection, filter, part, &mut |cells| {
+                page.push(cells.to_vec());
+                Ok(())
+            })
+            .expect("listed");
+            after = page.last().and_then(|last| Mark::of_record(last));
+            let ended = page.len() < limit as usize;
+            all.extend(page);
+            if ended {
+                return all;
+            }
+        }
+    };
+    let user = vec![(Field::User, "user-2".to_owned())];
+    let period = (Some(DAY + 30_000), Some(DAY + 60_000));
+    let filters = [
+        Filter::default(),
+        Filter { with: user, ..Filter::default() },
+        Filter { from_ms: period.0, to_ms: period.1, with: Vec::new() },
+    ];
+    let all = filters.each_ref().map(|filter| listed(&mut connection, filter, RECORDS + 1));
+    let place = |row: &Vec<Cell>| match row[..2] {
+        [Cell::Number(time), Cell::Number(number)] => (time, number),
+        _ => panic!("{row:?}"),
+    };
+    assert!(all.iter().all(|rows| rows.is_sorted_by_key(place)));
+    assert_eq!((all[0].len(), all[1].len()), (RECORDS as usize, RECORDS as usize / 4));
+    assert!((100..RECORDS as usize).contains(&all[2].len()), "{}", all[2].len());
+    let of_period = total(&mut connection, &filters[2]);
+    assert_eq!(of_period[0], all[2].len() as i64);
+    // As if a part of them had been entered before there were blocks.
+    let moved = format!(
+        "INSERT INTO ledger_records ({COLUMNS}) SELECT {COLUMNS} FROM ledger_rows WHERE first_ms IN \
+         (SELECT first_ms FROM ledger_blocks WHERE id % 3 = 0)"
+    );
+    for sql in [&*moved, "DELETE FROM ledger_blocks WHERE id % 3 = 0"] {
+        assert!(connection.execute(sql, &[]).expect("moved") > 3);
+    }
+    for (filter, all) in filters.iter().zip(&all) {
+        assert_eq!(&listed(&mut connection, filter, 7), all);
+        assert_eq!(&listed(&mut connection, filter, 500), all);
+    }
+    assert_eq!(total(&mut connection, &filters[2]), of_period);
+    assert_eq!(verify(&mut connection, None).expect("verified").problems, Vec::<String>::new());
 }
