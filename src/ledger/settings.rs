@@ -32,7 +32,7 @@ pub struct Settings {
     /// Memory for records that the journal does not take. When it is full, records are lost, which
     /// is counted. Default 64MiB.
     pub memory: Size,
-    /// Records after which the journal is written before `sync` has passed. Default 1000.
+    /// Records after which the journal is written before `sync` has passed. Default 10000.
     #[schemars(range(min = 1, max = 100_000))]
     pub batch: u32,
     /// How often the journal is written and brought to the disk: a process that is killed loses at
@@ -52,7 +52,7 @@ impl Default for Settings {
             size: Size::mib(1024),
             reserve: Size::mib(64),
             memory: Size::mib(64),
-            batch: 1000,
+            batch: 10_000,
             sync: Time::ms(100),
         }
     }

@@ -201,7 +201,7 @@ impl Fields {
 
     /// The same with a number.
     pub fn set_number(&mut self, name: Name, value: u64) {
-        self.set(name, itoa::Buffer::new().format(value));
+        self.put(name.into(), itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// The same with any name, and any value that a field can have.
@@ -374,7 +374,9 @@ impl Fields {
         }
         let text = if name.known == Name::Other { name.text } else { "" };
         let name_at = (self.received.len() + self.added.len()) as u32;
-        self.added.extend_from_slice(text.as_bytes());
+        if !text.is_empty() {
+            self.added.extend_from_slice(text.as_bytes());
+        }
         self.added.extend_from_slice(value);
         Place {
             known: name.known,
