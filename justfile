@@ -94,17 +94,23 @@ pgo:
     test -n "$profdata" || profdata=$(command -v "llvm-profdata-$llvm" || true)
     test -n "$profdata" || { echo "llvm-profdata is missing: rustup component add llvm-tools, or apt-get install llvm-$llvm"; exit 1; }
     here=$PWD/target/pgo
-    load() {
+    forward() {
         target/dist/weir-loadtest compare --quick --weir "$1" \
             --with weir --with weir-epoll --part requests --part streams --part latency
+    }
+    translate() {
         target/dist/weir-loadtest pairs --weir "$1" --rounds 1 --length 300ms
     }
     rm -rf "$here/raw" && mkdir -p "$here/raw"
     RUSTFLAGS="-Cprofile-generate=$here/raw" cargo build --profile dist --bin weir --target-dir "$here/instrumented"
     cargo build --profile dist --package weir-loadtest
     rm -f "$here"/raw/*
-    LLVM_PROFILE_FILE="$here/raw/%p.profraw" load "$here/instrumented/dist/weir"
-    "$profdata" merge --output "$here/weir.profdata" "$here"/raw/*.profraw
+    LLVM_PROFILE_FILE="$here/raw/forward-%p.profraw" forward "$here/instrumented/dist/weir"
+    LLVM_PROFILE_FILE="$here/raw/translate-%p.profraw" translate "$here/instrumented/dist/weir"
+    # Translation runs so much more code that without a weight what forwards would look cold beside it.
+    forwarded=("$here"/raw/forward-*.profraw)
+    "$profdata" merge --output "$here/weir.profdata" \
+        "${forwarded[@]/#/--weighted-input=30,}" "$here"/raw/translate-*.profraw
     # Code that is hot, warm and never run lies apart; the relocations are for llvm-bolt.
     RUSTFLAGS="-Cprofile-use=$here/weir.profdata -Clink-arg=-Wl,-z,keep-text-section-prefix -Clink-arg=-Wl,--emit-relocs" \
         cargo build --profile dist --bin weir --target-dir "$here"
@@ -116,7 +122,7 @@ pgo:
     # The blocks of hot functions in the order in which they run, by counts of the same load.
     "$bolt" "$here/dist/weir" -o "$here/counted" -instrument \
         -instrumentation-file="$here/raw/blocks" -instrumentation-file-append-pid
-    load "$here/counted"
+    forward "$here/counted" && translate "$here/counted"
     "$merge" "$here"/raw/blocks.*.fdata > "$here/weir.fdata"
     "$bolt" "$here/dist/weir" -o "$here/ordered" -data="$here/weir.fdata" -reorder-blocks=ext-tsp \
         -reorder-functions=cdsort -split-functions -split-all-cold -split-eh -icf=1 -plt=hot
