@@ -18,7 +18,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
         match member.key {
             b"id" => answer.id = value.as_str(),
             b"model" => answer.model = value.as_str(),
-            b"usage" => answer.usage = answer.usage.or_else(|| usage(value)),
+            b"usage" => answer.usage = usage(value),
             b"content" => {
                 let blocks = ir::items(value, "content")?;
                 choice.blocks = blocks

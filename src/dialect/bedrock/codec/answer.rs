@@ -16,7 +16,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
     for member in ir::members(body, "answer")? {
         let value = member.value;
         match member.key {
-            b"usage" => answer.usage = answer.usage.or_else(|| usage(value)),
+            b"usage" => answer.usage = usage(value),
             b"stopReason" => choice.finish = value.as_str().map(|word| finish_of(&word)),
             b"output" => {
                 if let Some(content) = value.find(&["message", "content"]) {

@@ -15,7 +15,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
         match member.key {
             b"id" => answer.id = value.as_str(),
             b"model" => answer.model = value.as_str(),
-            b"usage" => answer.usage = answer.usage.or_else(|| usage(value)),
+            b"usage" => answer.usage = usage(value),
             b"finish_reason" => choice.finish = value.as_str().map(|word| finish_of(&word)),
             b"logprobs" => choice.logprobs.extend(value.items().filter_map(logprob::decode)),
             b"message" => {

@@ -17,7 +17,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
         let value = member.value;
         match member.key {
             b"modelVersion" => answer.model = value.as_str(),
-            b"usageMetadata" => answer.usage = answer.usage.or_else(|| usage(value)),
+            b"usageMetadata" => answer.usage = usage(value),
             b"candidates" => {
                 let id = answer.id.clone().unwrap_or_default();
                 for item in ir::items(value, "candidates")? {

@@ -19,7 +19,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"id" => answer.id = value.as_str(),
             b"model" => answer.model = value.as_str(),
             b"created" => answer.created = value.as_u64(),
-            b"usage" => answer.usage = answer.usage.or_else(|| usage(value)),
+            b"usage" => answer.usage = usage(value),
             b"choices" => {
                 for item in ir::items(value, "choices")? {
                     let choice = choice(item, &mut answer)?;

@@ -20,7 +20,7 @@ pub(in crate::dialect) fn decode(body: Value<'_>) -> Result<Answer<'_>, Error> {
             b"id" => answer.id = value.as_str(),
             b"model" => answer.model = value.as_str(),
             b"created_at" => answer.created = super::super::super::usage::count(value),
-            b"usage" => answer.usage = answer.usage.or_else(|| usage(value)),
+            b"usage" => answer.usage = usage(value),
             b"output" => {
                 for item in ir::items(value, "output")? {
                     let parts = item.get("content");
