@@ -12,9 +12,6 @@ const REQUESTS: [Name; 3] = [
 const TOKENS: [Name; 3] =
     [Name::XRatelimitLimitTokens, Name::XRatelimitRemainingTokens, Name::XRatelimitResetTokens];
 
-/// Digits of the largest number, and characters of the longest duration.
-const VALUE_BYTES_MAX: usize = 32;
-
 /// Adds what is left of the limits, the soft budgets that are used up, and the pool that they lead to.
 pub(super) fn say(headers: &mut Fields, standing: &Standing, diverted_to: Option<&str>) {
     level(headers, REQUESTS, standing.requests);
@@ -39,59 +36,39 @@ fn level(headers: &mut Fields, names: [Name; 3], level: Option<Level>) {
     };
     headers.set_number(limit, level.limit);
     headers.set_number(remaining, level.remaining);
-    headers.set(reset, Text::duration(level.reset_ns.div_ceil(1_000_000)).as_str());
+    headers.set_written(reset, |out| duration(level.reset_ns.div_ceil(1_000_000), out));
 }
 
-/// A short text, in place.
-struct Text {
-    bytes: [u8; VALUE_BYTES_MAX],
-    end: usize,
+/// Appends milliseconds as `OpenAI` writes them: `12ms`, `8.64s`, `6m0s`, `1h2m3s`.
+fn duration(ms: u64, out: &mut Vec<u8>) {
+    if ms < 1000 {
+        number(ms, out);
+        out.extend_from_slice(b"ms");
+        return;
+    }
+    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
+    if hours > 0 {
+        number(hours, out);
+        out.push(b'h');
+    }
+    if hours > 0 || minutes > 0 {
+        number(minutes, out);
+        out.push(b'm');
+    }
+    number(ms / 1000 % 60, out);
+    let thousandths = ms % 1000;
+    if thousandths > 0 {
+        let digits = [thousandths / 100, thousandths / 10 % 10, thousandths % 10];
+        let digits = digits.map(|digit| b'0' + digit as u8);
+        let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+        out.push(b'.');
+        out.extend_from_slice(&digits[..kept]);
+    }
+    out.push(b's');
 }
 
-impl Text {
-    /// Milliseconds as `OpenAI` writes them: `12ms`, `8.64s`, `6m0s`, `1h2m3s`.
-    fn duration(ms: u64) -> Self {
-        let mut text = Self { bytes: [0; VALUE_BYTES_MAX], end: 0 };
-        if ms < 1000 {
-            text.number(ms);
-            text.push(b"ms");
-            return text;
-        }
-        let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
-        if hours > 0 {
-            text.number(hours);
-            text.push(b"h");
-        }
-        if hours > 0 || minutes > 0 {
-            text.number(minutes);
-            text.push(b"m");
-        }
-        text.number(ms / 1000 % 60);
-        let thousandths = ms % 1000;
-        if thousandths > 0 {
-            let digits = [thousandths / 100, thousandths / 10 % 10, thousandths % 10];
-            let digits = digits.map(|digit| b'0' + digit as u8);
-            let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
-            text.push(b".");
-            text.push(&digits[..kept]);
-        }
-        text.push(b"s");
-        text
-    }
-
-    fn number(&mut self, number: u64) {
-        self.push(itoa::Buffer::new().format(number).as_bytes());
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
-    }
-
-    fn as_str(&self) -> &str {
-        // Digits and letters, all of it.
-        std::str::from_utf8(&self.bytes[..self.end]).unwrap_or_default()
-    }
+fn number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]
@@ -114,7 +91,9 @@ mod tests {
             (u64::MAX, "5124095576030h25m51.615s"),
         ];
         for (ms, text) in cases {
-            assert_eq!(Text::duration(ms).as_str(), text);
+            let mut written = Vec::new();
+            duration(ms, &mut written);
+            assert_eq!(written, text.as_bytes());
         }
     }
 

@@ -259,6 +259,9 @@ impl Book {
     /// A request is over. What it used beyond all that it held is charged now.
     pub(super) fn leave(&mut self, entry: Entry, more: &Ask) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        if *more == Ask::default() {
+            return;
+        }
         let now = self.now;
         self.each_of(entry.counters, |counter| {
             counter.tally.add(now, more.of(counter.kind().unit));
@@ -294,6 +297,9 @@ impl Book {
     /// The soft budgets that are used up, and whether that is new in this period.
     pub(super) fn overspent(&mut self) -> SmallVec<[(Kind, bool); 2]> {
         let mut overspent = SmallVec::new();
+        if self.warning == 0 {
+            return overspent;
+        }
         self.each_of(self.warning, |counter| {
             let warn_at = counter.bounds.warn_at();
             if warn_at.is_some_and(|most| counter.used_by_all() >= most) {

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 pub use name::{Name, Names};
 
 /// Room for what is added to a head on its way, so that the list need not grow.
-const ADDED_FIELDS: usize = 8;
+const ADDED_FIELDS: usize = 14;
 /// Room for the text of it.
 const ADDED_BYTES: usize = 192;
 /// What a line has beside its name and value: `: ` and the line's end.
@@ -201,7 +201,30 @@ impl Fields {
 
     /// The same with a number.
     pub fn set_number(&mut self, name: Name, value: u64) {
-        self.put(name.into(), itoa::Buffer::new().format(value).as_bytes());
+        self.set_written(name, |out| {
+            out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        });
+    }
+
+    /// The same with a text that is appended to a buffer which has others before it.
+    pub fn set_written(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
+        self.reserve();
+        let begin = self.added.len();
+        write(&mut self.added);
+        let value_bytes = self.added.len() - begin;
+        if !is_text(&self.added[begin..]) {
+            self.added.truncate(begin);
+            return;
+        }
+        let at = (self.received.len() + begin) as u32;
+        let place = Place {
+            known: name,
+            name_bytes: 0,
+            name_at: at,
+            value_at: at,
+            value_bytes: value_bytes as u32,
+        };
+        self.set_place(name.into(), place);
     }
 
     /// The same with any name, and any value that a field can have.
@@ -337,18 +360,20 @@ impl Fields {
     }
 
     fn put(&mut self, name: Sought<'_>, value: &[u8]) {
-        let first = if self.present.has(name.known) {
-            self.places.iter().position(|place| self.is(place, name))
-        } else {
-            None
-        };
-        let Some(first) = first else {
-            self.push(name, value);
-            return;
-        };
         let place = self.write(name, value);
-        self.places[first] = place;
-        self.remove_behind(first, name);
+        self.set_place(name, place);
+    }
+
+    fn set_place(&mut self, name: Sought<'_>, place: Place) {
+        if self.present.has(name.known)
+            && let Some(first) = self.places.iter().position(|place| self.is(place, name))
+        {
+            self.places[first] = place;
+            self.remove_behind(first, name);
+        } else {
+            self.places.push(place);
+            self.present.add(name.known);
+        }
     }
 
     fn remove_behind(&mut self, first: usize, name: Sought<'_>) {
@@ -368,10 +393,14 @@ impl Fields {
         self.present.add(name.known);
     }
 
-    fn write(&mut self, name: Sought<'_>, value: &[u8]) -> Place {
+    fn reserve(&mut self) {
         if self.added.capacity() == 0 {
             self.added.reserve(ADDED_BYTES);
         }
+    }
+
+    fn write(&mut self, name: Sought<'_>, value: &[u8]) -> Place {
+        self.reserve();
         let text = if name.known == Name::Other { name.text } else { "" };
         let name_at = (self.received.len() + self.added.len()) as u32;
         if !text.is_empty() {

@@ -24,12 +24,18 @@ const BLOCK_BYTES_MAX: usize = 256 << 10;
 const INSERT: &str = "INSERT INTO ledger_blocks (first_ms, last_ms, number, named, records) \
     VALUES (?1, ?2, ?3, ?4, ?5)";
 
-/// The records of a batch, until they are blocks.
+/// With more bytes than that its buffers are not kept for the next batch.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// The records of a batch, until they are blocks. The same one for each batch: its buffers, grown from
+/// nothing each time, would be copied and be new memory over and over.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     records: Vec<Record>,
     /// What they say, without their times and numbers.
     text: Vec<u8>,
+    /// The block that is being put together.
+    block: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +43,8 @@ struct Record {
     time_ms: u64,
     number: u64,
     /// Where its text is.
-    at: usize,
-    end: usize,
+    at: u32,
+    bytes: u32,
     named: bool,
 }
 
@@ -51,32 +57,41 @@ impl Blocks {
         self.records.push(Record {
             time_ms: entry.time_ms.min(NUMBER_MAX),
             number,
-            at,
-            end: self.text.len(),
+            at: at as u32,
+            bytes: (self.text.len() - at) as u32,
             named: !entry.named.is_empty(),
         });
     }
 
-    /// Enters them all.
-    pub(super) fn insert(mut self, connection: &mut Connection) -> Result<(), Error> {
+    /// Forgets what a transaction that failed may have left.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.text.clear();
+        if self.text.capacity() > KEPT_BYTES_MAX {
+            *self = Self::default();
+        }
+    }
+
+    /// Enters them all, and is empty.
+    pub(super) fn insert(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        let Self { records, text, block: out } = self;
         // They come as requests end.
-        self.records.sort_unstable_by_key(|record| (record.time_ms, record.number));
-        let mut rest = &self.records[..];
-        let mut text = Vec::new();
+        records.sort_unstable_by_key(|record| (record.time_ms, record.number));
+        let mut rest = &records[..];
         while let [first, ..] = rest {
             let block;
             (block, rest) = rest.split_at(length(rest));
             let number = block.iter().map(|record| record.number).min().unwrap_or_default();
             let last = block.last().unwrap_or(first);
-            text.clear();
+            out.clear();
             for record in block {
-                text.extend_from_slice(if text.is_empty() { b"[[" } else { b",[" });
-                digits(record.time_ms - first.time_ms, &mut text);
-                text.push(b',');
-                digits(record.number - number, &mut text);
-                text.extend_from_slice(&self.text[record.at..record.end]);
+                out.extend_from_slice(if out.is_empty() { b"[[" } else { b",[" });
+                digits(record.time_ms - first.time_ms, out);
+                out.push(b',');
+                digits(record.number - number, out);
+                out.extend_from_slice(&text[record.at as usize..][..record.bytes as usize]);
             }
-            text.push(b']');
+            out.push(b']');
             let named = block.iter().filter(|record| record.named).count() as u64;
             connection.execute(
                 INSERT,
@@ -85,10 +100,11 @@ impl Blocks {
                     last.time_ms.into(),
                     number.into(),
                     named.into(),
-                    Value::Text(str::from_utf8(&text).map_err(no_text)?),
+                    Value::Text(str::from_utf8(out).map_err(no_text)?),
                 ],
             )?;
         }
+        self.clear();
         Ok(())
     }
 }
@@ -120,7 +136,7 @@ fn length(records: &[Record]) -> usize {
         let fits = record.time_ms - first.time_ms < BLOCK_MS_MAX
             && record.time_ms / HOUR_MS == first.time_ms / HOUR_MS
             && bytes < BLOCK_BYTES_MAX;
-        bytes += record.end - record.at;
+        bytes += record.bytes as usize;
         fits
     };
     records.iter().take(BLOCK_RECORDS_MAX).take_while(fits).count()

@@ -40,17 +40,27 @@ pub(super) enum Found {
     Torn(u64),
 }
 
-/// Puts a frame together.
+/// Bytes that [`write`] appends for so many bytes of entries.
+pub(super) fn length(entries: usize) -> usize {
+    HEAD_BYTES + entries + END_BYTES
+}
+
+/// Appends a frame, and the mark that it is the last one.
 pub(super) fn write(first: u64, count: u64, entries: &[u8], out: &mut Vec<u8>) {
-    out.clear();
+    let begin = out.len();
     out.extend_from_slice(&MAGIC.to_le_bytes());
     out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
     out.extend_from_slice(&first.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
-    let crc = checksum(&out[4..24], entries);
+    let crc = checksum(&out[begin + 4..begin + 24], entries);
     out.extend_from_slice(&crc.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(entries);
+    end(out);
+}
+
+/// Appends nothing but the mark.
+pub(super) fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; END_BYTES]);
 }
 

@@ -13,10 +13,11 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, END_BYTES, Found, HEAD_BYTES};
+use super::direct::{BLOCK, Direct, Outgoing};
+use super::frame::{self, END_BYTES, Found};
 
 /// Bytes of a segment, unless a frame needs more.
 const SEGMENT_BYTES: u64 = 8 << 20;
@@ -90,7 +91,7 @@ pub(super) struct Journal {
     /// Numbers of files whose space is taken, for segments to come.
     spares: Vec<(u64, u64)>,
     numbers: u64,
-    frame: Vec<u8>,
+    outgoing: Outgoing,
     dirty: bool,
     _lock: File,
 }
@@ -99,10 +100,8 @@ pub(super) struct Journal {
 struct Segment {
     /// Number of its first record, which is in its name.
     first: u64,
-    file: File,
+    file: Direct,
     bytes: u64,
-    /// Where the next frame goes.
-    at: u64,
 }
 
 impl Journal {
@@ -123,7 +122,7 @@ impl Journal {
             segments: VecDeque::new(),
             spares: Vec::new(),
             numbers: 0,
-            frame: Vec::new(),
+            outgoing: Outgoing::default(),
             dirty: false,
             _lock: lock,
         }
@@ -154,16 +153,16 @@ impl Journal {
     }
 
     fn scan(&mut self, first: u64, found: &mut Taken) -> io::Result<()> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(SEGMENT, first))?;
-        let mut segment = Segment { first, bytes: file.metadata()?.len(), file, at: 0 };
-        let (mut next, mut entries) = (first, Vec::new());
+        let file = Direct::open(&self.path(SEGMENT, first))?;
+        let mut segment = Segment { first, bytes: file.file().metadata()?.len(), file };
+        let (mut next, mut at, mut entries) = (first, 0, Vec::new());
         loop {
-            match frame::read(&segment.file, segment.at, next, &mut entries)? {
+            match frame::read(segment.file.file(), at, next, &mut entries)? {
                 Found::Frame(head) => {
-                    let (count, at, end) = (head.count, segment.at, head.end(segment.at));
+                    let (count, end) = (head.count, head.end(at));
                     found.frames.push(Placed { first: next, count, segment: first, at, end });
                     next += count;
-                    segment.at = end;
+                    at = end;
                 }
                 Found::End => break,
                 Found::Torn(records) => {
@@ -173,6 +172,7 @@ impl Journal {
                 }
             }
         }
+        segment.file.seek(at)?;
         self.next = self.next.max(next);
         self.segments.push_back(segment);
         Ok(())
@@ -222,30 +222,23 @@ impl Journal {
     /// [`Journal::sync`].
     pub(super) fn append(&mut self, first: u64, count: u64, entries: &[u8]) -> io::Result<Placed> {
         self.skip_to(first);
-        let needed = (HEAD_BYTES + entries.len() + END_BYTES) as u64;
-        let fits = |segment: &Segment| segment.bytes.saturating_sub(segment.at) >= needed;
+        let needed = frame::length(entries.len());
+        let fits =
+            |segment: &Segment| segment.bytes.saturating_sub(segment.file.at()) >= needed as u64;
         if !self.segments.back().is_some_and(fits) {
-            self.open_segment(needed)?;
+            self.open_segment(needed.next_multiple_of(BLOCK) as u64)?;
         }
-        let mut bytes = std::mem::take(&mut self.frame);
-        frame::write(self.next, count, entries, &mut bytes);
-        let result = self.append_frame(count, &bytes);
-        self.frame = bytes;
-        result
-    }
-
-    fn append_frame(&mut self, count: u64, bytes: &[u8]) -> io::Result<Placed> {
         let first = self.next;
         let Some(segment) = self.segments.back_mut() else {
             return Err(io::Error::other("there is no segment"));
         };
-        segment.file.write_all_at(bytes, segment.at)?;
-        let (at, end) = (segment.at, segment.at + (bytes.len() - END_BYTES) as u64);
-        let placed = Placed { first, count, segment: segment.first, at, end };
-        segment.at = end;
+        let at = segment.file.at();
+        segment.file.write(&mut self.outgoing, needed, END_BYTES, |out| {
+            frame::write(first, count, entries, out);
+        })?;
         self.next += count;
         self.dirty = true;
-        Ok(placed)
+        Ok(Placed { first, count, segment: segment.first, at, end: segment.file.at() })
     }
 
     /// Brings what was written to the disk.
@@ -253,7 +246,7 @@ impl Journal {
         if self.dirty
             && let Some(segment) = self.segments.back()
         {
-            segment.file.sync_data()?;
+            segment.file.file().sync_data()?;
             self.dirty = false;
         }
         Ok(())
@@ -262,14 +255,14 @@ impl Journal {
     /// The next frame goes to a segment of its own.
     fn seal(&mut self) {
         if let Some(segment) = self.segments.back_mut() {
-            segment.bytes = segment.bytes.min(segment.at);
+            segment.bytes = segment.bytes.min(segment.file.at());
         }
     }
 
     fn open_segment(&mut self, needed: u64) -> io::Result<()> {
         self.sync()?;
         // An empty one that does not fit gives its name to the next.
-        if self.segments.back().is_some_and(|last| last.at == 0 && last.first == self.next)
+        if self.segments.back().is_some_and(|last| last.file.at() == 0 && last.first == self.next)
             && let Some(last) = self.segments.pop_back()
         {
             fs::remove_file(self.path(SEGMENT, last.first))?;
@@ -297,11 +290,11 @@ impl Journal {
             let (number, _) = self.spares.remove(at);
             fs::rename(self.path(SPARE, number), &path)?;
         }
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        file.write_all_at(&[0; END_BYTES], 0)?;
+        let mut file = Direct::open(&path)?;
+        file.write(&mut self.outgoing, END_BYTES, END_BYTES, frame::end)?;
         File::open(&self.folder)?.sync_all()?;
-        let bytes = file.metadata()?.len();
-        self.segments.push_back(Segment { first, file, bytes, at: 0 });
+        let bytes = file.file().metadata()?.len();
+        self.segments.push_back(Segment { first, file, bytes });
         Ok(())
     }
 
@@ -312,7 +305,8 @@ impl Journal {
         let (mut at, mut next) = (placed.at, placed.first);
         let (mut all, mut entries) = (Vec::new(), Vec::new());
         while next < placed.before() {
-            let Found::Frame(head) = frame::read(&segment.file, at, next, &mut entries)? else {
+            let Found::Frame(head) = frame::read(segment.file.file(), at, next, &mut entries)?
+            else {
                 let message = "a frame of the journal has changed since it was written";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             };
@@ -334,7 +328,7 @@ impl Journal {
                 let number = self.numbers;
                 fs::rename(path, self.path(SPARE, number))?;
                 self.numbers += 1;
-                self.spares.push((number, done.file.metadata()?.len()));
+                self.spares.push((number, done.file.file().metadata()?.len()));
             } else {
                 fs::remove_file(path)?;
             }
@@ -399,6 +393,7 @@ fn take_space(file: &File, bytes: u64) -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn take_space(file: &File, bytes: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
     const PART: [u8; 1 << 16] = [0; 1 << 16];
     let mut at = 0;
     while at < bytes {

@@ -27,9 +27,11 @@ const BATCH_RECORDS_MAX: u64 = 16 * 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Entries that stay in memory although the journal has them.
 const CACHED_BYTES_MAX: usize = 8 << 20;
-/// Empty buffers that are kept while there is much to do, and bytes of each.
+/// Empty buffers that are kept while there is much to do, and the most bytes of one and of all: what
+/// waits for the database under load.
 const SPARES_MAX: usize = 128;
-const SPARE_BYTES_MAX: usize = 256 << 10;
+const SPARE_BYTES_MAX: usize = 1 << 20;
+const SPARES_BYTES_MAX: usize = 8 << 20;
 /// The same while nothing waits.
 const SPARES_IDLE_MAX: usize = 2;
 /// How often is looked for journals that nobody holds, and for space that the reserve lacks.
@@ -244,6 +246,7 @@ impl Keeper {
     /// Takes the buffers away, unless memory is full.
     fn collect(&mut self) {
         let books = Arc::clone(&self.books);
+        let before = self.next;
         for waiting in books.waiting.iter() {
             if self.memory_bytes() >= self.settings.memory.as_usize() {
                 return;
@@ -277,11 +280,16 @@ impl Keeper {
             }
             self.next += count;
         }
+        if self.next == before && self.pending.is_empty() {
+            self.spares.truncate(SPARES_IDLE_MAX);
+        }
     }
 
     /// Keeps a buffer for what comes, unless there are enough.
     fn spare(&mut self, mut buffer: Vec<u8>) {
-        if self.spares.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+        let kept: usize = self.spares.iter().map(Vec::capacity).sum();
+        let fits = buffer.capacity() <= SPARE_BYTES_MAX.min(SPARES_BYTES_MAX.saturating_sub(kept));
+        if self.spares.len() < SPARES_MAX && fits {
             buffer.clear();
             self.spares.push(buffer);
         }
@@ -456,9 +464,6 @@ impl Keeper {
             log::warn!("ledger: a segment of the journal cannot be freed: {error}");
         }
         batch.frames.into_iter().for_each(|frame| self.spare(frame.entries));
-        if self.pending.is_empty() {
-            self.spares.truncate(SPARES_IDLE_MAX);
-        }
     }
 
     /// Nothing of it was taken: it is given again.

@@ -13,6 +13,7 @@
 //! holds.
 
 mod block;
+mod direct;
 mod frame;
 mod insert;
 mod journal;

@@ -80,6 +80,7 @@ pub(super) struct Entered {
 pub(super) struct Table {
     dims: HashMap<Box<[u8]>, i64, ahash::RandomState>,
     inserts: Inserts,
+    blocks: Blocks,
     key: Vec<u8>,
 }
 
@@ -123,7 +124,7 @@ impl Table {
         let (journal, applied) = journal(connection, &batch.journal)?;
         let mut entered = Entered { before: applied, unreadable: 0 };
         let in_blocks = connection.engine() == Engine::Sqlite;
-        let mut blocks = Blocks::default();
+        self.blocks.clear();
         // As they are read, a chunk at a time: a batch that lay in memory once more in its readable
         // form would be some twenty megabytes each second under load.
         let mut rows = Rows::default();
@@ -145,7 +146,7 @@ impl Table {
                     sums.add(dims, common, &entry);
                     let number = journal * JOURNAL_RECORDS + number;
                     if in_blocks {
-                        blocks.add(number, dims, &entry);
+                        self.blocks.add(number, dims, &entry);
                     } else if let Some(full) = rows.add((number, dims, entry)) {
                         self.inserts.insert(connection, full)?;
                     }
@@ -155,7 +156,7 @@ impl Table {
             entered.before = frame.first + frame.count;
             entered.unreadable += entered.before.saturating_sub(number);
         }
-        blocks.insert(connection)?;
+        self.blocks.insert(connection)?;
         for rest in rows.rest() {
             self.inserts.insert(connection, rest)?;
         }

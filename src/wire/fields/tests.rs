@@ -60,6 +60,7 @@ fn nothing_that_is_put_in_begins_another_line() {
     let mut all = Fields::default();
     for value in ["a\r\nb: c", "a\nb", "a\0", "\u{7f}", "\u{e9}"] {
         all.set(Name::XWeirModel, value);
+        all.set_written(Name::XWeirModel, |out| out.extend_from_slice(value.as_bytes()));
         all.append("x-a", value);
     }
     for name in ["", "a b", "a:", "a\r\nb", "\u{e9}"] {
