@@ -16,7 +16,7 @@ const PAGE_BYTES: u32 = 16 << 10;
 /// would be one that has left the processor's own cache. What is read again is in the page cache.
 const CACHE_KIB: i32 = 512;
 /// With so many bytes of changes they go on from the log to the file.
-const CHECKPOINT_BYTES: u32 = 4 << 20;
+const CHECKPOINT_BYTES: u32 = 2 << 20;
 
 /// Opens a file, which is made where there is none.
 pub(super) fn open(

@@ -24,6 +24,9 @@ const BLOCK_BYTES_MAX: usize = 256 << 10;
 const INSERT: &str = "INSERT INTO ledger_blocks (first_ms, last_ms, number, named, records) \
     VALUES (?1, ?2, ?3, ?4, ?5)";
 
+/// With so many records they are entered before there are more: what has just been written is still in
+/// the processor's cache.
+const RECORDS_MAX: usize = 4 * BLOCK_RECORDS_MAX;
 /// With more bytes than that its buffers are not kept for the next batch.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
@@ -63,6 +66,11 @@ impl Blocks {
         });
     }
 
+    /// Whether they are enough to be entered.
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= RECORDS_MAX
+    }
+
     /// Forgets what a transaction that failed may have left.
     pub(super) fn clear(&mut self) {
         self.records.clear();
@@ -85,10 +93,13 @@ impl Blocks {
             let last = block.last().unwrap_or(first);
             out.clear();
             for record in block {
-                out.extend_from_slice(if out.is_empty() { b"[[" } else { b",[" });
-                digits(record.time_ms - first.time_ms, out);
-                out.push(b',');
-                digits(record.number - number, out);
+                let mut begin = Numbers::default();
+                begin.push(if out.is_empty() { b'[' } else { b',' });
+                begin.push(b'[');
+                begin.number(record.time_ms - first.time_ms);
+                begin.push(b',');
+                begin.number(record.number - number);
+                out.extend_from_slice(begin.bytes());
                 out.extend_from_slice(&text[record.at as usize..][..record.bytes as usize]);
             }
             out.push(b']');
@@ -100,7 +111,7 @@ impl Blocks {
                     last.time_ms.into(),
                     number.into(),
                     named.into(),
-                    Value::Text(str::from_utf8(out).map_err(no_text)?),
+                    Value::Text(simdutf8::basic::from_utf8(out).map_err(no_text)?),
                 ],
             )?;
         }
@@ -144,7 +155,7 @@ fn length(records: &[Record]) -> usize {
 
 /// It is written from texts, so there is none of this.
 #[cold]
-fn no_text(error: std::str::Utf8Error) -> Error {
+fn no_text(error: simdutf8::basic::Utf8Error) -> Error {
     Error::new(Fault::Other, error.to_string())
 }
 
@@ -157,6 +168,7 @@ fn write(dims: u64, entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.push(b',');
     json::string(entry.request_id, usize::MAX, out);
     let [input, output, kinds @ ..] = entry.tokens;
+    let mut numbers = Numbers::default();
     for number in [
         Some(input),
         Some(output),
@@ -166,10 +178,10 @@ fn write(dims: u64, entry: &Entry<'_>, out: &mut Vec<u8>) {
         Some(entry.body_in_bytes),
         Some(entry.body_out_bytes),
     ] {
-        out.push(b',');
+        numbers.push(b',');
         match number {
-            Some(number) => digits(number, out),
-            None => out.extend_from_slice(b"null"),
+            Some(number) => numbers.number(number),
+            None => b"null".iter().for_each(|byte| numbers.push(*byte)),
         }
     }
     // Most requests have no more to say: one attempt, the model that was asked for, and no kinds of
@@ -180,19 +192,23 @@ fn write(dims: u64, entry: &Entry<'_>, out: &mut Vec<u8>) {
         && entry.tried.is_empty()
         && kinds == [0; 6]
         && entry.named.is_empty();
-    if !plain {
-        let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
-        text(Some(entry.user), out);
-        text(entry.model_asked, out);
-        out.push(b',');
-        digits(entry.attempts, out);
-        text(some(entry.tried), out);
-        for tokens in kinds {
-            out.push(b',');
-            digits(tokens, out);
-        }
-        text(some(entry.named), out);
+    if plain {
+        numbers.push(b']');
+        out.extend_from_slice(numbers.bytes());
+        return;
     }
+    out.extend_from_slice(numbers.bytes());
+    let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    text(Some(entry.user), out);
+    text(entry.model_asked, out);
+    out.push(b',');
+    digits(entry.attempts, out);
+    text(some(entry.tried), out);
+    for tokens in kinds {
+        out.push(b',');
+        digits(tokens, out);
+    }
+    text(some(entry.named), out);
     out.push(b']');
 }
 
@@ -205,7 +221,46 @@ fn text(text: Option<&str>, out: &mut Vec<u8>) {
 }
 
 fn digits(number: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number.min(NUMBER_MAX)).as_bytes());
+    let mut numbers = Numbers::default();
+    numbers.number(number);
+    out.extend_from_slice(numbers.bytes());
+}
+
+/// Numbers on their way to a text, in one piece: most have few digits, and each on its own would be
+/// copied by a call.
+struct Numbers {
+    bytes: [u8; Self::BYTES_MAX],
+    end: usize,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self { bytes: [0; Self::BYTES_MAX], end: 0 }
+    }
+}
+
+impl Numbers {
+    /// Seven of 19 digits, a comma before each, and a bracket.
+    const BYTES_MAX: usize = 7 * 20 + 1;
+
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.end] = byte;
+        self.end += 1;
+    }
+
+    fn number(&mut self, number: u64) {
+        let mut left = number.min(NUMBER_MAX);
+        let end = self.end + left.checked_ilog10().unwrap_or(0) as usize + 1;
+        for digit in self.bytes[self.end..end].iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        self.end = end;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.end]
+    }
 }
 
 #[cfg(test)]

@@ -147,6 +147,9 @@ impl Table {
                     let number = journal * JOURNAL_RECORDS + number;
                     if in_blocks {
                         self.blocks.add(number, dims, &entry);
+                        if self.blocks.is_full() {
+                            self.blocks.insert(connection)?;
+                        }
                     } else if let Some(full) = rows.add((number, dims, entry)) {
                         self.inserts.insert(connection, full)?;
                     }

@@ -160,15 +160,25 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn number(&mut self) -> Option<u64> {
-        match self.0.split_first()? {
-            (byte @ ..0x80, rest) => {
-                self.0 = rest;
-                Some((*byte).into())
-            }
-            _ => self.long_number(),
+        const ENDS: u64 = 0x8080_8080_8080_8080;
+        let Some(word) = self.0.first_chunk().map(|word| u64::from_le_bytes(*word)) else {
+            return self.long_number();
+        };
+        let ends = !word & ENDS;
+        if ends == 0 {
+            return self.long_number();
         }
+        // Seven bits of each of its bytes, put together in pairs, fours and eights.
+        let bytes = ends.trailing_zeros() / 8 + 1;
+        let bits = word & (u64::MAX >> (64 - 8 * bytes)) & !ENDS;
+        let bits = bits & 0x007f_007f_007f_007f | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
+        let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x3fff_0000_3fff_0000) >> 2;
+        let bits = bits & 0x0fff_ffff | (bits & 0x0fff_ffff_0000_0000) >> 4;
+        self.0 = &self.0[bytes as usize..];
+        Some(bits)
     }
 
+    #[cold]
     fn long_number(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -190,7 +200,7 @@ impl<'a> Reader<'a> {
     fn text_of(&mut self, length: u64) -> Option<&'a str> {
         let (text, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok()
+        if text.is_empty() { Some("") } else { std::str::from_utf8(text).ok() }
     }
 }
 

@@ -235,10 +235,13 @@ proptest! {
     }
 
     #[test]
-    fn numbers_read_back(value: u64) {
+    fn numbers_read_back(value: u64, shift in 0..64, behind in prop::collection::vec(any::<u8>(), 0..12)) {
+        let value = value >> shift;
         let mut out = Vec::new();
         write::number(value, &mut out);
-        prop_assert_eq!(Reader(&out).number(), Some(value));
+        out.extend_from_slice(&behind);
+        let mut reader = Reader(&out);
+        prop_assert_eq!((reader.number(), reader.0), (Some(value), &behind[..]));
     }
 
     /// Whatever differs between two requests, each is read as it was written.
