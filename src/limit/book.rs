@@ -187,6 +187,21 @@ impl Book {
 
     /// Whether all rules allow it; of those that do not, the one that takes longest.
     pub(super) fn check(&self, rules: &Rules, ask: &Ask) -> Result<(), Full> {
+        // An extension is of a request that is in flight.
+        let full_house =
+            rules.concurrent.is_some_and(|most| ask.requests > 0 && self.in_flight >= most);
+        let fits = |counter: &Counter| {
+            counter.claimed.is_none()
+                && counter.need(ask) <= counter.bounds.most().unwrap_or(u64::MAX)
+        };
+        // As nearly always.
+        if !full_house && self.asked().all(fits) {
+            return Ok(());
+        }
+        self.full(rules, ask, full_house)
+    }
+
+    fn full(&self, rules: &Rules, ask: &Ask, full_house: bool) -> Result<(), Full> {
         let mut worst: Option<Full> = None;
         let mut full = |full: Full| {
             let longer = |worst: &Full| full.later_than(worst);
@@ -194,10 +209,7 @@ impl Book {
                 worst = Some(full);
             }
         };
-        // An extension is of a request that is in flight.
-        let full_house =
-            rules.concurrent.filter(|most| ask.requests > 0 && self.in_flight >= *most);
-        if let Some(most) = full_house {
+        if let Some(most) = rules.concurrent.filter(|_| full_house) {
             let most = most.into();
             full(Full { kind: None, most, wait_ns: None, too_large: false, unclaimed: false });
         }
@@ -207,8 +219,7 @@ impl Book {
             if asked == 0 && ask.requests == 0 {
                 continue;
             }
-            // A request that asks for nothing fits until there is nothing left at all.
-            let need = counter.tally.used().saturating_add(asked.max(1));
+            let need = counter.need(ask);
             let over = need.saturating_sub(most);
             let unclaimed = over == 0 && counter.allowed().is_some_and(|allowed| need > allowed);
             if over > 0 || unclaimed {
@@ -251,8 +262,11 @@ impl Book {
         self.now = self.now.max(now);
         let now = self.now;
         self.each_of(entry.counters, |counter| {
-            counter.tally.roll(now);
-            counter.tally.take_back(entry.at, back.of(counter.kind().unit));
+            let amount = back.of(counter.kind().unit);
+            if amount > 0 {
+                counter.tally.roll(now);
+                counter.tally.take_back(entry.at, amount);
+            }
         });
     }
 
@@ -336,7 +350,7 @@ impl Book {
         self.counters.iter().filter_map(|counter| {
             let kind = counter.kind();
             let asked = ask.of(kind.unit);
-            let need = counter.tally.used().saturating_add(asked.max(1));
+            let need = counter.need(ask);
             let lacks = counter.allowed().is_some_and(|allowed| need > allowed);
             let asks = asked > 0 || ask.requests > 0;
             (asks && lacks && need <= rules.most(kind)?).then_some((kind, need))
@@ -449,6 +463,12 @@ impl Counter {
         self.bounds.kind
     }
 
+    /// What would be used with a request, or an extension of one. One that asks for nothing fits until
+    /// there is nothing left at all.
+    fn need(&self, ask: &Ask) -> u64 {
+        self.tally.used().saturating_add(ask.of(self.bounds.kind.unit).max(1))
+    }
+
     /// Up to where this process may use it, where others share the limit.
     fn allowed(&self) -> Option<u64> {
         self.claimed.as_ref().map(|claimed| claimed.here)
@@ -520,7 +540,6 @@ impl Tally {
 
     fn take_back(&mut self, at: Moment, amount: u64) {
         match self {
-            _ if amount == 0 => {}
             Tally::Window(window) => window.take_back(at.ns, amount),
             Tally::Budget(budget) => budget.take_back(at.unix_s, amount),
         }

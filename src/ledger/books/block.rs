@@ -190,7 +190,7 @@ fn write(dims: u64, entry: &Entry<'_>, out: &mut Vec<u8>) {
         && entry.model_asked.is_none()
         && entry.attempts == 1
         && entry.tried.is_empty()
-        && kinds == [0; 6]
+        && kinds.iter().fold(0, |all, tokens| all | tokens) == 0
         && entry.named.is_empty();
     if plain {
         numbers.push(b']');
