@@ -15,8 +15,8 @@ use crate::wire::fields::{Fields, Name, Names};
 const WEBSOCKET_KEY_PREFIX: &str = "openai-insecure-api-key.";
 
 /// The client's own business with weir: credentials, and the choice of an account that only makes sense
-/// with the client's credential.
-const CLIENT_CREDENTIALS: Names = Names::of(&[
+/// with the client's credential. None of them reaches an upstream.
+pub const CLIENT_CREDENTIALS: Names = Names::of(&[
     Name::Authorization,
     Name::Cookie,
     Name::ProxyAuthorization,
@@ -94,11 +94,6 @@ pub fn credential<'a>(
     let first = places.next();
     let same = |other: Credential<'_>| Some(&other.secret) == first.as_ref().map(|it| &it.secret);
     if places.all(same) { Ok(first) } else { Err(Ambiguous) }
-}
-
-/// Whether a header is the client's own business with weir. None of them reaches an upstream.
-pub fn is_client_credential(name: Name) -> bool {
-    CLIENT_CREDENTIALS.has(name)
 }
 
 /// A `Sec-WebSocket-Protocol` value without the key in it. `None` when nothing else is left.
@@ -241,10 +236,10 @@ mod tests {
         for name in
             ["authorization", "x-api-key", "cookie", "x-amz-security-token", "openai-project"]
         {
-            assert!(is_client_credential(Name::of(name.as_bytes())), "{name}");
+            assert!(CLIENT_CREDENTIALS.has(Name::of(name.as_bytes())), "{name}");
         }
         for name in ["anthropic-version", "content-type", "x-request-id", "anthropic-beta"] {
-            assert!(!is_client_credential(Name::of(name.as_bytes())), "{name}");
+            assert!(!CLIENT_CREDENTIALS.has(Name::of(name.as_bytes())), "{name}");
         }
     }
 

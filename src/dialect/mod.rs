@@ -41,7 +41,7 @@ pub use adapt::{Adaptation, Adapted, Rule};
 pub use body::{BodyFacts, body_usage, observe_body};
 pub use call::{BodyKind, Call, Kept, MODEL_BYTES_MAX, classify};
 pub use credential::{
-    Ambiguous, Credential, CredentialPlace, credential, is_client_credential, websocket_protocols,
+    Ambiguous, CLIENT_CREDENTIALS, Credential, CredentialPlace, credential, websocket_protocols,
 };
 pub use endpoint::{Dialect, Endpoint};
 pub use failure::{

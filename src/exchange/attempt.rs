@@ -38,7 +38,7 @@ const HELD_BODY_BYTES_MAX: usize = 4 << 20;
 
 /// Headers that say something to weir or about the network in front of it. Compression would hide from
 /// the meter what it is to count.
-const FOR_WEIR: Names = Names::of(&[
+const NOT_SENT: Names = Names::of(&[
     Name::Host,
     Name::ContentLength,
     Name::Expect,
@@ -50,7 +50,10 @@ const FOR_WEIR: Names = Names::of(&[
     Name::XClientIp,
     Name::TrueClientIp,
     Name::CfConnectingIp,
-]);
+])
+.and(dialect::CLIENT_CREDENTIALS)
+.and(Names::beginning_with("x-forwarded-"))
+.and(Names::beginning_with("x-weir-"));
 
 /// An answer that is certain.
 pub(super) struct Ready {
@@ -323,12 +326,7 @@ pub(super) fn build(
 /// What the client sent, without what is between it and weir alone.
 fn theirs(head: &Head) -> Fields {
     let mut headers = head.headers.clone();
-    headers.retain_end_to_end(|field| {
-        !FOR_WEIR.has(field.known)
-            && !dialect::is_client_credential(field.known)
-            && !field.begins_with(b"x-forwarded-")
-            && !field.begins_with(b"x-weir-")
-    });
+    headers.retain_end_to_end(NOT_SENT, &[b"x-forwarded-", b"x-weir-"]);
     headers
 }
 

@@ -33,7 +33,8 @@ const STAYS_HERE: Names = Names::of(&[
     Name::Refresh,
     Name::Nel,
     Name::ReportTo,
-]);
+])
+.and(Names::beginning_with("x-weir-"));
 
 /// How long the unread body of an answered request is drained, so that a client which is still sending
 /// gets to read the answer. As long as nginx lingers.
@@ -42,8 +43,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// The headers of a relayed answer: the upstream's own, of which nearly all stay, without what is not
 /// for the client and with what weir has to say.
 fn relayed(mut headers: Fields, head: &Head, settlement: &Settlement) -> Fields {
-    headers
-        .retain_end_to_end(|field| !STAYS_HERE.has(field.known) && !field.begins_with(b"x-weir-"));
+    headers.retain_end_to_end(STAYS_HERE, &[b"x-weir-"]);
     headers.rename(Name::XRequestId, Name::XWeirUpstreamRequestId);
     headers.set(Name::XRequestId, head.request_id.as_str());
     if matches!(head.endpoint, Endpoint::CountTokens | Endpoint::GeminiCountTokens) {

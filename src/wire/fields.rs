@@ -4,13 +4,15 @@
 //! A proxy takes a head apart, leaves a few of its fields out, puts a few in, and writes it again. A hash
 //! map with shared values is built for looking up many names often. Here a head has some ten fields, of
 //! which weir looks for twenty names: which of these are there is one bit each ([`Name`]), and what is
-//! left goes from where it was received into what is sent.
+//! left goes from where it was received into what is sent: lines that stand one behind the other in one
+//! piece, names in the case in which they came.
 //!
 //! Whatever is put in is checked: neither a name nor a value can begin another line.
 
 mod name;
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -21,9 +23,12 @@ pub use name::{Name, Names};
 /// Room for what is added to a head on its way, so that the list need not grow.
 const ADDED_FIELDS: usize = 14;
 /// Room for the text of it.
-const ADDED_BYTES: usize = 192;
-/// What a line has beside its name and value: `: ` and the line's end.
-const LINE_BYTES: usize = 4;
+const ADDED_BYTES: usize = 512;
+/// What a line has between its name and value, and behind them.
+const COLON: &[u8] = b": ";
+const END: &[u8] = b"\r\n";
+/// What a line has beside its name and value.
+const LINE_BYTES: usize = COLON.len() + END.len();
 /// Fields between two neighbours only (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: Names = Names::of(&[
     Name::Connection,
@@ -54,7 +59,7 @@ const SECRET: Names = Names::of(&[
 pub struct Fields {
     /// What was received.
     received: Bytes,
-    /// What was added, as if it stood behind that.
+    /// The lines of what was added, as if they stood behind that.
     added: Vec<u8>,
     places: Vec<Place>,
     present: Names,
@@ -64,11 +69,28 @@ pub struct Fields {
 #[derive(Clone, Copy)]
 struct Place {
     known: Name,
-    /// Nothing for a known name.
+    /// Its line stands there as it is sent: under this name, and with nothing but [`COLON`] and [`END`].
+    is_line: bool,
     name_bytes: u16,
     name_at: u32,
     value_at: u32,
     value_bytes: u32,
+}
+
+impl Place {
+    fn value_end(&self) -> usize {
+        self.value_at as usize + self.value_bytes as usize
+    }
+
+    /// The length of its line.
+    fn wire_bytes(&self) -> usize {
+        usize::from(self.name_bytes) + self.value_bytes as usize + LINE_BYTES
+    }
+
+    /// Of its line.
+    fn end(&self) -> usize {
+        self.value_end() + END.len()
+    }
 }
 
 /// One field.
@@ -124,12 +146,17 @@ impl Fields {
         for field in parsed {
             let known = Name::of(field.name.as_bytes());
             present.add(known);
-            let name_bytes = if known == Name::Other { field.name.len() } else { 0 };
+            let name_at = field.name.as_ptr().addr() - start;
+            let value_at = field.value.as_ptr().addr() - start;
+            let (name_end, value_end) = (name_at + field.name.len(), value_at + field.value.len());
+            let is_line = head.get(name_end..value_at) == Some(COLON)
+                && head.get(value_end..value_end + END.len()) == Some(END);
             places.push(Place {
                 known,
-                name_bytes: u16::try_from(name_bytes).ok()?,
-                name_at: (field.name.as_ptr().addr() - start) as u32,
-                value_at: (field.value.as_ptr().addr() - start) as u32,
+                is_line,
+                name_bytes: u16::try_from(field.name.len()).ok()?,
+                name_at: name_at as u32,
+                value_at: value_at as u32,
                 value_bytes: field.value.len() as u32,
             });
         }
@@ -148,7 +175,7 @@ impl Fields {
 
     /// Their length on the wire.
     pub fn wire_bytes(&self) -> usize {
-        self.iter().map(|field| field.name.len() + field.value.len() + LINE_BYTES).sum()
+        self.places.iter().map(Place::wire_bytes).sum()
     }
 
     /// All of them, in order.
@@ -201,30 +228,24 @@ impl Fields {
 
     /// The same with a number.
     pub fn set_number(&mut self, name: Name, value: u64) {
-        self.set_written(name, |out| {
-            out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        });
+        let name = Sought::from(name);
+        let value_at = self.begin_line(name);
+        self.added.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        let place = self.end_line(name, value_at);
+        self.set_place(name, place);
     }
 
     /// The same with a text that is appended to a buffer which has others before it.
     pub fn set_written(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
-        self.reserve();
-        let begin = self.added.len();
+        let (name, begin) = (Sought::from(name), self.added.len());
+        let value_at = self.begin_line(name);
         write(&mut self.added);
-        let value_bytes = self.added.len() - begin;
-        if !is_text(&self.added[begin..]) {
+        if !self.added.get(value_at..).is_some_and(is_text) {
             self.added.truncate(begin);
             return;
         }
-        let at = (self.received.len() + begin) as u32;
-        let place = Place {
-            known: name,
-            name_bytes: 0,
-            name_at: at,
-            value_at: at,
-            value_bytes: value_bytes as u32,
-        };
-        self.set_place(name.into(), place);
+        let place = self.end_line(name, value_at);
+        self.set_place(name, place);
     }
 
     /// The same with any name, and any value that a field can have.
@@ -256,7 +277,9 @@ impl Fields {
         }
         self.remove(to);
         if let Some(first) = self.places.iter().position(|place| place.known == from) {
-            self.places[first].known = to;
+            let place = &mut self.places[first];
+            (place.known, place.is_line) = (to, false);
+            place.name_bytes = to.as_str().len() as u16;
             self.remove_behind(first, from.into());
         }
         self.present.take(from);
@@ -276,46 +299,62 @@ impl Fields {
         self.keep(|fields, place| keeps(fields.field(place)));
     }
 
-    /// Keeps some of those that are for whoever is behind the next neighbour. What is between two
-    /// neighbours only (RFC 9110, section 7.6.1) goes: the fields that are so by their names, and those
-    /// that `Connection` names.
-    pub fn retain_end_to_end(&mut self, keeps: impl Fn(Field<'_>) -> bool) {
+    /// Keeps those that are for whoever is behind the next neighbour, but for some names and those that
+    /// begin in some ways. What is between two neighbours only (RFC 9110, section 7.6.1) goes: the
+    /// fields that are so by their names, and those that `Connection` names.
+    pub fn retain_end_to_end(&mut self, without: Names, beginnings: &[&[u8]]) {
+        let without = without.and(HOP_BY_HOP);
         let mut nominating: SmallVec<[Place; 2]> = SmallVec::new();
         if self.present.has(Name::Connection) {
             let connection = |place: &&Place| place.known == Name::Connection;
             nominating.extend(self.places.iter().filter(connection).copied());
         }
-        self.keep(|fields, place| {
+        let is_nominated = |fields: &Self, place: &Place| {
             let mut options = nominating.iter().flat_map(|connection| {
                 text(fields.value(connection)).unwrap_or_default().split(',').map(str::trim)
             });
-            let field = fields.field(place);
-            !HOP_BY_HOP.has(place.known)
-                && !options.any(|option| option.as_bytes().eq_ignore_ascii_case(field.name))
-                && keeps(field)
+            options.any(|option| option.as_bytes().eq_ignore_ascii_case(fields.name(place)))
+        };
+        self.keep(|fields, place| {
+            if without.has(place.known) {
+                return false;
+            }
+            let begins = |beginning: &&[u8]| fields.field(place).begins_with(beginning);
+            let own = place.known == Name::Other && beginnings.iter().any(begins);
+            !own && (nominating.is_empty() || !is_nominated(fields, place))
         });
     }
 
-    /// Writes a line for each that is none of these, names in lower case.
+    /// Writes a line for each that is none of these.
     pub fn write_without(&self, names: Names, to: &mut Vec<u8>) {
+        // Lines that stand one behind the other are written as one.
+        let mut lines = 0..0;
         for place in &self.places {
             if names.has(place.known) {
                 continue;
             }
-            let start = to.len();
-            let name = self.name(place);
-            line(to, name, self.value(place));
-            if place.known == Name::Other {
-                to[start..start + name.len()].make_ascii_lowercase();
+            let (begin, end) = (place.name_at as usize, place.end());
+            let follows = begin == lines.end && begin != self.received.len();
+            if place.is_line && follows {
+                lines.end = end;
+                continue;
+            }
+            to.extend_from_slice(self.slice(lines));
+            lines = 0..0;
+            if place.is_line {
+                lines = begin..end;
+            } else {
+                line(to, self.name(place), self.value(place));
             }
         }
+        to.extend_from_slice(self.slice(lines));
     }
 
     /// The same as a map, for HTTP/2.
     pub fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.len());
         for place in &self.places {
-            let end = (place.value_at + place.value_bytes) as usize;
+            let end = place.value_end();
             let value = if end <= self.received.len() {
                 HeaderValue::from_maybe_shared(self.received.slice(place.value_at as usize..end))
             } else {
@@ -336,20 +375,22 @@ impl Fields {
 
     fn name(&self, place: &Place) -> &[u8] {
         match place.known {
-            Name::Other => self.slice(place.name_at, u32::from(place.name_bytes)),
+            Name::Other => {
+                let at = place.name_at as usize;
+                self.slice(at..at + usize::from(place.name_bytes))
+            }
             known => known.as_str().as_bytes(),
         }
     }
 
     fn value(&self, place: &Place) -> &[u8] {
-        self.slice(place.value_at, place.value_bytes)
+        self.slice(place.value_at as usize..place.value_end())
     }
 
-    fn slice(&self, at: u32, bytes: u32) -> &[u8] {
-        let (at, bytes) = (at as usize, bytes as usize);
-        match at.checked_sub(self.received.len()) {
-            None => &self.received[at..at + bytes],
-            Some(at) => &self.added[at..at + bytes],
+    fn slice(&self, at: Range<usize>) -> &[u8] {
+        match at.start.checked_sub(self.received.len()) {
+            None => &self.received[at],
+            Some(start) => &self.added[start..at.end - self.received.len()],
         }
     }
 
@@ -393,26 +434,34 @@ impl Fields {
         self.present.add(name.known);
     }
 
-    fn reserve(&mut self) {
+    fn write(&mut self, name: Sought<'_>, value: &[u8]) -> Place {
+        let value_at = self.begin_line(name);
+        self.added.extend_from_slice(value);
+        self.end_line(name, value_at)
+    }
+
+    /// Begins a line in what was added. Gives where in it the value begins.
+    fn begin_line(&mut self, name: Sought<'_>) -> usize {
         if self.added.capacity() == 0 {
             self.added.reserve(ADDED_BYTES);
         }
+        self.added.extend_from_slice(name.text.as_bytes());
+        self.added.extend_from_slice(COLON);
+        self.added.len()
     }
 
-    fn write(&mut self, name: Sought<'_>, value: &[u8]) -> Place {
-        self.reserve();
-        let text = if name.known == Name::Other { name.text } else { "" };
-        let name_at = (self.received.len() + self.added.len()) as u32;
-        if !text.is_empty() {
-            self.added.extend_from_slice(text.as_bytes());
-        }
-        self.added.extend_from_slice(value);
+    fn end_line(&mut self, name: Sought<'_>, value_at: usize) -> Place {
+        let value_bytes = self.added.len() - value_at;
+        self.added.extend_from_slice(END);
+        let value_at = self.received.len() + value_at;
+        let name_bytes = name.text.len();
         Place {
             known: name.known,
-            name_bytes: text.len() as u16,
-            name_at,
-            value_at: name_at + text.len() as u32,
-            value_bytes: value.len() as u32,
+            is_line: true,
+            name_bytes: name_bytes as u16,
+            name_at: (value_at - COLON.len() - name_bytes) as u32,
+            value_at: value_at as u32,
+            value_bytes: value_bytes as u32,
         }
     }
 
@@ -473,9 +522,9 @@ impl fmt::Debug for Fields {
 pub fn line(to: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     to.reserve(name.len() + value.len() + LINE_BYTES);
     to.extend_from_slice(name);
-    to.extend_from_slice(b": ");
+    to.extend_from_slice(COLON);
     to.extend_from_slice(value);
-    to.extend_from_slice(b"\r\n");
+    to.extend_from_slice(END);
 }
 
 fn text(value: &[u8]) -> Option<&str> {

@@ -195,29 +195,66 @@ impl Name {
 
 /// A set of names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Names(u128);
+pub struct Names([u64; 2]);
 
 impl Names {
     /// These.
     pub const fn of(names: &[Name]) -> Self {
-        let (mut set, mut index) = (0, 0);
+        let (mut set, mut index) = (Self([0; 2]), 0);
         while index < names.len() {
-            set |= 1 << names[index] as u32;
+            set.add(names[index]);
             index += 1;
         }
-        Self(set)
+        set
+    }
+
+    /// All that begin with this text.
+    pub const fn beginning_with(text: &str) -> Self {
+        let (mut set, mut index) = (Self([0; 2]), 0);
+        while index < TEXTS.len() {
+            let (name, known) = TEXTS[index];
+            if let Some((beginning, _)) = known.as_bytes().split_at_checked(text.len())
+                && is_same(beginning, text.as_bytes())
+            {
+                set.add(name);
+            }
+            index += 1;
+        }
+        set
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self([self.0[0] | others.0[0], self.0[1] | others.0[1]])
     }
 
     /// Whether it is one of them.
     pub const fn has(self, name: Name) -> bool {
-        self.0 & 1 << name as u32 != 0
+        self.0[name as usize / 64] & Self::bit(name) != 0
     }
 
-    pub(super) fn add(&mut self, name: Name) {
-        self.0 |= 1 << name as u32;
+    pub(super) const fn add(&mut self, name: Name) {
+        self.0[name as usize / 64] |= Self::bit(name);
     }
 
-    pub(super) fn take(&mut self, name: Name) {
-        self.0 &= !(1 << name as u32);
+    pub(super) const fn take(&mut self, name: Name) {
+        self.0[name as usize / 64] &= !Self::bit(name);
     }
+
+    const fn bit(name: Name) -> u64 {
+        1 << (name as u32 % 64)
+    }
+}
+
+/// As `==`, which is not for constants.
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut index = 0;
+    while index < one.len() && index < other.len() {
+        if one[index] != other[index] {
+            return false;
+        }
+        index += 1;
+    }
+    one.len() == other.len()
 }

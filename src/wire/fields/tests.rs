@@ -5,12 +5,15 @@ use super::*;
 
 /// What a parser has found in a head of these lines.
 fn parsed(lines: &[(String, Vec<u8>)]) -> Fields {
-    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    let mut written = Vec::new();
     for (name, value) in lines {
-        line(&mut head, name.as_bytes(), value);
+        line(&mut written, name.as_bytes(), value);
     }
-    head.extend_from_slice(b"\r\n");
-    let head = Bytes::from(head);
+    read(&written)
+}
+
+fn read(lines: &[u8]) -> Fields {
+    let head = Bytes::from([b"HTTP/1.1 200 OK\r\n", lines, b"\r\n"].concat());
     let mut slots = [httparse::EMPTY_HEADER; 16];
     let mut response = httparse::Response::new(&mut slots);
     response.parse(&head).expect("well-formed");
@@ -49,9 +52,10 @@ fn what_is_between_neighbours_is_removed() {
         ("Keep-Alive", "timeout=5"),
         ("TE", "trailers"),
         ("X-Four", "4"),
+        ("X-Five", "5"),
     ]);
-    all.retain_end_to_end(|field| field.known != Name::Host);
-    assert_eq!(written(&all), "x-four: 4\r\n");
+    all.retain_end_to_end(Names::of(&[Name::Host]), &[b"x-fi"]);
+    assert_eq!(written(&all), "X-Four: 4\r\n");
     assert!(!all.contains(Name::Connection) && !all.contains("x-one"));
 }
 
@@ -142,7 +146,36 @@ fn same(fields: &Fields, map: &HeaderMap) -> Result<(), TestCaseError> {
         prop_assert_eq!(fields.contains(name), map.contains_key(name));
     }
     prop_assert_eq!(&fields.to_map(), map);
+    let mut written = Vec::new();
+    fields.write_without(Names::default(), &mut written);
+    prop_assert_eq!(written.len(), fields.wire_bytes());
+    let pair = |field: Field<'_>| (field.name.to_vec(), field.value.trim_ascii().to_vec());
+    let (read, ours) = (read(&written), fields.iter().map(pair));
+    prop_assert!(read.iter().map(pair).eq(ours), "{:?} {:?}", read, fields);
     Ok(())
+}
+
+/// The lines that go out are those of the fields, however they came in.
+#[test]
+fn lines_are_sent_as_they_came_unless_they_came_in_an_odd_way() {
+    let head = Bytes::from_static(
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-One:1\r\nX-Two:  2\r\nx-three: 3 \r\nX-Four: 4\r\n\
+          X-Five:\t5\r\nX-Six: 6\nX-Seven:\r\nX-Eight: \r\nX-Nine: 9\r\n\r\n",
+    );
+    let mut slots = [httparse::EMPTY_HEADER; 16];
+    let mut request = httparse::Request::new(&mut slots);
+    request.parse(&head).expect("well-formed");
+    let mut all = Fields::parsed(head.clone(), request.headers).expect("short names");
+    let lines = "X-One: 1\r\nX-Two: 2\r\nx-three: 3\r\nX-Four: 4\r\nX-Five: 5\r\nX-Six: 6\r\n\
+        X-Seven: \r\nX-Eight: \r\nX-Nine: 9\r\n";
+    assert_eq!(written(&all), format!("Host: a\r\n{lines}"));
+    assert_eq!(all.wire_bytes(), written(&all).len());
+    all.set_number(Name::ContentLength, 10);
+    all.set_first(Name::Host, &HeaderValue::from_static("b"));
+    all.append("x-Ten", "10");
+    let added = "content-length: 10\r\nx-Ten: 10\r\n";
+    assert_eq!(written(&all), format!("host: b\r\n{lines}{added}"));
+    assert_eq!(all.wire_bytes(), written(&all).len());
 }
 
 proptest! {
