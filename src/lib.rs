@@ -3,6 +3,7 @@
 //! The rooms below are listed from the ground up; imports point only towards the ground.
 
 pub mod admin;
+mod boxed;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -66,7 +66,7 @@ pub fn observe_body(
     BodyFacts {
         usage,
         empty: observed.error.is_none() && is_empty(endpoint, dialect, document),
-        error: observed.error,
+        error: observed.error.map(|error| *error),
         model: facts.take_model(),
         finish_reason: facts.take_finish_reason(),
     }

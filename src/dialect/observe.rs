@@ -36,7 +36,7 @@ pub struct Observed {
     /// Frames that were not understood (broken JSON, a bad checksum). They are forwarded.
     pub not_understood: u32,
     /// The provider's own error event.
-    pub error: Option<StreamError>,
+    pub error: Option<Box<StreamError>>,
     /// The event after which the protocol says no more.
     pub terminal: bool,
     /// Which bytes go to the client.
@@ -530,7 +530,7 @@ impl Frame<'_> {
             return;
         }
         self.facts.said = Said::Error;
-        self.observed.error.get_or_insert(error);
+        self.observed.error.get_or_insert_with(|| Box::new(error));
     }
 
     /// This frame is not for the client.

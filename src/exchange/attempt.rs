@@ -100,7 +100,7 @@ pub(super) struct Stream {
     /// What arrived while it was probed, as the client gets it.
     pub(super) held: Vec<Bytes>,
     /// The provider's own error among it, in a passthrough.
-    pub(super) error: Option<StreamError>,
+    pub(super) error: Option<Box<StreamError>>,
     /// The upstream has sent everything.
     pub(super) ended: bool,
     pub(super) last_frame: Instant,

@@ -57,6 +57,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp};
 use crate::clock::Instant;
 use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
+use crate::boxed::boxed;
 use crate::ledger::Ledger;
 use crate::limit::Limits;
 use crate::manage::Refusals;
@@ -117,7 +118,9 @@ impl Gateway {
             }
         };
         settlement.head(&head);
-        let end = match self.serve(session, &plan, &head, &mut settlement).await {
+        let served = self.serve(session, &plan, &head, &mut settlement).await;
+        // Boxed: what is waited with is part of every request's state.
+        let end = match served.map_err(Box::new) {
             Ok(end) => end,
             Err(error) => {
                 if let Some(refusals) = &self.refusals {
@@ -168,7 +171,8 @@ impl Gateway {
         {
             return Ok(respond::local(session, head, answer, settlement).await);
         }
-        match race::run(self, session, head, &admitted, settlement).await? {
+        // A stream goes on for long after it, and does not hold what it needed.
+        match boxed(|| race::run(self, session, head, &admitted, settlement)).await? {
             race::Won::Answer(ready) => {
                 Ok(relay::run(session, head, &admitted, ready, settlement).await)
             }

@@ -149,7 +149,7 @@ impl Relay<'_, '_> {
             if let (Ok(()), Some(kind), None) =
                 (&result, translator.failed(), self.settlement.said_stream_error())
             {
-                self.settlement.stream_error(StreamError::of(kind, "The answer failed."));
+                self.settlement.stream_error(Box::new(StreamError::of(kind, "The answer failed.")));
             }
         }
         result

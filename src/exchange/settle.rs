@@ -48,7 +48,7 @@ pub(super) struct Settlement {
     counters: Option<Counters>,
     usage: Option<Usage>,
     prompt_usage: Option<Usage>,
-    stream_error: Option<StreamError>,
+    stream_error: Option<Box<StreamError>>,
     body: bytes::Bytes,
     translation: Option<(Pair, Dropped)>,
     /// What an upstream of the client's own format did not get.
@@ -342,7 +342,7 @@ impl Settlement {
     }
 
     /// The provider's own error event went to the client.
-    pub(super) fn stream_error(&mut self, error: StreamError) {
+    pub(super) fn stream_error(&mut self, error: Box<StreamError>) {
         self.record.stream_broken = true;
         self.record.error = Some(error.kind);
         self.answer_failed(error.kind);

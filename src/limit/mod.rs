@@ -179,9 +179,7 @@ impl Limits {
             None => self.enter(limits, subject, estimate, Moment::now()),
         };
         match entered {
-            Ok(limited) => {
-                Ok(UpstreamHold { held: bounded(estimate), reservation: Some(limited.reservation) })
-            }
+            Ok(limited) => Ok(UpstreamHold { held: bounded(estimate), limited: Some(limited) }),
             Err(refusal) => {
                 self.metrics.upstream_full(&refusal.by.0, refusal.by.1);
                 Err(refusal)
@@ -474,13 +472,13 @@ impl Hold {
 #[must_use = "dropping a hold gives its tokens back"]
 pub struct UpstreamHold {
     held: Estimate,
-    reservation: Option<Reservation>,
+    limited: Option<Box<Limited>>,
 }
 
 impl UpstreamHold {
     /// Whether a limit on tokens or money is among those that hold it.
     pub fn is_bound(&self) -> bool {
-        self.reservation.as_ref().is_some_and(Reservation::is_bound)
+        self.limited.as_ref().is_some_and(|limited| limited.reservation.is_bound())
     }
 
     /// Counts what a stream uses as it goes on, so that what is sent there meanwhile knows of it. It
@@ -492,8 +490,8 @@ impl UpstreamHold {
             tokens: self.held.tokens.saturating_add(tokens),
             cost_nano_usd: self.held.cost_nano_usd.saturating_add(cost_nano_usd),
         });
-        if let Some(reservation) = &mut self.reservation {
-            reservation.charge(ask, Moment::now());
+        if let Some(limited) = &mut self.limited {
+            limited.reservation.charge(ask, Moment::now());
         }
     }
 
@@ -504,13 +502,13 @@ impl UpstreamHold {
 
     /// Nothing was sent.
     pub fn give_back(mut self) {
-        drop(self.reservation.take());
+        drop(self.limited.take());
     }
 
     fn leave(&mut self, actual: Actual) {
-        if let Some(reservation) = self.reservation.take() {
+        if let Some(limited) = self.limited.take() {
             let used = ask(Estimate { tokens: actual.tokens, cost_nano_usd: actual.cost_nano_usd });
-            reservation.settle(used, Moment::now());
+            limited.reservation.settle(used, Moment::now());
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 use http::Method;
@@ -15,6 +15,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
+use crate::boxed::boxed;
 use crate::clock::within;
 use crate::error::{Error, Kind};
 use crate::exchange::{self, Gateway};
@@ -104,13 +105,6 @@ impl<A: Answer> Http1<A> {
         }
         session.finish().await
     }
-}
-
-/// A future in a place of its own. It is made there: `Box::pin` would make it elsewhere, and copy all of
-/// it, which for a request is 7 KB that nothing is in yet.
-fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
-    let place = Box::new_uninit();
-    Box::into_pin(Box::write(place, make()))
 }
 
 /// Resolves a short grace after draining has begun.

@@ -258,3 +258,15 @@ async fn a_drain_lets_a_waiting_connection_send_once_more() {
     assert_eq!(text.matches("connection: close").count(), 1, "{text}");
     assert!(text.ends_with("/b"), "{text}");
 }
+
+/// What an open stream holds of its own, beside its buffers.
+#[test]
+fn the_state_of_a_request_is_small() {
+    fn bytes<F: Future>(
+        _: impl FnOnce(&'static Http1<Gateway>, Connection, &'static ShutdownWatch) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+    let request = bytes(|http1, connection, shutdown| http1.request(connection, shutdown));
+    assert!(request <= 5 * 1024, "{request}");
+}
