@@ -1,23 +1,26 @@
 //! A record in the form in which it waits for the database: short, and made without an allocation.
 //!
-//! An entry is its length (four bytes, little-endian), a byte for the version of the form, numbers
-//! of seven bits a byte (LEB128), and texts, each after its length. What was never known is an empty
-//! text, or zero for a number that is written one higher.
+//! An entry is its length (four bytes, little-endian), a byte for the version of the form, its numbers
+//! ([`group`]), and its texts: a byte that says which it has of those that few have, how long each of
+//! those is (seven bits a byte, LEB128), they themselves, and the request's id, which is the rest. What
+//! was never known is an empty text, or zero for a number that is written one higher.
 //!
 //! Most requests have nearly everything but their numbers in common with others: who asked, where it
-//! went, how it ended ([`Common`]). That is written with the first of them, and the others say how
-//! many bytes before them it stands. Buffers can be put one behind the other, and read without what
+//! went, how it ended ([`Common`]). The first of them has that behind its numbers, and the others say
+//! how many bytes before them it stands. Buffers can be put one behind the other, and read without what
 //! stands before them.
 
+mod group;
 mod read;
 mod write;
 
 pub use read::Entries;
 pub use write::Encoder;
 
-/// The form that is written. Every form that was ever released is read: the first has no `named`, and
-/// both the first and the second have everything in every entry.
-const VERSION: u8 = 3;
+/// The form that is written. Every form that was ever released is read: up to the third all numbers are
+/// LEB128 and every text is there, the first has no `named`, and both the first and the second have
+/// everything in every entry.
+const VERSION: u8 = 4;
 
 /// Kinds of tokens.
 pub const TOKENS: usize = 8;
@@ -28,6 +31,12 @@ const STREAM: u64 = 1;
 const HEDGED: u64 = 2;
 const CLIENT_GONE: u64 = 4;
 const BROKEN: u64 = 8;
+
+/// Which texts an entry has of those that few have, in the order in which they stand.
+const USER: u8 = 1;
+const MODEL_ASKED: u8 = 2;
+const TRIED: u8 = 4;
+const NAMED: u8 = 8;
 
 /// What one request has to itself. Its texts lie in the buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! From entries to what they say.
 
-use super::{BROKEN, CLIENT_GONE, Common, Entry, HEDGED, STREAM, TEXTS, TOKENS, VERSION};
+use super::{
+    BROKEN, CLIENT_GONE, Common, Entry, HEDGED, MODEL_ASKED, NAMED, STREAM, TEXTS, TOKENS, TRIED,
+    USER, VERSION, group,
+};
 
 /// The entries of a buffer, in order. What cannot be read is passed over.
 #[derive(Debug)]
@@ -25,39 +28,49 @@ impl<'a> Entries<'a> {
         &self.commons[entry.common].1
     }
 
+    /// The entry that begins there and has these bytes behind its length.
     fn entry(&mut self, begin: usize, bytes: &'a [u8]) -> Option<Entry<'a>> {
         let (version, rest) = bytes.split_first()?;
         let mut reader = Reader(rest);
         match *version {
-            version @ 1..=2 => {
-                let (mut entry, common) = reader.whole(version)?;
-                entry.common = self.known(begin, common);
+            VERSION => {
+                let (numbers, end) = group::read(self.buffer.get(begin + 5..)?, rest.len())?;
+                reader.0 = &rest[end..];
+                let (mut entry, back) = Entry::of(numbers)?;
+                entry.common = self.said(begin, back, &mut reader)?;
+                reader.texts(&mut entry)?;
                 Some(entry)
             }
-            VERSION => {
-                let (mut entry, back) = reader.own_numbers()?;
-                entry.common = match begin.checked_sub(back)? {
-                    at if at == begin => {
-                        let common = reader.common()?;
-                        self.known(begin, common)
-                    }
-                    at => self.said_at(at)?,
-                };
-                reader.own_texts(&mut entry)?;
+            3 => {
+                let (mut entry, back) = reader.third_numbers()?;
+                entry.common = self.said(begin, back, &mut reader)?;
+                reader.third_texts(&mut entry)?;
+                Some(entry)
+            }
+            version @ 1..=2 => {
+                let (mut entry, common) = reader.whole(version)?;
+                // Of entries that all say everything, nearly all say the same.
+                if self.commons.last().is_none_or(|(_, last)| *last != common) {
+                    self.commons.push((begin, common));
+                }
+                self.last = self.commons.len() - 1;
+                entry.common = self.last;
                 Some(entry)
             }
             _ => None,
         }
     }
 
-    fn known(&mut self, begin: usize, common: Common<'a>) -> usize {
-        // Of entries that all say everything, nearly all say the same.
-        let same = self.commons.last().is_some_and(|(_, last)| *last == common);
-        if !same || self.buffer.get(begin + 4) == Some(&VERSION) {
-            self.commons.push((begin, common));
+    /// What the entry that begins there has in common with others: it says so itself, or one that begins
+    /// so many bytes before it.
+    fn said(&mut self, begin: usize, back: usize, reader: &mut Reader<'a>) -> Option<usize> {
+        let at = begin.checked_sub(back)?;
+        if at < begin {
+            return self.said_at(at);
         }
+        self.commons.push((begin, reader.common()?));
         self.last = self.commons.len() - 1;
-        self.last
+        Some(self.last)
     }
 
     fn said_at(&mut self, at: usize) -> Option<usize> {
@@ -117,8 +130,9 @@ impl<'a> Reader<'a> {
         Some((entry, Common::of(status, flags, texts)))
     }
 
-    /// An entry's own numbers, and how many bytes before it what it has in common with others stands.
-    fn own_numbers(&mut self) -> Option<(Entry<'a>, usize)> {
+    /// The numbers of an entry of the third form, and how many bytes before it what it has in common with
+    /// others stands.
+    fn third_numbers(&mut self) -> Option<(Entry<'a>, usize)> {
         let mut entry = Entry { time_ms: self.number()?, ..Entry::default() };
         entry.duration_us = self.number()?;
         entry.ttft_us = self.number()?.checked_sub(1);
@@ -139,6 +153,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
+    #[inline(never)]
     fn common(&mut self) -> Option<Common<'a>> {
         let (status, flags) = (self.number()?, self.number()?);
         let mut texts = [""; TEXTS];
@@ -148,13 +163,51 @@ impl<'a> Reader<'a> {
         Some(Common::of(status, flags, texts))
     }
 
-    fn own_texts(&mut self, entry: &mut Entry<'a>) -> Option<()> {
+    fn third_texts(&mut self, entry: &mut Entry<'a>) -> Option<()> {
         (entry.request_id, entry.user) = (self.text()?, self.text()?);
         entry.model_asked = match self.number()?.checked_sub(1) {
             None => None,
             Some(length) => Some(self.text_of(length)?),
         };
         (entry.tried, entry.named) = (self.text()?, self.text()?);
+        Some(())
+    }
+
+    /// The texts of an entry, up to its end.
+    fn texts(&mut self, entry: &mut Entry<'a>) -> Option<()> {
+        let (flags, rest) = self.0.split_first()?;
+        self.0 = rest;
+        if *flags != 0 {
+            return self.all_texts(*flags, entry);
+        }
+        entry.request_id = utf8(self.0)?;
+        Some(())
+    }
+
+    /// The same where it has some that few have.
+    #[inline(never)]
+    fn all_texts(&mut self, flags: u8, entry: &mut Entry<'a>) -> Option<()> {
+        if flags & !(USER | MODEL_ASKED | TRIED | NAMED) != 0 {
+            return None;
+        }
+        let mut lengths = [0; 4];
+        for (at, length) in lengths.iter_mut().enumerate() {
+            if flags & 1 << at != 0 {
+                *length = usize::try_from(self.number()?).ok()?;
+            }
+        }
+        let mut rest = utf8(self.0)?;
+        let mut next = |length: usize| {
+            let (text, behind) = rest.split_at_checked(length)?;
+            rest = behind;
+            Some(text)
+        };
+        let [user, asked, tried, named] = lengths;
+        entry.user = next(user)?;
+        let asked = next(asked)?;
+        entry.model_asked = (flags & MODEL_ASKED != 0).then_some(asked);
+        (entry.tried, entry.named) = (next(tried)?, next(named)?);
+        entry.request_id = rest;
         Some(())
     }
 
@@ -200,7 +253,43 @@ impl<'a> Reader<'a> {
     fn text_of(&mut self, length: u64) -> Option<&'a str> {
         let (text, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
         self.0 = rest;
-        if text.is_empty() { Some("") } else { std::str::from_utf8(text).ok() }
+        utf8(text)
+    }
+}
+
+fn utf8(text: &[u8]) -> Option<&str> {
+    if text.is_empty() { Some("") } else { simdutf8::basic::from_utf8(text).ok() }
+}
+
+impl Entry<'_> {
+    /// One with these numbers, and how many bytes before it what it has in common with others stands.
+    fn of(numbers: [u64; group::NUMBERS]) -> Option<(Self, usize)> {
+        let [
+            time_ms,
+            duration_us,
+            ttft_us,
+            attempts,
+            input,
+            output,
+            cost_nano_usd,
+            body_in_bytes,
+            body_out_bytes,
+            back,
+            kinds @ ..,
+        ] = numbers;
+        let [cached, written_5m, written_1h, reasoning, audio_in, audio_out] = kinds;
+        let entry = Self {
+            time_ms,
+            duration_us,
+            ttft_us: ttft_us.checked_sub(1),
+            attempts,
+            tokens: [input, output, cached, written_5m, written_1h, reasoning, audio_in, audio_out],
+            cost_nano_usd: cost_nano_usd.checked_sub(1),
+            body_in_bytes,
+            body_out_bytes,
+            ..Self::default()
+        };
+        Some((entry, usize::try_from(back).ok()?))
     }
 }
 

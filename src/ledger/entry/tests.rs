@@ -210,7 +210,195 @@ fn earlier_forms_are_read() {
     }
 }
 
+/// As the third form was written: two with everything in common, and one of which nothing is known.
+const THIRD_FORM: &[u8] = b"\
+    \x9e\x00\x00\x00\x03\x80\xd0\x95\xff\xbc1\xd2\t\x01\x02\x0c\xac\x02\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\
+    \xc8\x01\x01\x04acme\x00\x02ci\x00\x00\x10chat_completions\x06openai\x06gpt-4o\x00\x03b/m\x00\
+    \x08provider\x00\
+    \x05req-1\x00\x01(a/m upstream_status 500 12\nb/m ok 200 12\x170123456789abcdefproject\
+    W\x00\x00\x00\x03\x80\xd0\x95\xff\xbc1\xd2\t\x01\x02\x0c\xac\x02\x00\x00\x00\x00\x00\x00\x01\
+    \xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\xa2\x01\
+    \x05req-1\x03ann\x00(a/m upstream_status 500 12\nb/m ok 200 12\x00\
+    %\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
+    \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+
+#[test]
+fn the_third_form_is_read() {
+    let (first, common) = said();
+    let second = Entry {
+        body_in_bytes: u64::MAX,
+        user: "ann",
+        model_asked: None,
+        named: "",
+        ..first.clone()
+    };
+    let none = Entry { common: 1, ..Entry::default() };
+    let all = [(first, common.clone()), (second, common), (none, Common::default())];
+    assert_eq!(read(THIRD_FORM), all);
+
+    // Entries of the form that is written now may stand behind them.
+    let mut both = THIRD_FORM.to_vec();
+    both.extend(written(&[record(), record()]));
+    let both = read(&both);
+    assert_eq!(both[..3], all);
+    assert_eq!(both[3..].iter().map(|(_, common)| common).collect::<Vec<_>>(), [&said().1; 2]);
+}
+
+#[test]
+fn lengths_of_more_than_a_word_are_not_read() {
+    let record = record();
+    let last = written(std::slice::from_ref(&record));
+    let out = written(&[record.clone(), record]);
+    for at in 0..group::NUMBERS {
+        for length in 9..16_u8 {
+            // Behind the length of the entry and its version.
+            let mut out = out.clone();
+            let lengths = &mut out[5 + at / 2];
+            let shift = 4 * (at % 2);
+            *lengths = *lengths & !(0xf << shift) | length << shift;
+            // What the second has in common with it cannot be read then, either.
+            assert_eq!(read(&out), []);
+            assert_eq!(read(&[&out[..], &last].concat()).len(), 1);
+        }
+    }
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "\\PC{0,12}", "[a-z0-9-]{0,150}"]
+}
+
+fn any_number() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0..=64_u32).prop_map(|(number, shift)| number.checked_shr(shift).unwrap_or(0))
+}
+
+prop_compose! {
+    fn any_record()(
+        numbers in prop::collection::vec(any_number(), 13),
+        cost in prop::option::of(any_number()),
+        ttft in prop::option::of(0..u64::MAX / 2),
+        texts in prop::collection::vec(prop::option::of(any_text()), 6),
+        request_id in any_text(),
+        attempts in 0_usize..3,
+        status: u16,
+    ) -> Record {
+        let name = |at: usize| texts[at].as_deref().map(std::sync::Arc::from);
+        Record {
+            time_unix_ms: numbers[0],
+            duration: Duration::from_micros(numbers[1]),
+            ttft: ttft.map(Duration::from_micros),
+            usage: Usage {
+                input: numbers[2],
+                output: numbers[3],
+                cached_input: numbers[4],
+                cache_creation_5m: numbers[5],
+                cache_creation_1h: numbers[6],
+                reasoning: numbers[7],
+                audio_input: numbers[8],
+                audio_output: numbers[9],
+            },
+            cost_nano_usd: cost.map(|cost| cost.min(u64::MAX - 1)),
+            body_in_bytes: numbers[10],
+            body_out_bytes: numbers[11],
+            request_id,
+            user: texts[0].clone(),
+            named: texts[1].as_deref().map(Into::into),
+            model_asked: name(2),
+            model_served: name(3),
+            tenant: name(4),
+            caller: name(5),
+            attempts: (0..attempts).map(|_| attempt("a/m", AttemptOutcome::Ok, None)).collect(),
+            status,
+            ..Record::default()
+        }
+    }
+}
+
+/// What is read of it, but for what it has in common with others.
+fn as_read(record: &Record) -> Entry<'_> {
+    Entry {
+        common: 0,
+        time_ms: record.time_unix_ms,
+        duration_us: record.duration.as_micros() as u64,
+        ttft_us: record.ttft.map(|ttft| ttft.as_micros() as u64),
+        attempts: record.attempts.len() as u64,
+        tokens: record.tokens(),
+        cost_nano_usd: record.cost_nano_usd,
+        body_in_bytes: record.body_in_bytes,
+        body_out_bytes: record.body_out_bytes,
+        request_id: &record.request_id,
+        user: record.user.as_deref().unwrap_or_default(),
+        model_asked: (record.model_asked != record.model_served)
+            .then(|| record.model_asked.as_deref().unwrap_or_default()),
+        tried: if record.attempts.len() > 1 { "a/m ok 0 12\na/m ok 0 12" } else { "" },
+        named: record.named.as_deref().unwrap_or_default(),
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_record_is_read_as_it_was_written(records in prop::collection::vec(any_record(), 1..8)) {
+        let out = written(&records);
+        let all = read(&out);
+        prop_assert_eq!(all.len(), records.len());
+        for ((entry, common), record) in all.iter().zip(&records) {
+            prop_assert_eq!(Entry { common: 0, ..entry.clone() }, as_read(record));
+            prop_assert_eq!(common.tenant, record.tenant.as_deref().unwrap_or_default());
+            prop_assert_eq!(common.key, record.caller.as_deref().unwrap_or_default());
+            prop_assert_eq!(
+                common.model_served,
+                record.model_served.as_deref().unwrap_or_default()
+            );
+            prop_assert_eq!(common.status, u64::from(record.status));
+        }
+    }
+
+    /// Its length says that it ends there: the rest of it is not looked at, or it is not read.
+    #[test]
+    fn an_entry_that_is_cut_is_another_or_none(record in any_record()) {
+        let out = written(&[record]);
+        for length in 0..out.len() - 4 {
+            let mut cut = (length as u32).to_le_bytes().to_vec();
+            cut.extend_from_slice(&out[4..4 + length]);
+            let alone: Vec<_> = read(&cut);
+            prop_assert!(alone.len() <= 1);
+            // What stands behind it makes no difference.
+            let behind = [&cut[..], &[0xff; 200]].concat();
+            prop_assert_eq!(read(&behind), alone);
+        }
+    }
+
+    #[test]
+    fn an_entry_with_another_byte_is_another_or_none(record in any_record(), to: u8) {
+        let out = written(&[record.clone(), record]);
+        for at in 0..out.len() {
+            let mut out = out.clone();
+            out[at] ^= to;
+            prop_assert!(read(&out).len() <= out.len());
+        }
+    }
+
+    #[test]
+    fn a_group_reads_back(
+        numbers in prop::collection::vec(any_number(), group::NUMBERS),
+        behind in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let numbers: [u64; group::NUMBERS] = numbers.try_into().expect("as many");
+        let mut out = Vec::new();
+        group::write(&numbers, &mut out);
+        let end = out.len();
+        out.extend_from_slice(&behind);
+        prop_assert_eq!(group::read(&out, out.len()), Some((numbers, end)));
+        prop_assert_eq!(group::read(&out, end), Some((numbers, end)));
+        prop_assert_eq!(group::read(&out, end - 1), None);
+    }
+
+    #[test]
+    fn any_group_is_read_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Some((_, end)) = group::read(&bytes, bytes.len()) {
+            prop_assert!((8..=bytes.len()).contains(&end));
+        }
+    }
+
     #[test]
     fn nothing_that_is_read_panics(bytes in any::<Vec<u8>>()) {
         prop_assert!(Entries::of(&bytes).count() <= bytes.len());

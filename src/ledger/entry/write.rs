@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{BROKEN, CLIENT_GONE, HEDGED, STREAM, TEXTS, VERSION};
+use super::{
+    BROKEN, CLIENT_GONE, HEDGED, MODEL_ASKED, NAMED, STREAM, TEXTS, TRIED, USER, VERSION, group,
+};
 use crate::clock::Duration;
 use crate::dialect::{Dialect, Endpoint};
 use crate::error::Kind;
@@ -13,14 +15,10 @@ use crate::telemetry::prefix;
 /// Different things that requests have in common, of which is remembered where they stand. A power of
 /// two.
 const KNOWN: usize = 64;
-/// Numbers that an entry begins with.
-const NUMBERS: usize = 16;
-/// Bytes of a number at most.
-const NUMBER_BYTES_MAX: usize = 10;
 /// Most attempts that are told one by one.
 const TRIED_MAX: usize = 32;
-/// Names that requests have in common.
-const NAMES: usize = 9;
+/// Names of the plan's that requests have in common.
+const NAMES: usize = 8;
 
 /// Writes the entries of one buffer after the other.
 #[derive(Debug)]
@@ -31,19 +29,17 @@ pub struct Encoder {
     buffer: u64,
 }
 
+/// What a record has in common with others, kept.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    shared: Shared,
-    buffer: u64,
-    /// Where the entry begins that has it.
-    at: usize,
-}
-
-/// What a record has in common with others, kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Shared {
     names: [Option<Arc<str>>; NAMES],
+    /// Where those are in memory, or 0: they stay there as long as they are kept.
+    addresses: [usize; NAMES],
+    model: Option<Arc<str>>,
     rest: Rest,
+    /// In which buffer that stands, and where the entry begins that has it.
+    buffer: u64,
+    at: usize,
 }
 
 /// What of it are no names that somebody chose.
@@ -59,7 +55,8 @@ struct Rest {
 
 /// The same, as a record has it.
 struct Sharing<'a> {
-    names: [Option<&'a Arc<str>>; NAMES],
+    record: &'a Record,
+    addresses: [usize; NAMES],
     rest: Rest,
 }
 
@@ -80,37 +77,65 @@ impl Encoder {
         let begin = out.len();
         let sharing = Sharing::of(record);
         let known = &mut self.known[sharing.place()];
-        let same = sharing.is(&known.shared);
+        let same = known.is(&sharing);
         let back = if same && known.buffer == self.buffer { begin - known.at } else { 0 };
-        let mut numbers = Numbers::default();
-        numbers.push(record.time_unix_ms);
-        numbers.push(us(record.duration));
-        numbers.push(record.ttft.map_or(0, |ttft| us(ttft).saturating_add(1)));
-        numbers.push(record.attempts.len() as u64);
-        for tokens in record.tokens() {
-            numbers.push(tokens);
-        }
-        numbers.push(record.cost_nano_usd.map_or(0, |cost| cost.saturating_add(1)));
-        numbers.push(record.body_in_bytes);
-        numbers.push(record.body_out_bytes);
-        numbers.push(back as u64);
+        let [input, output, kinds @ ..] = record.tokens();
+        let [cached, written_5m, written_1h, reasoning, audio_in, audio_out] = kinds;
+        let numbers = [
+            record.time_unix_ms,
+            us(record.duration),
+            record.ttft.map_or(0, |ttft| us(ttft).saturating_add(1)),
+            record.attempts.len() as u64,
+            input,
+            output,
+            record.cost_nano_usd.map_or(0, |cost| cost.saturating_add(1)),
+            record.body_in_bytes,
+            record.body_out_bytes,
+            back as u64,
+            cached,
+            written_5m,
+            written_1h,
+            reasoning,
+            audio_in,
+            audio_out,
+        ];
         out.extend_from_slice(&[0, 0, 0, 0, VERSION]);
-        out.extend_from_slice(numbers.bytes());
+        group::write(&numbers, out);
         if back == 0 {
             sharing.write(out);
             if !same {
-                known.shared = sharing.keep();
+                known.keep(&sharing);
             }
             (known.buffer, known.at) = (self.buffer, begin);
         }
-        text(&record.request_id, out);
-        text(record.user.as_deref().unwrap_or_default(), out);
-        model_asked(record, out);
-        tried(record, out);
-        // Bounded where it is made, and of no use in parts.
-        whole(record.named.as_deref().unwrap_or_default(), out);
+        texts(record, out);
         let length = (out.len() - begin - 4) as u32;
         out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+impl Known {
+    fn is(&mut self, other: &Sharing<'_>) -> bool {
+        self.rest == other.rest
+            && self.model == other.record.model_served
+            && (self.addresses == other.addresses || self.is_by_name(other))
+    }
+
+    /// Whether they only are elsewhere in memory, as those of a new plan are.
+    #[cold]
+    fn is_by_name(&mut self, other: &Sharing<'_>) -> bool {
+        let same = self.names.each_ref().map(Option::as_ref) == names(other.record);
+        if same {
+            self.keep(other);
+        }
+        same
+    }
+
+    fn keep(&mut self, other: &Sharing<'_>) {
+        self.names = names(other.record).map(Option::<&Arc<str>>::cloned);
+        self.addresses = other.addresses;
+        self.model.clone_from(&other.record.model_served);
+        self.rest = other.rest;
     }
 }
 
@@ -118,17 +143,8 @@ impl<'a> Sharing<'a> {
     fn of(record: &'a Record) -> Self {
         let flag = |holds: bool, bit: u64| if holds { bit } else { 0 };
         Self {
-            names: [
-                record.tenant.as_ref(),
-                record.team.as_ref(),
-                record.caller.as_ref(),
-                record.route.as_ref(),
-                record.pool.as_ref(),
-                record.model_served.as_ref(),
-                record.provider.as_ref(),
-                record.attempts.last().map(|attempt| &attempt.target),
-                record.price_version.as_ref(),
-            ],
+            record,
+            addresses: names(record).map(|name| name.map_or(0, |name| name.as_ptr() as usize)),
             rest: Rest {
                 endpoint: record.endpoint,
                 dialect: record.dialect,
@@ -146,10 +162,9 @@ impl<'a> Sharing<'a> {
     /// Where it is remembered. Of the same caller, target, model, status and kind of answer it is the
     /// same place; what differs in nothing else takes each other's.
     fn place(&self) -> usize {
-        let [_, _, caller, _, _, model, _, target, _] = self.names;
-        let address = |name: Option<&Arc<str>>| name.map_or(0, |name| name.as_ptr() as usize);
+        let [_, _, caller, _, _, _, target, _] = self.addresses;
         // Names of models come with each request anew.
-        let model = model.map_or(0, |model| {
+        let model = self.record.model_served.as_ref().map_or(0, |model| {
             let bytes = model.as_bytes();
             bytes.len() << 8 | usize::from(bytes.last().copied().unwrap_or_default())
         });
@@ -157,26 +172,13 @@ impl<'a> Sharing<'a> {
         let mix = |hash: usize, part: usize| {
             (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize).rotate_right(29)
         };
-        [address(caller), address(target), model].into_iter().fold(rest, mix) % KNOWN
-    }
-
-    fn is(&self, known: &Shared) -> bool {
-        let same = |(name, known): (Option<&Arc<str>>, &Option<Arc<str>>)| match (name, known) {
-            (Some(name), Some(known)) => Arc::ptr_eq(name, known) || name == known,
-            (None, None) => true,
-            _ => false,
-        };
-        self.rest == known.rest && self.names.into_iter().zip(&known.names).all(same)
-    }
-
-    fn keep(&self) -> Shared {
-        Shared { names: self.names.map(Option::<&Arc<str>>::cloned), rest: self.rest }
+        [caller, target, model].into_iter().fold(rest, mix) % KNOWN
     }
 
     #[cold]
     fn write(&self, out: &mut Vec<u8>) {
-        let names = self.names.map(|name| name.map_or("", |name| &**name));
-        let [tenant, team, key, route, pool, model, provider, target, prices] = names;
+        let texts = names(self.record).map(|name| name.map_or("", |name| name));
+        let [tenant, team, key, route, pool, provider, target, prices] = texts;
         let Rest { endpoint, dialect, error, source, status, flags } = self.rest;
         number(status.into(), out);
         number(flags, out);
@@ -189,7 +191,7 @@ impl<'a> Sharing<'a> {
             pool,
             endpoint.map_or("", Endpoint::as_str),
             dialect.map_or("", Dialect::as_str),
-            model,
+            self.record.model_served.as_deref().unwrap_or_default(),
             provider,
             target,
             error.map_or("", Kind::as_str),
@@ -202,25 +204,52 @@ impl<'a> Sharing<'a> {
     }
 }
 
-/// Nothing but zero where it is the model that was served, else a text whose length is written one
-/// higher.
-fn model_asked(record: &Record, out: &mut Vec<u8>) {
+/// The plan's names that a record has.
+fn names(record: &Record) -> [Option<&Arc<str>>; NAMES] {
+    [
+        record.tenant.as_ref(),
+        record.team.as_ref(),
+        record.caller.as_ref(),
+        record.route.as_ref(),
+        record.pool.as_ref(),
+        record.provider.as_ref(),
+        record.attempts.last().map(|attempt| &attempt.target),
+        record.price_version.as_ref(),
+    ]
+}
+
+/// Its texts: which it has of those that few have, how long those are, and they themselves.
+fn texts(record: &Record, out: &mut Vec<u8>) {
+    let some = |text: &&str| !text.is_empty();
+    let user = record.user.as_deref().filter(some).map(cut);
+    let (asked, tried) = (model_asked(record).map(cut), tried(record));
+    // Bounded where they are made, and of no use in parts.
+    let (tried, named) = (tried.as_deref(), record.named.as_deref().filter(some));
+    let flag = |text: Option<&str>, bit: u8| if text.is_some() { bit } else { 0 };
+    let flags =
+        flag(user, USER) | flag(asked, MODEL_ASKED) | flag(tried, TRIED) | flag(named, NAMED);
+    out.push(flags);
+    if flags != 0 {
+        let texts = || [user, asked, tried, named].into_iter().flatten();
+        texts().for_each(|text| number(text.len() as u64, out));
+        texts().for_each(|text| out.extend_from_slice(text.as_bytes()));
+    }
+    out.extend_from_slice(cut(&record.request_id).as_bytes());
+}
+
+/// What it is, even nothing, where that is not the model that was served.
+fn model_asked(record: &Record) -> Option<&str> {
     let (asked, served) = (&record.model_asked, &record.model_served);
     let same = match (asked, served) {
         (Some(asked), Some(served)) => Arc::ptr_eq(asked, served) || asked == served,
         (asked, served) => asked.is_none() && served.is_none(),
     };
-    if same {
-        return number(0, out);
-    }
-    let asked = prefix(asked.as_deref().unwrap_or_default(), TEXT_BYTES_MAX);
-    number(asked.len() as u64 + 1, out);
-    out.extend_from_slice(asked.as_bytes());
+    if same { None } else { Some(asked.as_deref().unwrap_or_default()) }
 }
 
-fn tried(record: &Record, out: &mut Vec<u8>) {
+fn tried(record: &Record) -> Option<String> {
     if record.attempts.len() < 2 {
-        return number(0, out);
+        return None;
     }
     let lines: Vec<String> = record
         .attempts
@@ -232,56 +261,28 @@ fn tried(record: &Record, out: &mut Vec<u8>) {
             format!("{} {outcome} {status} {ms}", attempt.target)
         })
         .collect();
-    whole(&lines.join("\n"), out);
+    Some(lines.join("\n"))
 }
 
 fn us(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Numbers on their way to a buffer, in one piece.
-struct Numbers {
-    bytes: [u8; NUMBERS * NUMBER_BYTES_MAX],
-    end: usize,
-}
-
-impl Default for Numbers {
-    fn default() -> Self {
-        Self { bytes: [0; NUMBERS * NUMBER_BYTES_MAX], end: 0 }
+/// Appends a number on its own (LEB128).
+pub(super) fn number(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
     }
-}
-
-impl Numbers {
-    fn push(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.bytes[self.end] = number as u8 | 0x80;
-            self.end += 1;
-            number >>= 7;
-        }
-        self.bytes[self.end] = number as u8;
-        self.end += 1;
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.end]
-    }
-}
-
-/// Appends a number.
-pub(super) fn number(number: u64, out: &mut Vec<u8>) {
-    let mut one = Numbers::default();
-    one.push(number);
-    out.extend_from_slice(one.bytes());
+    out.push(number as u8);
 }
 
 fn text(text: &str, out: &mut Vec<u8>) {
-    whole(prefix(text, TEXT_BYTES_MAX), out);
+    let text = cut(text);
+    number(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
 }
 
-fn whole(text: &str, out: &mut Vec<u8>) {
-    match u8::try_from(text.len()) {
-        Ok(length @ ..0x80) => out.push(length),
-        _ => number(text.len() as u64, out),
-    }
-    out.extend_from_slice(text.as_bytes());
+fn cut(text: &str) -> &str {
+    prefix(text, TEXT_BYTES_MAX)
 }
