@@ -35,6 +35,8 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     records: Vec<Record>,
+    /// Where they stand in order of time: see [`place`].
+    order: Vec<u128>,
     /// What they say, without their times and numbers.
     text: Vec<u8>,
     /// The block that is being put together.
@@ -55,7 +57,6 @@ impl Blocks {
     /// Adds a record with this number, and that of what it has in common with others.
     pub(super) fn add(&mut self, number: u64, dims: i64, entry: &Entry<'_>) {
         let at = self.text.len();
-        self.text.push(b',');
         write(dims.unsigned_abs(), entry, &mut self.text);
         self.records.push(Record {
             time_ms: entry.time_ms.min(NUMBER_MAX),
@@ -82,28 +83,28 @@ impl Blocks {
 
     /// Enters them all, and is empty.
     pub(super) fn insert(&mut self, connection: &mut Connection) -> Result<(), Error> {
-        let Self { records, text, block: out } = self;
+        let Self { records, order, text, block: out } = self;
         // They come as requests end.
-        records.sort_unstable_by_key(|record| (record.time_ms, record.number));
-        let mut rest = &records[..];
+        order.clear();
+        order.extend(records.iter().enumerate().map(|(at, record)| place(record.time_ms, at)));
+        order.sort_unstable();
+        let mut rest = &order[..];
         while let [first, ..] = rest {
-            let block;
-            (block, rest) = rest.split_at(length(rest));
-            let number = block.iter().map(|record| record.number).min().unwrap_or_default();
-            let last = block.last().unwrap_or(first);
+            let places;
+            (places, rest) = rest.split_at(length(rest, records));
+            let block = || places.iter().map(|place| record(*place, records));
+            let (first, last) =
+                (record(*first, records), record(*places.last().unwrap_or(first), records));
+            let number = block().map(|record| record.number).min().unwrap_or_default();
             out.clear();
-            for record in block {
-                let mut begin = Numbers::default();
-                begin.push(if out.is_empty() { b'[' } else { b',' });
-                begin.push(b'[');
-                begin.number(record.time_ms - first.time_ms);
-                begin.push(b',');
-                begin.number(record.number - number);
-                out.extend_from_slice(begin.bytes());
+            for record in block() {
+                out.push(if out.is_empty() { b'[' } else { b',' });
+                digits(b'[', record.time_ms - first.time_ms, out);
+                digits(b',', record.number - number, out);
                 out.extend_from_slice(&text[record.at as usize..][..record.bytes as usize]);
             }
             out.push(b']');
-            let named = block.iter().filter(|record| record.named).count() as u64;
+            let named = block().filter(|record| record.named).count() as u64;
             connection.execute(
                 INSERT,
                 &[
@@ -139,18 +140,29 @@ pub fn next_block(
     Ok(connection.first(sql, &values, |row| row.int(0))?.map(i64::cast_unsigned))
 }
 
-/// How many of them are the next block.
-fn length(records: &[Record]) -> usize {
-    let Some(first) = records.first() else { return 0 };
+/// Where a record stands, and before that its time: one number, which is compared and moved in half the
+/// time that a record is.
+fn place(time_ms: u64, at: usize) -> u128 {
+    u128::from(time_ms) << 64 | at as u128
+}
+
+fn record(place: u128, records: &[Record]) -> &Record {
+    &records[place as usize]
+}
+
+/// How many of those in these places are the next block.
+fn length(places: &[u128], records: &[Record]) -> usize {
+    let Some(first) = places.first().map(|place| record(*place, records)) else { return 0 };
     let mut bytes = 0;
-    let fits = |record: &&Record| {
+    let fits = |place: &&u128| {
+        let record = record(**place, records);
         let fits = record.time_ms - first.time_ms < BLOCK_MS_MAX
             && record.time_ms / HOUR_MS == first.time_ms / HOUR_MS
             && bytes < BLOCK_BYTES_MAX;
         bytes += record.bytes as usize;
         fits
     };
-    records.iter().take(BLOCK_RECORDS_MAX).take_while(fits).count()
+    places.iter().take(BLOCK_RECORDS_MAX).take_while(fits).count()
 }
 
 /// It is written from texts, so there is none of this.
@@ -161,29 +173,23 @@ fn no_text(error: simdutf8::basic::Utf8Error) -> Error {
 
 /// What does not fit is as large as fits, as in a row.
 const NUMBER_MAX: u64 = i64::MAX as u64;
+/// The first number that has more than seven digits.
+const SEVEN_DIGITS: u64 = 10_000_000;
+/// Eight zeros as text.
+const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
 
-/// The values of a record in the order in which `ledger_rows` reads them.
+/// The values of a record in the order in which `ledger_rows` reads them, behind its time and number.
 fn write(dims: u64, entry: &Entry<'_>, out: &mut Vec<u8>) {
-    digits(dims, out);
-    out.push(b',');
-    json::string(entry.request_id, usize::MAX, out);
+    digits(b',', dims, out);
+    text(Some(entry.request_id), out);
     let [input, output, kinds @ ..] = entry.tokens;
-    let mut numbers = Numbers::default();
-    for number in [
-        Some(input),
-        Some(output),
-        entry.cost_nano_usd,
-        Some(entry.duration_us),
-        entry.ttft_us,
-        Some(entry.body_in_bytes),
-        Some(entry.body_out_bytes),
-    ] {
-        numbers.push(b',');
-        match number {
-            Some(number) => numbers.number(number),
-            None => b"null".iter().for_each(|byte| numbers.push(*byte)),
-        }
-    }
+    digits(b',', input, out);
+    digits(b',', output, out);
+    digits_or_null(entry.cost_nano_usd, out);
+    digits(b',', entry.duration_us, out);
+    digits_or_null(entry.ttft_us, out);
+    digits(b',', entry.body_in_bytes, out);
+    digits(b',', entry.body_out_bytes, out);
     // Most requests have no more to say: one attempt, the model that was asked for, and no kinds of
     // tokens but the two that all have.
     let plain = entry.user.is_empty()
@@ -192,79 +198,75 @@ fn write(dims: u64, entry: &Entry<'_>, out: &mut Vec<u8>) {
         && entry.tried.is_empty()
         && kinds.iter().fold(0, |all, tokens| all | tokens) == 0
         && entry.named.is_empty();
-    if plain {
-        numbers.push(b']');
-        out.extend_from_slice(numbers.bytes());
-        return;
+    if !plain {
+        let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        text(Some(entry.user), out);
+        text(entry.model_asked, out);
+        digits(b',', entry.attempts, out);
+        text(some(entry.tried), out);
+        for tokens in kinds {
+            digits(b',', tokens, out);
+        }
+        text(some(entry.named), out);
     }
-    out.extend_from_slice(numbers.bytes());
-    let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
-    text(Some(entry.user), out);
-    text(entry.model_asked, out);
-    out.push(b',');
-    digits(entry.attempts, out);
-    text(some(entry.tried), out);
-    for tokens in kinds {
-        out.push(b',');
-        digits(tokens, out);
-    }
-    text(some(entry.named), out);
     out.push(b']');
 }
 
 fn text(text: Option<&str>, out: &mut Vec<u8>) {
-    out.push(b',');
     match text {
-        Some(text) => json::string(text, usize::MAX, out),
-        None => out.extend_from_slice(b"null"),
-    }
-}
-
-fn digits(number: u64, out: &mut Vec<u8>) {
-    let mut numbers = Numbers::default();
-    numbers.number(number);
-    out.extend_from_slice(numbers.bytes());
-}
-
-/// Numbers on their way to a text, in one piece: most have few digits, and each on its own would be
-/// copied by a call.
-struct Numbers {
-    bytes: [u8; Self::BYTES_MAX],
-    end: usize,
-}
-
-impl Default for Numbers {
-    fn default() -> Self {
-        Self { bytes: [0; Self::BYTES_MAX], end: 0 }
-    }
-}
-
-impl Numbers {
-    /// Seven of 19 digits, a comma before each, and a bracket.
-    const BYTES_MAX: usize = 7 * 20 + 1;
-
-    fn push(&mut self, byte: u8) {
-        self.bytes[self.end] = byte;
-        self.end += 1;
-    }
-
-    fn number(&mut self, number: u64) {
-        let mut left = number.min(NUMBER_MAX);
-        let end = self.end + left.checked_ilog10().unwrap_or(0) as usize + 1;
-        for digit in self.bytes[self.end..end].iter_mut().rev() {
-            *digit = b'0' + (left % 10) as u8;
-            left /= 10;
+        Some(text) => {
+            out.push(b',');
+            json::string(text, usize::MAX, out);
         }
-        self.end = end;
+        None => out.extend_from_slice(b",null"),
     }
+}
 
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.end]
+fn digits_or_null(number: Option<u64>, out: &mut Vec<u8>) {
+    match number {
+        Some(number) => digits(b',', number, out),
+        None => out.extend_from_slice(b",null"),
     }
+}
+
+/// Appends a byte and a number.
+#[inline]
+fn digits(before: u8, number: u64, out: &mut Vec<u8>) {
+    if number >= SEVEN_DIGITS {
+        return many_digits(before, number.min(NUMBER_MAX), out);
+    }
+    let digits = eight_digits(number);
+    // Zeros in front, up to the one that the byte takes the place of. Zero itself keeps one.
+    let zeros = (digits | 1 << 56).trailing_zeros() / 8 - 1;
+    let text = digits >> (8 * zeros) | ZEROS << 8 | u64::from(before);
+    // All eight bytes and back, which is less work than a copy of as many as there are.
+    let end = out.len() + 8 - zeros as usize;
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(end);
+}
+
+#[inline(never)]
+fn many_digits(before: u8, number: u64, out: &mut Vec<u8>) {
+    digits(before, number / SEVEN_DIGITS, out);
+    let [_, last @ ..] = (eight_digits(number % SEVEN_DIGITS) | ZEROS).to_le_bytes();
+    out.extend_from_slice(&last);
+}
+
+/// The digits of a number that has at most eight, a byte each, the first in the lowest. In three steps,
+/// each of which halves all parts at once: by a hundred and by ten as a product and a shift, which is
+/// exact for numbers so small.
+fn eight_digits(number: u64) -> u64 {
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::database::{Database, Migrations, Place};
     use crate::ledger::books::MIGRATIONS;
@@ -326,6 +328,31 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(texts[0], [text("plain"), text(""), None, None, None]);
         assert_eq!(texts[1], [text(odd), text(odd), text(""), text(odd), text(odd)]);
+    }
+
+    fn check_digits(number: u64) {
+        let mut out = b"before".to_vec();
+        digits(b',', number, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), format!("before,{}", number.min(NUMBER_MAX)));
+    }
+
+    #[test]
+    fn numbers_are_their_digits() {
+        for tens in 0..20 {
+            let power = 10_u64.pow(tens);
+            [power - 1, power, power + 1].into_iter().for_each(check_digits);
+        }
+        for part in 0..10_000 {
+            [part, 1000 * part + part, 10_000 * part + 9999].into_iter().for_each(check_digits);
+        }
+        [NUMBER_MAX - 1, NUMBER_MAX, NUMBER_MAX + 1, u64::MAX].into_iter().for_each(check_digits);
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_is_its_digits(number: u64, shift in 0..64) {
+            check_digits(number >> shift);
+        }
     }
 
     #[test]

@@ -102,8 +102,8 @@ pub const SUMS: [&str; 13] = [
 ];
 /// Whose a row by hour or day is: when it begins, what requests have in common, and user.
 type Whose<'a> = (u64, i64, &'a str);
-/// Sums by whose they are.
-type Sums<'a> = HashMap<Whose<'a>, [i64; SUMS.len()], ahash::RandomState>;
+/// What such a row adds up.
+type Sum = [i64; SUMS.len()];
 
 impl Table {
     /// Enters a batch: all of it or nothing. What the database has already is passed over.
@@ -137,7 +137,9 @@ impl Table {
             while let Some(entry) = entries.next() {
                 // Frames may have been put together since some of them were taken.
                 if number >= applied {
-                    known.resize(known.len().max(entry.common + 1), None);
+                    if known.len() <= entry.common {
+                        known.resize(entry.common + 1, None);
+                    }
                     let common = entries.common(&entry);
                     let dims = match known[entry.common] {
                         Some(dims) => dims,
@@ -163,9 +165,8 @@ impl Table {
         for rest in rows.rest() {
             self.inserts.insert(connection, rest)?;
         }
-        let hours = sums.all();
-        let days = by_day(&hours);
-        add_up(connection, "ledger_hours", hours)?;
+        let days = by_day(&sums.sums);
+        add_up(connection, "ledger_hours", sums.sums)?;
         add_up(connection, "ledger_days", days)?;
         connection.execute(
             "UPDATE ledger_journals SET applied = ?2 WHERE name = ?1",
@@ -237,57 +238,74 @@ pub(super) fn known_journal(
     connection.first(sql, &[name.into()], |row| Ok((row.int(0)? as u64, row.int(1)? as u64)))
 }
 
-/// Sums as they grow. Requests that follow one another are mostly of the same row.
+/// Rows that were needed last and are looked for first.
+const RECENT: usize = 16;
+
+/// Sums as they grow.
 #[derive(Default)]
 struct Adding<'a> {
-    sums: Sums<'a>,
-    last: Option<(Whose<'a>, [i64; SUMS.len()])>,
+    sums: Vec<(Whose<'a>, Sum)>,
+    /// Where in them.
+    places: HashMap<Whose<'a>, usize, ahash::RandomState>,
+    /// The same of those that were needed last, by what requests have in common.
+    recent: [usize; RECENT],
 }
 
 impl<'a> Adding<'a> {
     /// Adds a record to those of its hour.
     fn add(&mut self, dims: i64, common: &Common<'_>, entry: &Entry<'a>) {
-        let whose = (entry.time_ms - entry.time_ms % HOUR_MS, dims, entry.user);
-        if self.last.as_ref().is_none_or(|(last, _)| *last != whose) {
-            self.keep_last();
+        let sum = self.sum((entry.time_ms - entry.time_ms % HOUR_MS, dims, entry.user));
+        let mut add = |at: usize, part: u64| sum[at] = sum[at].saturating_add_unsigned(part);
+        let [input, output, kinds @ ..] = entry.tokens;
+        // In the order of `SUMS`.
+        add(0, 1);
+        add(1, entry.attempts);
+        add(2, input);
+        add(3, output);
+        if kinds.iter().fold(0, |all, tokens| all | tokens) != 0 {
+            kinds.into_iter().enumerate().for_each(|(at, tokens)| add(4 + at, tokens));
         }
-        let (_, sum) = self.last.get_or_insert((whose, [0; SUMS.len()]));
-        for (total, part) in sum.iter_mut().zip(parts(common, entry)) {
-            *total = total.saturating_add_unsigned(part);
+        match entry.cost_nano_usd {
+            Some(cost) => add(2 + TOKENS, cost),
+            None => add(3 + TOKENS, u64::from(!common.source.is_empty())),
         }
+        add(4 + TOKENS, entry.duration_us);
     }
 
-    fn keep_last(&mut self) {
-        if let Some((whose, sum)) = self.last.take() {
-            add_to(self.sums.entry(whose).or_default(), &sum);
+    fn sum(&mut self, whose: Whose<'a>) -> &mut Sum {
+        let recent = &mut self.recent[whose.1 as usize % RECENT];
+        if self.sums.get(*recent).is_none_or(|(other, _)| *other != whose) {
+            *recent = *self.places.entry(whose).or_insert_with(|| {
+                self.sums.push((whose, Sum::default()));
+                self.sums.len() - 1
+            });
         }
-    }
-
-    fn all(mut self) -> Sums<'a> {
-        self.keep_last();
-        self.sums
+        &mut self.sums[*recent].1
     }
 }
 
-fn add_to(totals: &mut [i64; SUMS.len()], parts: &[i64; SUMS.len()]) {
+fn add_to(totals: &mut Sum, parts: &Sum) {
     for (total, part) in totals.iter_mut().zip(parts) {
         *total = total.saturating_add(*part);
     }
 }
 
 /// The same by day.
-fn by_day<'a>(hours: &Sums<'a>) -> Sums<'a> {
-    let mut days = Sums::default();
+fn by_day<'a>(hours: &[(Whose<'a>, Sum)]) -> Vec<(Whose<'a>, Sum)> {
+    let mut days: HashMap<Whose<'a>, Sum, ahash::RandomState> = HashMap::default();
     for ((from_ms, dims, user), hour) in hours {
         add_to(days.entry((from_ms - from_ms % DAY_MS, *dims, *user)).or_default(), hour);
     }
-    days
+    days.into_iter().collect()
 }
 
-fn add_up(connection: &mut Connection, table: &str, sums: Sums<'_>) -> Result<(), Error> {
+fn add_up(
+    connection: &mut Connection,
+    table: &str,
+    mut sums: Vec<(Whose<'_>, Sum)>,
+) -> Result<(), Error> {
     let sql = upsert_sql(table);
     // In one order for everybody who shares the database: nobody waits for somebody who waits for them.
-    let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_unstable_by_key(|(whose, _)| *whose);
     for ((from_ms, dims, user), sum) in &sums {
         let mut values = vec![Value::from(*from_ms), Value::Int(*dims), Value::Text(user)];
@@ -295,18 +313,6 @@ fn add_up(connection: &mut Connection, table: &str, sums: Sums<'_>) -> Result<()
         connection.execute(&sql, &values)?;
     }
     Ok(())
-}
-
-/// What a record adds, in the order of [`SUMS`].
-fn parts(common: &Common<'_>, entry: &Entry<'_>) -> [u64; SUMS.len()] {
-    let mut parts = [0; SUMS.len()];
-    parts[0] = 1;
-    parts[1] = entry.attempts;
-    parts[2..2 + TOKENS].copy_from_slice(&entry.tokens);
-    parts[2 + TOKENS] = entry.cost_nano_usd.unwrap_or_default();
-    parts[3 + TOKENS] = u64::from(entry.cost_nano_usd.is_none() && !common.source.is_empty());
-    parts[4 + TOKENS] = entry.duration_us;
-    parts
 }
 
 fn upsert_sql(table: &str) -> String {
