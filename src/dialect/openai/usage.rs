@@ -10,13 +10,43 @@ pub(in crate::dialect) fn usage(value: Value<'_>) -> Option<Usage> {
     if value.kind() == Some(Kind::Object) { read(&mut value.leaves()) } else { None }
 }
 
+/// What the numbers of an object count.
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    Input,
+    Output,
+    Other,
+}
+
+impl Part {
+    /// Of the object within `usage` that has this key; those of `usage` itself are in none.
+    fn of(key: &[u8]) -> Self {
+        match key {
+            b"" => Part::Whole,
+            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
+                Part::Input
+            }
+            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+                Part::Output
+            }
+            _ => Part::Other,
+        }
+    }
+}
+
 /// The same of its leaves, of which it may leave some.
 pub(in crate::dialect) fn read(leaves: &mut Leaves<'_>) -> Option<Usage> {
     let mut usage = Usage::default();
     let (mut found, mut total) = (false, None);
+    let (mut object, mut part) = (&b""[..], Part::Whole);
     for Leaf { within, key, value } in leaves {
-        match within {
-            b"" => match key {
+        // The leaves of an object come one after the other and lie in the same place.
+        if !std::ptr::eq(within, object) {
+            (object, part) = (within, Part::of(within));
+        }
+        match part {
+            Part::Whole => match key {
                 b"prompt_tokens" | b"input_tokens" => {
                     usage.input = count(value)?;
                     found = true;
@@ -32,7 +62,7 @@ pub(in crate::dialect) fn read(leaves: &mut Leaves<'_>) -> Option<Usage> {
                 }
                 _ => {}
             },
-            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
+            Part::Input => {
                 let tokens = match key {
                     b"cached_tokens" => &mut usage.cached_input,
                     b"cache_write_tokens" | b"cache_creation_tokens" => {
@@ -43,7 +73,7 @@ pub(in crate::dialect) fn read(leaves: &mut Leaves<'_>) -> Option<Usage> {
                 };
                 *tokens = count(value).unwrap_or_default();
             }
-            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+            Part::Output => {
                 let tokens = match key {
                     b"reasoning_tokens" => &mut usage.reasoning,
                     b"audio_tokens" => &mut usage.audio_output,
@@ -51,7 +81,7 @@ pub(in crate::dialect) fn read(leaves: &mut Leaves<'_>) -> Option<Usage> {
                 };
                 *tokens = count(value).unwrap_or_default();
             }
-            _ => {}
+            Part::Other => {}
         }
     }
     if !found {
