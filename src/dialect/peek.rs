@@ -12,7 +12,7 @@ use super::call::{BodyKind, Call, check_model};
 use super::multipart;
 use super::{Dialect, Endpoint, anthropic, bedrock, cohere, gemini, openai};
 use crate::error::{Error, Kind};
-use crate::wire::json::{self, Limits, Object, Value};
+use crate::wire::json::{self, Limits, Object, Repeated, Value};
 
 /// What a request says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,11 +130,12 @@ fn form(call: &Call<'_>, body: &[u8], peeked: &mut Peeked) -> Result<(), Error> 
 }
 
 /// A member that must not occur twice.
+#[inline]
 pub(super) fn single<'a>(
     object: &Object<'a>,
     key: &'static str,
 ) -> Result<Option<Value<'a>>, Error> {
-    if object.duplicate(key) { Err(twice(key)) } else { Ok(object.get(key)) }
+    object.single(key).map_err(|Repeated| twice(key))
 }
 
 /// The `model` member: a string, once.
@@ -157,12 +158,17 @@ pub(super) fn stream(object: &Object<'_>, peeked: &mut Peeked) -> Result<(), Err
 }
 
 /// The first of some members that is there and not null.
-pub(super) fn first<'a>(object: &Object<'a>, keys: &[&str]) -> Option<Value<'a>> {
-    keys.iter().find_map(|key| object.get(key).filter(|value| !value.is_null()))
+#[inline]
+pub(super) fn first<'a, const N: usize>(object: &Object<'a>, keys: [&str; N]) -> Option<Value<'a>> {
+    keys.into_iter().find_map(|key| object.get(key).filter(|value| !value.is_null()))
 }
 
 /// The span of the first of some members that is there and not null.
-pub(super) fn first_span(object: &Object<'_>, keys: &[&str]) -> Option<Range<usize>> {
+#[inline]
+pub(super) fn first_span<const N: usize>(
+    object: &Object<'_>,
+    keys: [&str; N],
+) -> Option<Range<usize>> {
     first(object, keys).map(|value| value.span())
 }
 

@@ -11,11 +11,11 @@ pub(in crate::dialect) fn peek(object: &Object<'_>, peeked: &mut Peeked) -> Resu
         return Err(missing_model());
     }
     stream(object, peeked)?;
-    let metadata = first(object, &["metadata"]).filter(|value| value.kind() == Some(Kind::Object));
+    let metadata = first(object, ["metadata"]).filter(|value| value.kind() == Some(Kind::Object));
     peeked.user = text(metadata.and_then(|metadata| metadata.get("user_id")));
     peeked.metadata = metadata.map(|metadata| metadata.span());
-    peeked.max_output_tokens = first(object, &["max_tokens"]).and_then(|value| value.as_u64());
-    peeked.prompt_prefix = first_span(object, &["system", "messages"]);
+    peeked.max_output_tokens = first(object, ["max_tokens"]).and_then(|value| value.as_u64());
+    peeked.prompt_prefix = first_span(object, ["system", "messages"]);
     Ok(())
 }
 

@@ -8,11 +8,11 @@ use crate::wire::json::{Kind, Object, Value};
 
 pub(in crate::dialect) fn peek(call: &Call<'_>, object: &Object<'_>, peeked: &mut Peeked) {
     peeked.stream = call.endpoint == Endpoint::ConverseStream;
-    let config = first(object, &["inferenceConfig"]);
+    let config = first(object, ["inferenceConfig"]);
     let max = config.and_then(|config| config.get("maxTokens"));
     peeked.max_output_tokens = max.and_then(|value| value.as_u64());
-    peeked.prompt_prefix = first_span(object, &["system", "messages"]);
-    peeked.metadata = first(object, &["requestMetadata"])
+    peeked.prompt_prefix = first_span(object, ["system", "messages"]);
+    peeked.metadata = first(object, ["requestMetadata"])
         .filter(|value| value.kind() == Some(Kind::Object))
         .map(|value| value.span());
 }

@@ -10,8 +10,8 @@ pub(in crate::dialect) fn peek(object: &Object<'_>, peeked: &mut Peeked) -> Resu
         return Err(missing_model());
     }
     stream(object, peeked)?;
-    peeked.max_output_tokens = first(object, &["max_tokens"]).and_then(|value| value.as_u64());
-    peeked.prompt_prefix = first_span(object, &["messages", "texts", "inputs", "query"]);
+    peeked.max_output_tokens = first(object, ["max_tokens"]).and_then(|value| value.as_u64());
+    peeked.prompt_prefix = first_span(object, ["messages", "texts", "inputs", "query"]);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::wire::json::{Object, Value};
 /// same.
 pub(in crate::dialect) fn peek(call: &Call<'_>, object: &Object<'_>, peeked: &mut Peeked) {
     peeked.stream = call.endpoint == Endpoint::StreamGenerateContent;
-    let config = first(object, &["generationConfig", "generation_config"]);
+    let config = first(object, ["generationConfig", "generation_config"]);
     let setting = |camel: &str, snake: &str| {
         let value = config.and_then(|config| config.get(camel).or_else(|| config.get(snake)));
         value.and_then(|value| value.as_u64())
@@ -19,9 +19,9 @@ pub(in crate::dialect) fn peek(call: &Call<'_>, object: &Object<'_>, peeked: &mu
     let choices = setting("candidateCount", "candidate_count").unwrap_or(1);
     peeked.choices = u32::try_from(choices).unwrap_or(u32::MAX).max(1);
     peeked.prompt_prefix =
-        first_span(object, &["systemInstruction", "system_instruction", "contents", "content"]);
-    let inner = first(object, &["generateContentRequest"]);
-    let requests = first(object, &["requests"]);
+        first_span(object, ["systemInstruction", "system_instruction", "contents", "content"]);
+    let inner = first(object, ["generateContentRequest"]);
+    let requests = first(object, ["requests"]);
     let own = object.members().filter(|member| member.is("model")).map(|member| member.value);
     let nested = inner.and_then(|inner| inner.get("model"));
     let repeated =

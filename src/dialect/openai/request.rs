@@ -22,19 +22,19 @@ pub(in crate::dialect) fn peek(
     }
     stream(object, peeked)?;
     if call.endpoint == Endpoint::Audio {
-        peeked.stream |= first(object, &["stream_format"]).is_some_and(|v| v.raw() == b"\"sse\"");
+        peeked.stream |= first(object, ["stream_format"]).is_some_and(|v| v.raw() == b"\"sse\"");
     }
     let options = single(object, "stream_options")?;
     if peeked.stream && matches!(call.endpoint, Endpoint::ChatCompletions | Endpoint::Completions) {
         peeked.usage = usage_option(object, options)?;
     }
-    peeked.user = text(first(object, &["user", "safety_identifier"]));
-    let max = first(object, &["max_completion_tokens", "max_tokens", "max_output_tokens"]);
+    peeked.user = text(first(object, ["user", "safety_identifier"]));
+    let max = first(object, ["max_completion_tokens", "max_tokens", "max_output_tokens"]);
     peeked.max_output_tokens = max.and_then(|value| value.as_u64());
-    let choices = first(object, &["n"]).and_then(|value| value.as_u64()).unwrap_or(1);
+    let choices = first(object, ["n"]).and_then(|value| value.as_u64()).unwrap_or(1);
     peeked.choices = u32::try_from(choices).unwrap_or(u32::MAX).max(1);
-    peeked.prompt_prefix = first_span(object, &["instructions", "messages", "input", "prompt"]);
-    peeked.metadata = first(object, &["metadata"])
+    peeked.prompt_prefix = first_span(object, ["instructions", "messages", "input", "prompt"]);
+    peeked.metadata = first(object, ["metadata"])
         .filter(|value| value.kind() == Some(Kind::Object))
         .map(|value| value.span());
     Ok(())
@@ -45,7 +45,7 @@ pub(in crate::dialect) fn peek(
 fn needs_model(call: &Call<'_>, object: &Object<'_>) -> bool {
     match call.endpoint {
         Endpoint::Images | Endpoint::Moderations => false,
-        Endpoint::Responses => first(object, &["prompt"]).is_none(),
+        Endpoint::Responses => first(object, ["prompt"]).is_none(),
         _ => true,
     }
 }

@@ -17,7 +17,7 @@ mod word;
 mod write;
 
 pub use error::JsonError;
-pub use object::{MEMBERS_MAX, Object, object};
+pub use object::{MEMBERS_MAX, Object, Repeated, object};
 pub use scan::{DEPTH_MAX, Limits, plain_bytes, validate};
 pub use splice::{Edit, Segments, splice};
 pub use tail::LastKey;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::scan::{self, Limits, Outermost};
+use super::scan::{self, Limits, Outermost, Spelling};
 use super::value::{self, Member, Value};
 use super::{Edit, JsonError};
 
@@ -19,7 +19,7 @@ const MEMBERS_INLINE: usize = 8;
 
 /// Validates a whole document and indexes the members of its outermost object.
 pub fn object(document: &[u8], limits: Limits) -> Result<Object<'_>, JsonError> {
-    let mut object = Object { document, span: 0..0, members: SmallVec::new(), escaped: false };
+    let mut object = Object { document, span: 0..0, members: SmallVec::new(), keys: 0 };
     object.span = scan::scan(document, limits, &mut object)?;
     if document[object.span.start] != b'{' {
         return Err(JsonError::at(document, object.span.start, "expected an object"));
@@ -28,10 +28,13 @@ pub fn object(document: &[u8], limits: Limits) -> Result<Object<'_>, JsonError> 
 }
 
 impl Outermost for Object<'_> {
-    fn key(&mut self, start: usize, end: usize) -> bool {
-        let key = &self.document[start + 1..end - 1];
-        self.escaped |= key.contains(&b'\\');
-        self.members.push(Member { key, key_start: start, value: Value::new(&[], end) });
+    fn key(&mut self, span: Range<usize>, spelling: Spelling) -> bool {
+        let key = &self.document[span.start + 1..span.end - 1];
+        self.keys |= match spelling {
+            Spelling::Plain => bit(key),
+            Spelling::Escaped => ANY_KEY,
+        };
+        self.members.push(Member { key, key_start: span.start, value: Value::new(&[], span.end) });
         self.members.len() <= MEMBERS_MAX
     }
 
@@ -42,21 +45,53 @@ impl Outermost for Object<'_> {
     }
 }
 
+/// A key occurs more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
 /// A valid document whose outermost value is an object.
 #[derive(Clone, Debug)]
 pub struct Object<'a> {
     document: &'a [u8],
     span: Range<usize>,
     members: SmallVec<[Member<'a>; MEMBERS_INLINE]>,
-    /// A key is spelled with escapes.
-    escaped: bool,
+    /// The [bits](bit) of all keys.
+    keys: u64,
+}
+
+/// The bits of what may be any key, as one with escapes.
+const ANY_KEY: u64 = u64::MAX;
+
+/// The bit of a key. Most members that are asked for are not there, which is known if the bit is not.
+const fn bit(key: &[u8]) -> u64 {
+    let last = match key.last() {
+        Some(last) => *last as usize,
+        None => 0,
+    };
+    1 << ((key.len() + last) % u64::BITS as usize)
 }
 
 impl<'a> Object<'a> {
     /// The value of a member. The last one if the key occurs more than once, as most parsers have
-    /// it; whoever depends on the value should refuse [duplicates](Self::duplicate).
+    /// it; whoever depends on the value should ask for a [single](Self::single) one.
+    #[inline]
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.named(key).next_back().map(|member| member.value)
+        if self.may_have(key) { self.named(key).next_back() } else { None }
+    }
+
+    /// The value of a member whose key occurs only once, in whatever spelling, if at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Repeated`], if it occurs more than once.
+    #[inline]
+    pub fn single(&self, key: &str) -> Result<Option<Value<'a>>, Repeated> {
+        if !self.may_have(key) {
+            return Ok(None);
+        }
+        let mut values = self.named(key);
+        let value = values.next();
+        if values.next().is_some() { Err(Repeated) } else { Ok(value) }
     }
 
     /// The members, in order, duplicates included.
@@ -64,17 +99,17 @@ impl<'a> Object<'a> {
         self.members.iter().copied()
     }
 
-    /// Whether the key occurs more than once, in whatever spelling.
-    pub fn duplicate(&self, key: &str) -> bool {
-        self.named(key).nth(1).is_some()
+    /// False only if no member has that key.
+    fn may_have(&self, key: &str) -> bool {
+        self.keys & bit(key.as_bytes()) != 0
     }
 
-    /// The members with that key, in whatever spelling.
-    fn named(&self, key: &str) -> impl DoubleEndedIterator<Item = &Member<'a>> {
-        let is = move |member: &&Member<'a>| {
-            member.key == key.as_bytes() || self.escaped && member.is(key)
-        };
-        self.members.iter().filter(is)
+    /// The values of the members with that key, in whatever spelling.
+    fn named(&self, key: &str) -> impl DoubleEndedIterator<Item = Value<'a>> {
+        let escaped = self.keys == ANY_KEY;
+        let is =
+            move |member: &&Member<'a>| member.key == key.as_bytes() || escaped && member.is(key);
+        self.members.iter().filter(is).map(|member| member.value)
     }
 
     /// The object as a value.

@@ -4,15 +4,17 @@
 //! skipped in blocks: a block without quote, backslash and control character, the usual case, costs
 //! a few vector instructions.
 
+use std::ops::Range;
+
 use super::value::Value;
-use super::word::{self, WORD_BYTES};
+use super::word;
 use super::{JsonError, is_space};
 
 /// The deepest nesting that can be allowed.
 pub const DEPTH_MAX: u32 = 1024;
 
-/// Bytes looked at in one step inside a string.
-const BLOCK_BYTES: usize = 32;
+/// Bytes looked at in one step inside a long string.
+const BLOCK_BYTES: usize = 64;
 
 /// Bounds on a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +32,25 @@ pub fn validate(document: &[u8], limits: Limits) -> Result<Value<'_>, JsonError>
 
 /// Hears of the members of the outermost object while it is scanned.
 pub(super) trait Outermost {
-    /// A key, where its string starts and ends (quotes included). `false` refuses it.
-    fn key(&mut self, start: usize, end: usize) -> bool;
+    /// A key, where its string is (quotes included). `false` refuses it.
+    fn key(&mut self, span: Range<usize>, spelling: Spelling) -> bool;
     /// The value of the last key.
     fn value(&mut self, start: usize, end: usize);
+}
+
+/// How a string is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// As it is.
+    Plain,
+    /// With escapes.
+    Escaped,
 }
 
 struct Ignore;
 
 impl Outermost for Ignore {
-    fn key(&mut self, _: usize, _: usize) -> bool {
+    fn key(&mut self, _: Range<usize>, _: Spelling) -> bool {
         true
     }
 
@@ -51,7 +62,7 @@ pub(super) fn scan(
     document: &[u8],
     limits: Limits,
     outermost: &mut impl Outermost,
-) -> Result<std::ops::Range<usize>, JsonError> {
+) -> Result<Range<usize>, JsonError> {
     let fail = |Fault { at, reason }| JsonError::at(document, at, reason);
     if let Err(error) = simdutf8::compat::from_utf8(document) {
         return Err(fail(Fault { at: error.valid_up_to(), reason: "invalid UTF-8" }));
@@ -142,7 +153,9 @@ impl Scanner<'_> {
     /// True when a value comes next.
     fn value(&mut self, outermost: &mut impl Outermost) -> Scanned<bool> {
         match self.peek() {
-            Some(b'"') => self.string()?,
+            Some(b'"') => {
+                self.string()?;
+            }
             Some(b'{') => {
                 self.descend(true)?;
                 if self.peek() != Some(b'}') {
@@ -214,8 +227,8 @@ impl Scanner<'_> {
         if self.peek() != Some(b'"') {
             return self.fail("expected a key in double quotes");
         }
-        self.string()?;
-        if self.open.depth == 1 && !outermost.key(start, self.at) {
+        let spelling = self.string()?;
+        if self.open.depth == 1 && !outermost.key(start..self.at, spelling) {
             return Err(Fault { at: start, reason: "too many members" });
         }
         self.space();
@@ -227,16 +240,20 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn string(&mut self) -> Scanned {
+    fn string(&mut self) -> Scanned<Spelling> {
+        let mut spelling = Spelling::Plain;
         self.at += 1;
         loop {
             self.at += plain_bytes(&self.bytes[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(spelling);
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    spelling = Spelling::Escaped;
+                    self.escape()?;
+                }
                 Some(_) => {
                     return self.fail("control character in a string; it must be escaped");
                 }
@@ -321,26 +338,27 @@ impl Scanner<'_> {
 
 /// How many bytes of a string come before the first quote, backslash or control character.
 pub fn plain_bytes(bytes: &[u8]) -> usize {
-    // Short strings, such as keys, end in the first few words.
-    let mut at = 0;
-    while let Some(word) = bytes[at..].first_chunk::<WORD_BYTES>()
-        && at < BLOCK_BYTES
-    {
-        if let Some(found) = word::special(*word, true) {
-            return at + found;
-        }
-        at += WORD_BYTES;
+    if let Some(near) = word::near_special(bytes) {
+        return near;
     }
-    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let mut rest = bytes;
     // Without an early exit inside a block, the compiler turns the block into vector instructions.
-    while let Some(block) = bytes[at..].first_chunk::<BLOCK_BYTES>() {
-        if block.iter().fold(false, |found, &byte| found | special(byte)) {
-            break;
-        }
-        at += BLOCK_BYTES;
+    let special = |block: &[u8; BLOCK_BYTES]| {
+        block.iter().fold(false, |found, &byte| found | word::is_special(byte))
+    };
+    while let Some((block, behind)) = rest.split_first_chunk()
+        && !special(block)
+    {
+        rest = behind;
     }
-    let rest = &bytes[at..];
-    at + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        if let Some(found) = word::special(*word) {
+            return bytes.len() - rest.len() + found;
+        }
+        rest = behind;
+    }
+    let plain = rest.iter().position(|&byte| word::is_special(byte)).unwrap_or(rest.len());
+    bytes.len() - rest.len() + plain
 }
 
 #[cfg(test)]

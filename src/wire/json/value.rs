@@ -5,16 +5,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::is_space;
 use super::tail::{self, LastKey};
 use super::text::{self, unescape};
-use super::word::{self, WORD_BYTES};
-
-/// A string is looked at word by word this far before `memchr`, whose call pays only for longer
-/// ones.
-const SHORT_STRING_BYTES: usize = 32;
+use super::word;
 
 /// What a value is, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,8 +246,21 @@ impl Member<'_> {
 
 fn key_is(contents: &[u8], key: &str) -> bool {
     // An escape is longer than what it stands for.
-    contents == key.as_bytes()
-        || contents.len() > key.len() && contents.contains(&b'\\') && text::decode(contents) == key
+    contents == key.as_bytes() || contents.len() > key.len() && decoded_is(contents, key)
+}
+
+/// Whether that is the key with its escapes decoded.
+fn decoded_is(contents: &[u8], key: &str) -> bool {
+    memchr(b'\\', contents).is_some() && text::decode(contents) == key
+}
+
+/// A key of an object.
+#[derive(Debug, PartialEq, Eq)]
+struct Key<'a> {
+    /// What is between its quotes.
+    contents: &'a [u8],
+    /// Where it starts in the document, quote included.
+    start: usize,
 }
 
 /// Walks over the values of a container.
@@ -307,7 +316,7 @@ impl<'a> Cursor<'a> {
     fn seek(&mut self, step: &str) -> Option<()> {
         match self.raw.first()? {
             b'{' => {
-                while !key_is(self.key()?.contents()?, step) {
+                while !key_is(self.key()?.contents, step) {
                     self.value()?;
                 }
             }
@@ -325,7 +334,39 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next key of an object; moves to its value.
-    fn key(&mut self) -> Option<Value<'a>> {
+    #[inline]
+    fn key(&mut self) -> Option<Key<'a>> {
+        match self.usual_key() {
+            None if self.raw.get(self.at) != Some(&b'}') => self.any_key(),
+            key => key,
+        }
+    }
+
+    /// A key as most servers write it: short, without a quote in it, and no white space around it. Stays
+    /// where it is if the key is none of that.
+    #[inline]
+    fn usual_key(&mut self) -> Option<Key<'a>> {
+        let from = match self.raw.get(self.at..)? {
+            [b',', b'"', ..] => self.at + 1,
+            [b'"', ..] => self.at,
+            _ => return None,
+        };
+        let inside = self.raw.get(from + 1..)?;
+        let (contents, behind) = inside.split_at_checked(word::near_quote(inside)?)?;
+        if contents.last() == Some(&b'\\') {
+            return None;
+        }
+        match behind {
+            [b'"', b':', next, ..] if !is_space(*next) => {}
+            _ => return None,
+        }
+        self.at = from + 1 + contents.len() + 2;
+        Some(Key { contents, start: self.start + from })
+    }
+
+    /// A key as anybody writes it.
+    #[inline(never)]
+    fn any_key(&mut self) -> Option<Key<'a>> {
         if self.skip(b',')? != b'"' {
             return None;
         }
@@ -335,7 +376,7 @@ impl<'a> Cursor<'a> {
         }
         self.at += 1;
         self.space()?;
-        Some(key)
+        Some(Key { contents: key.contents()?, start: key.start })
     }
 
     /// Skips white space and one separator; returns what comes then.
@@ -357,8 +398,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn value(&mut self) -> Option<Value<'a>> {
-        self.take(value_end)
+        match self.raw.get(self.at)? {
+            b'"' | b'{' | b'[' => self.take(bounded_end),
+            _ => self.take(word_end),
+        }
     }
 
     /// The value here, whose end is known to `end`.
@@ -385,7 +430,7 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<Member<'a>> {
         let key = self.cursor.key()?;
         let value = self.cursor.value()?;
-        Some(Member { key: key.contents()?, key_start: key.start, value })
+        Some(Member { key: key.contents, key_start: key.start, value })
     }
 }
 
@@ -419,6 +464,7 @@ impl Leaves<'_> {
 impl<'a> Iterator for Leaves<'a> {
     type Item = Leaf<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Leaf<'a>> {
         loop {
             let Some(key) = self.cursor.key() else {
@@ -430,7 +476,7 @@ impl<'a> Iterator for Leaves<'a> {
                 self.cursor.at += 1;
                 continue;
             };
-            let key = key.contents()?;
+            let key = key.contents;
             if self.within.is_none() && self.cursor.space()? == b'{' {
                 self.within = Some(key);
                 self.cursor.at += 1;
@@ -492,29 +538,40 @@ fn before(bytes: &[u8], class: u8) -> Option<usize> {
 #[inline]
 pub(in crate::wire) fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
     match bytes.get(from)? {
-        b'"' => string_end(bytes, from),
-        b'{' | b'[' => container_end(bytes, from),
-        _ => {
-            let rest = &bytes[from..];
-            let length = before(rest, ENDS).unwrap_or(rest.len());
-            (length > 0).then_some(from + length)
-        }
+        b'"' | b'{' | b'[' => bounded_end(bytes, from),
+        _ => word_end(bytes, from),
     }
 }
 
+/// The same of a string, an object or an array.
+fn bounded_end(bytes: &[u8], from: usize) -> Option<usize> {
+    if bytes.get(from)? == &b'"' { string_end(bytes, from) } else { container_end(bytes, from) }
+}
+
+/// The same of a number or a word.
+#[inline]
+fn word_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let length = before(rest, ENDS).unwrap_or(rest.len());
+    (length > 0).then_some(from + length)
+}
+
 /// Where the string whose opening quote is at `from` ends, closing quote included.
+#[inline]
 fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from + 1;
-    let near = at + SHORT_STRING_BYTES;
-    while let Some(word) = bytes.get(at..)?.first_chunk::<WORD_BYTES>()
-        && at < near
+    let inside = bytes.get(from + 1..)?;
+    // A quote is part of the string only with a backslash before it.
+    if let Some(length) = word::near_quote(inside)
+        && bytes.get(from + length) != Some(&b'\\')
     {
-        match word::special(*word, false) {
-            Some(found) if word[found] == b'"' => return Some(at + found + 1),
-            Some(found) => at += found + 2,
-            None => at += WORD_BYTES,
-        }
+        return Some(from + 1 + length + 1);
     }
+    long_string_end(bytes, from)
+}
+
+/// The same of a string that is long or has a quote in it.
+fn long_string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from + 1;
     loop {
         let rest = bytes.get(at..)?;
         let found = memchr2(b'"', b'\\', rest)?;

@@ -208,6 +208,15 @@ proptest! {
     }
 
     #[test]
+    fn plain_bytes_are_those_before_the_first_special_one(bytes in prop::collection::vec(
+        prop_oneof![60 => 0x5d..=0xff_u8, 1 => any::<u8>()], 0..300,
+    )) {
+        let special = |&byte: &u8| byte < 0x20 || matches!(byte, b'"' | b'\\');
+        let expected = bytes.iter().position(special).unwrap_or(bytes.len());
+        prop_assert_eq!(plain_bytes(&bytes), expected);
+    }
+
+    #[test]
     fn agrees_with_serde_json_on_noise(text in "[\\[\\]{}:,\"\\\\0-9a-ftruelsn.eE+\\- \n]{0,12}") {
         prop_assert_eq!(validate(text.as_bytes(), LIMITS).is_ok(), accepted_by_serde_json(text.as_bytes()));
     }

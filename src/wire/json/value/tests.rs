@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Tree, json};
 
 use super::*;
-use crate::wire::json::{Limits, object};
+use crate::wire::json::{Limits, Repeated, object};
 
 const LIMITS: Limits = Limits { depth_max: 64 };
 
@@ -69,8 +69,9 @@ fn the_members_of_a_request() {
 #[test]
 fn duplicates_are_noticed_in_any_spelling() {
     let object = object(br#"{"model":1,"mod\u0065l":2,"x":{"x":1}}"#, LIMITS).unwrap();
-    assert!(object.duplicate("model"));
-    assert!(!object.duplicate("x"));
+    assert_eq!(object.single("model"), Err(Repeated));
+    assert_eq!(object.single("x").unwrap().unwrap().raw(), br#"{"x":1}"#);
+    assert_eq!(object.single("y"), Ok(None));
     assert_eq!(object.get("model").unwrap().as_u64(), Some(2));
 }
 
@@ -176,5 +177,64 @@ proptest! {
             (text(leaf.within), text(leaf.key), tree(leaf.value))
         });
         prop_assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+}
+
+/// Where a string ends, byte by byte.
+fn string_end_by_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_string_ends_at_its_first_quote_without_a_backslash(bytes in prop::collection::vec(
+        prop_oneof![8 => Just(b'a'), 2 => Just(b'\\'), 1 => Just(b'"'), 1 => any::<u8>()], 0..80,
+    )) {
+        let bytes = [b"\"", bytes.as_slice()].concat();
+        prop_assert_eq!(string_end(&bytes, 0), string_end_by_bytes(&bytes));
+    }
+
+    #[test]
+    fn a_usual_key_is_what_any_key_is(pieces in prop::collection::vec(
+        prop::sample::select(vec![
+            ",", "\"", ":", " ", "\n", "\\", "\\\"", "}", "1", "a", "prompt_tokens", "\"a\":1", ",\"b\":2",
+        ]),
+        0..12,
+    )) {
+        let document = format!("{{{}", pieces.concat());
+        for at in 1..=document.len() {
+            let mut usual = Cursor::over(lazy(document.as_bytes()), at);
+            let mut any = usual.clone();
+            prop_assert_eq!(usual.key(), any.any_key());
+            prop_assert_eq!(usual.at, any.at);
+        }
+    }
+
+    #[test]
+    fn members_by_key_are_those_of_a_walk(members in prop::collection::vec(
+        (prop::sample::select(vec!["", "a", "b", "n", "\\u0061", "\\n", "model", "mode\\u006c"]), 0..9_u8),
+        0..12,
+    )) {
+        let members: Vec<_> =
+            members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+        let document = format!("{{{}}}", members.join(","));
+        let object = object(document.as_bytes(), LIMITS).unwrap();
+        for key in ["", "a", "b", "n", "\n", "x", "model"] {
+            let named: Vec<_> = object.members().filter(|member| member.is(key)).collect();
+            prop_assert_eq!(object.get(key), named.last().map(|member| member.value));
+            let single = match named[..] {
+                [] => Ok(None),
+                [member] => Ok(Some(member.value)),
+                _ => Err(Repeated),
+            };
+            prop_assert_eq!(object.single(key), single);
+        }
     }
 }
