@@ -96,7 +96,8 @@ pgo:
     here=$PWD/target/pgo
     forward() {
         target/dist/weir-loadtest compare --quick --weir "$1" \
-            --with weir --with weir-epoll --part requests --part streams --part latency
+            --with weir --with weir-epoll --with weir-ledger \
+            --part requests --part streams --part latency
     }
     translate() {
         target/dist/weir-loadtest pairs --weir "$1" --rounds 1 --length 300ms

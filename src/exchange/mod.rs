@@ -54,10 +54,10 @@ use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{FailToProxy, ProxyHttp};
 
+use crate::boxed::boxed;
 use crate::clock::Instant;
 use crate::dialect::Endpoint;
 use crate::error::{Error, Kind};
-use crate::boxed::boxed;
 use crate::ledger::Ledger;
 use crate::limit::Limits;
 use crate::manage::Refusals;

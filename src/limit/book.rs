@@ -185,8 +185,10 @@ impl Book {
         }
     }
 
-    /// Whether all rules allow it; of those that do not, the one that takes longest.
-    pub(super) fn check(&self, rules: &Rules, ask: &Ask) -> Result<(), Full> {
+    /// Brings the counters up to the moment, and says whether all rules allow it; of those that do not,
+    /// the one that takes longest.
+    pub(super) fn check(&mut self, rules: &Rules, ask: &Ask, now: Moment) -> Result<(), Full> {
+        self.roll(rules, now);
         // An extension is of a request that is in flight.
         let full_house =
             rules.concurrent.is_some_and(|most| ask.requests > 0 && self.in_flight >= most);
@@ -201,6 +203,7 @@ impl Book {
         self.full(rules, ask, full_house)
     }
 
+    #[cold]
     fn full(&self, rules: &Rules, ask: &Ask, full_house: bool) -> Result<(), Full> {
         let mut worst: Option<Full> = None;
         let mut full = |full: Full| {
@@ -282,9 +285,13 @@ impl Book {
         });
     }
 
-    fn each_of(&mut self, bits: u32, mut change: impl FnMut(&mut Counter)) {
-        let counters = self.counters.iter_mut().enumerate();
-        counters.filter(|(at, _)| bits & (1 << at) != 0).for_each(|(_, counter)| change(counter));
+    fn each_of(&mut self, mut bits: u32, mut change: impl FnMut(&mut Counter)) {
+        for counter in &mut self.counters {
+            if bits & 1 != 0 {
+                change(counter);
+            }
+            bits >>= 1;
+        }
     }
 
     /// Of the rules on requests in a window, and of those on tokens, the one of which least is left,
@@ -444,9 +451,12 @@ impl Book {
 
     /// The counters that the rules ask for.
     fn asked(&self) -> impl Iterator<Item = &Counter> {
-        let asked = self.asked;
-        let counters = self.counters.iter().enumerate();
-        counters.filter(move |(at, _)| asked & (1 << at) != 0).map(|(_, counter)| counter)
+        let mut bits = self.asked;
+        self.counters.iter().filter(move |_| {
+            let asked = bits & 1 != 0;
+            bits >>= 1;
+            asked
+        })
     }
 }
 

@@ -203,23 +203,23 @@ impl<L: Lock> Reservation<L> {
         now: Moment,
         mut look: impl FnMut(&mut Book, &Rules),
     ) -> Result<(), Refused> {
-        let mut books: SmallVec<[_; 4]> =
-            self.claims.iter().map(|claim| (claim.scope().book.lock(), &claim.set)).collect();
+        let mut books: SmallVec<[L::Guard<'_>; 4]> = SmallVec::new();
         let mut refused: Option<Refused> = None;
-        for (book, rules) in &mut books {
-            book.roll(rules, now);
-            if let Err(full) = book.check(rules, &held)
+        for claim in &self.claims {
+            let mut book = claim.scope().book.lock();
+            if let Err(full) = book.check(&claim.set, &held, now)
                 && refused.as_ref().is_none_or(|worst| full.later_than(&worst.full))
             {
-                refused = Some(Refused { rules: Arc::clone(rules), full });
+                refused = Some(Refused { rules: Arc::clone(&claim.set), full });
             }
+            books.push(book);
         }
         let mut entries: SmallVec<[Entry; 4]> = SmallVec::new();
-        for (book, rules) in &mut books {
+        for (book, claim) in books.iter_mut().zip(&self.claims) {
             if refused.is_none() {
                 entries.push(book.enter(&held));
             }
-            look(book, rules);
+            look(book, &claim.set);
         }
         drop(books);
         if let Some(refused) = refused {

@@ -104,15 +104,20 @@ impl Window {
 
     /// Takes back a part of what was added at `at_ns`, unless that has left by itself.
     pub(super) fn take_back(&mut self, at_ns: u64, amount: u64) {
-        let step = if self.is_last(at_ns) {
-            &mut self.last
+        // As nearly always.
+        if self.is_last(at_ns) {
+            let taken = amount.min(self.last.amount);
+            self.last.amount -= taken;
+            self.sum = self.sum.saturating_sub(taken);
         } else {
-            let slot = at_ns / self.slot_ns;
-            match self.earlier.binary_search_by_key(&slot, |step| step.slot) {
-                Ok(found) => &mut self.earlier[found],
-                Err(_) => return,
-            }
-        };
+            self.take_back_earlier(at_ns, amount);
+        }
+    }
+
+    fn take_back_earlier(&mut self, at_ns: u64, amount: u64) {
+        let slot = at_ns / self.slot_ns;
+        let found = self.earlier.binary_search_by_key(&slot, |step| step.slot);
+        let Some(step) = found.ok().and_then(|found| self.earlier.get_mut(found)) else { return };
         let taken = amount.min(step.amount);
         step.amount -= taken;
         self.sum = self.sum.saturating_sub(taken);

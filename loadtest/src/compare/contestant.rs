@@ -190,10 +190,10 @@ fn weir(
     upstream: SocketAddr,
     core: usize,
 ) -> Result<Contestant, String> {
-    let key = json!({ "name": "client", "secret": { "env": KEY_VARIABLE } });
-    let config = Config::new()
+    let directory = workspace.part(name.as_str()).map_err(|error| format!("weir: {error}"))?;
+    let mut config = Config::new()
         .with("access", json!("keys"))
-        .with("tenants", json!({ "clients": { "keys": [key] } }))
+        .with("tenants", tenants(name))
         .with("routes", routes("main-openai"))
         .environment(KEY_VARIABLE, KEY)
         .upstream("one", upstream)
@@ -202,7 +202,11 @@ fn weir(
     if name == Name::WeirEpoll {
         settings.weir_io = "epoll".into();
     }
-    let directory = workspace.part(name.as_str()).map_err(|error| format!("weir: {error}"))?;
+    if name == Name::WeirLedger {
+        config = config
+            .with("storage", json!({ "path": directory.file("weir.db") }))
+            .with("prices", json!({ "*": { "input": 1, "output": 2 } }));
+    }
     let weir = Weir::start(&settings, &directory, &config, true, Some(core))?;
     let target = Target { address: weir.address, headers: Vec::new() };
     let idle_bytes = idle(weir.child.pid());
@@ -213,10 +217,30 @@ fn weir(
         name,
         target,
         version: first_line(Command::new(program).arg("--version")),
-        does: "key, 1,000 routes, token accounting, metrics, access log",
+        does: if name == Name::WeirLedger {
+            "the same; limits and budgets on tenant, team and key; ledger"
+        } else {
+            "key, 1,000 routes, token accounting, metrics, access log"
+        },
         idle_bytes,
         running,
     })
+}
+
+/// The one key; limits that nothing reaches, where they are part of what is measured.
+fn tenants(name: Name) -> Value {
+    let mut key = json!({ "name": "client", "secret": { "env": KEY_VARIABLE } });
+    if name != Name::WeirLedger {
+        return json!({ "clients": { "keys": [key] } });
+    }
+    let limits = json!([{
+        "requests": { "minute": 100_000_000 },
+        "tokens": { "minute": 1_000_000_000 },
+        "budgets": [{ "period": "month", "usd": 1_000_000 }],
+    }]);
+    key["team"] = json!("team");
+    key["limits"] = limits.clone();
+    json!({ "clients": { "limits": &limits, "teams": { "team": { "limits": &limits } }, "keys": [key] } })
 }
 
 /// Routes for models that nobody asks for: aliases by name and families by their beginning.
@@ -322,7 +346,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("weir-compare-{}", std::process::id()));
         let workspace = Workspace::new(Some(path.clone())).expect("a temporary directory");
         let upstream = SocketAddr::from(([127, 0, 0, 1], 9));
-        for name in Name::ALL {
+        for name in Name::DEFAULT {
             let Some(peer) = name.peer() else { continue };
             let conditions =
                 Conditions { programs: &[], workspace: &workspace, core: 0, streams_max: 64 };

@@ -94,7 +94,7 @@ pub struct Plan {
     parts: Vec<Part>,
     /// Who takes part; by default all that are installed. The first is what the others are
     /// compared with. May be repeated.
-    #[arg(long = "with", value_enum, default_values_t = Name::ALL)]
+    #[arg(long = "with", value_enum, default_values_t = Name::DEFAULT)]
     with: Vec<Name>,
     /// A directory in which programs are looked for before the path. May be repeated.
     #[arg(long, value_name = "DIR")]

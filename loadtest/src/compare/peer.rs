@@ -20,6 +20,9 @@ pub enum Name {
     Weir,
     /// weir with its sockets on epoll, where it would use `io_uring`.
     WeirEpoll,
+    /// weir with limits and budgets on tenant, team and key, and the ledger on the disk. Only where it is
+    /// named.
+    WeirLedger,
     /// vLLM's router.
     VllmRouter,
     /// `SGLang`'s router.
@@ -33,8 +36,8 @@ pub enum Name {
 }
 
 impl Name {
-    /// Everybody, from the leanest to the heaviest.
-    pub const ALL: [Name; 10] = [
+    /// Everybody who is compared where nobody is named, from the leanest to the heaviest.
+    pub const DEFAULT: [Name; 10] = [
         Name::Nginx,
         Name::Haproxy,
         Name::Envoy,
@@ -55,6 +58,7 @@ impl Name {
             Name::Envoy => "envoy",
             Name::Weir => "weir",
             Name::WeirEpoll => "weir-epoll",
+            Name::WeirLedger => "weir-ledger",
             Name::VllmRouter => "vllm-router",
             Name::SglangRouter => "sglang-router",
             Name::Ferrogw => "ferrogw",
@@ -74,7 +78,7 @@ impl Name {
             Name::Ferrogw => &FERROGW,
             Name::Portkey => &PORTKEY,
             Name::Litellm => &LITELLM,
-            Name::Weir | Name::WeirEpoll => return None,
+            Name::Weir | Name::WeirEpoll | Name::WeirLedger => return None,
         })
     }
 }
@@ -263,7 +267,7 @@ mod tests {
 
     #[test]
     fn every_rival_is_told_where_to_listen_and_where_its_upstream_is() {
-        for peer in Name::ALL.into_iter().filter_map(Name::peer) {
+        for peer in Name::DEFAULT.into_iter().filter_map(Name::peer) {
             let words = peer.arguments.iter().chain(peer.headers).copied();
             let environment = peer.environment.iter().map(|(_, value)| *value);
             let template = peer.template.map(|(_, text)| text);
