@@ -267,6 +267,6 @@ fn the_state_of_a_request_is_small() {
     ) -> usize {
         size_of::<F>()
     }
-    let request = bytes(|http1, connection, shutdown| http1.request(connection, shutdown));
+    let request = bytes(Http1::request);
     assert!(request <= 5 * 1024, "{request}");
 }
