@@ -25,23 +25,38 @@ pub(super) struct Alike<T> {
     /// From the quote behind the text to the frame's last byte.
     behind: Vec<u8>,
     channel: T,
+    /// The last text that had escapes, without them.
+    plain: String,
     misses: u8,
 }
 
 impl<T: Copy> Alike<T> {
     /// The channel and the text of the first of some frames, and where it ends, if it is alike.
-    pub fn read<'f>(&mut self, frames: &'f [u8]) -> Option<(T, &'f str, usize)> {
+    pub fn read<'f>(&'f mut self, frames: &'f [u8]) -> Option<(T, &'f str, usize)> {
         if self.before.is_empty() {
             return None;
         }
         let rest = frames.strip_prefix(&self.before[..])?;
-        let (text, behind) = rest.split_at(json::plain_bytes(rest));
-        if text.is_empty() || !behind.starts_with(&self.behind) {
+        let mut end = json::plain_bytes(rest);
+        let plain = end;
+        // What stands for half a character has to be read.
+        while let [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] = rest[end..]
+        {
+            end += 2;
+            end += json::plain_bytes(&rest[end..]);
+        }
+        let (contents, behind) = rest.split_at(end);
+        if contents.is_empty() || !behind.starts_with(&self.behind) {
             return None;
         }
-        let text = std::str::from_utf8(text).ok()?;
+        let mut text = std::str::from_utf8(contents).ok()?;
+        if end > plain {
+            self.plain.clear();
+            json::unescape(contents, &mut None, &mut self.plain);
+            text = &self.plain;
+        }
         self.misses = 0;
-        Some((self.channel, text, self.before.len() + text.len() + self.behind.len()))
+        Some((self.channel, text, self.before.len() + end + self.behind.len()))
     }
 
     /// Takes a frame as the pattern, in which all that is said is the text at `text`; but not one

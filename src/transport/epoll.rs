@@ -17,7 +17,7 @@ use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 
-use super::{GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block};
+use super::{GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block, first};
 
 /// Memory that a stream holds on to with nothing to send.
 const IDLE_BYTES_MAX: usize = 2 * 1024;
@@ -295,6 +295,28 @@ impl Stream {
         }
         out.writer = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Takes those of several parts, from the first, that are small enough to be sent together.
+    pub(super) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut out = self.0.out.lock();
+        out.result()?;
+        let mut taken = 0;
+        if out.draining || TURN.with_borrow(|turn| turn.gathers) {
+            for part in parts {
+                if part.len() > GATHERED_BYTES_MAX.saturating_sub(out.bytes.len()) {
+                    break;
+                }
+                self.gather(&mut out, part);
+                taken += part.len();
+            }
+        }
+        drop(out);
+        if taken > 0 { Poll::Ready(Ok(taken)) } else { self.poll_write(cx, first(parts)) }
     }
 
     /// What is kept is on its way; there is nothing to wait for.

@@ -21,6 +21,7 @@ mod stream;
 pub mod tls;
 pub mod upstream;
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 pub use block::poll_read_bytes;
@@ -39,3 +40,8 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024;
 const READS_PER_TURN_MAX: u32 = 64;
 /// How long a dropped stream tries to send what it has kept.
 const LINGER: Duration = Duration::from_secs(30);
+
+/// The first of several parts that is not empty, where there is one.
+fn first<'p>(parts: &'p [IoSlice<'_>]) -> &'p [u8] {
+    parts.iter().find(|part| !part.is_empty()).map_or(&[], |part| part)
+}

@@ -279,7 +279,13 @@ fn what_is_alike_is_not_read_again() {
     let end = frame("é b").len();
     assert_eq!(alike.read(run.as_bytes()), Some((7, "é b", end)));
     assert_eq!(alike.read(&run.as_bytes()[end..]), Some((7, "c", run.len() - end)));
-    for other in [frame(""), frame("\\n"), frame("\""), frame("\n"), pattern.replace("null", "1")] {
+    let escaped = frame("\\\"b\\n");
+    assert_eq!(alike.read(escaped.as_bytes()), Some((7, "\"b\n", escaped.len())));
+    let unlike = ["", "\\u00e9", "\\x", "\\", "\"", "\n"]
+        .map(frame)
+        .into_iter()
+        .chain([pattern.replace("null", "1")]);
+    for other in unlike {
         assert_eq!(alike.read(other.as_bytes()), None, "{other}");
     }
     alike.forget();

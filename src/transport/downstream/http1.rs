@@ -8,6 +8,7 @@ mod connection;
 mod head;
 
 use std::cell::Cell;
+use std::io::IoSlice;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::pin::{Pin, pin};
@@ -28,7 +29,8 @@ use crate::transport::ClientCertificate;
 use crate::wire::fields::{Fields, Name};
 use crate::wire::http1::{Body, Part, Request, append};
 
-/// Frames up to this size are put together with their chunk's size line and written at once.
+/// Frames up to this size are put together with their chunk's size line where they would not leave together
+/// otherwise.
 const GATHERED_BYTES_MAX: usize = 8 * 1024;
 /// Room for a usual answer's head.
 const HEAD_BYTES: usize = 1024;
@@ -69,6 +71,8 @@ pub(crate) struct Session {
     /// What has come of a body that is handed on as one piece.
     whole: BytesMut,
     answer: Answer,
+    /// What the client has not taken yet, and what is left of the answer behind it.
+    rest: Option<Box<(Output, Answer)>>,
     /// The connection can carry another request, as far as is known.
     keep: bool,
     /// Something of the body was asked for.
@@ -97,7 +101,7 @@ enum Answer {
 struct Output {
     /// What goes first, in the thread's buffer.
     gathered: Vec<u8>,
-    /// What is too large to be put together with it.
+    /// What is not put together with it.
     data: Bytes,
     last: &'static [u8],
     /// How much of each has been written.
@@ -116,37 +120,48 @@ impl Output {
 
     /// A chunk, and the last one behind it where it is the end (RFC 9112, section 7.1).
     fn chunk(data: Bytes, end: bool) -> Self {
-        const LAST: &[u8] = b"0\r\n\r\n";
         let mut output = Self::new();
-        let Self { gathered, .. } = &mut output;
-        if data.is_empty() {
-            output.last = if end { LAST } else { b"" };
-            return output;
-        }
-        head::chunk_size(gathered, data.len());
-        if data.len() > GATHERED_BYTES_MAX {
+        output.last = match (data.is_empty(), end) {
+            (true, false) => b"",
+            (true, true) => b"0\r\n\r\n",
+            (false, false) => b"\r\n",
+            (false, true) => b"\r\n0\r\n\r\n",
+        };
+        if !data.is_empty() {
+            head::chunk_size(&mut output.gathered, data.len());
             output.data = data;
-            output.last = if end { b"\r\n0\r\n\r\n" } else { b"\r\n" };
-            return output;
-        }
-        gathered.extend_from_slice(&data);
-        gathered.extend_from_slice(b"\r\n");
-        if end {
-            gathered.extend_from_slice(LAST);
         }
         output
+    }
+
+    /// Puts it all together, where it is not much, for a stream that would not.
+    fn together(&mut self) {
+        if self.gathered.is_empty() || self.data.len() > GATHERED_BYTES_MAX {
+            return;
+        }
+        self.gathered.extend_from_slice(&self.data);
+        self.gathered.extend_from_slice(self.last);
+        (self.data, self.last) = (Bytes::new(), b"");
     }
 
     fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Self { gathered, data, last, written } = self;
         let mut io = Pin::new(io);
-        for (part, written) in [&gathered[..], &data[..], last].into_iter().zip(written) {
-            while *written < part.len() {
-                let count = ready!(io.as_mut().poll_write(cx, &part[*written..]));
-                match count.or_err(ErrorType::WriteError, WRITING)? {
-                    0 => return Poll::Ready(Error::e_explain(ErrorType::WriteError, WRITING)),
-                    count => *written += count,
-                }
+        let parts = [&gathered[..], &data[..], last];
+        let mut left: usize =
+            parts.iter().map(|part| part.len()).sum::<usize>() - written.iter().sum::<usize>();
+        while left > 0 {
+            let rest: [_; 3] = std::array::from_fn(|at| IoSlice::new(&parts[at][written[at]..]));
+            let count = ready!(io.as_mut().poll_write_vectored(cx, &rest));
+            let mut count = match count.or_err(ErrorType::WriteError, WRITING)? {
+                0 => return Poll::Ready(Error::e_explain(ErrorType::WriteError, WRITING)),
+                count => count,
+            };
+            left -= count;
+            for (part, written) in rest.iter().zip(&mut *written) {
+                let of_part = count.min(part.len());
+                *written += of_part;
+                count -= of_part;
             }
         }
         io.poll_flush(cx).map(|flushed| flushed.or_err(ErrorType::WriteError, WRITING))
@@ -178,6 +193,7 @@ impl Session {
             body,
             whole: BytesMut::new(),
             answer: Answer::Unknown,
+            rest: None,
             keep: keeps,
             begun: false,
             body_bytes_read: 0,
@@ -344,39 +360,61 @@ impl Session {
         read.or_err(ErrorType::ReadError, "while reading from the client")
     }
 
-    /// Writes what the connection takes at once, which nearly always is all of it; waits for a client
-    /// that does not read, with a state that is made for this alone.
-    async fn write_all(&mut self, mut output: Output) -> Result<()> {
-        let written = output.poll_write(&mut self.io, &mut Context::from_waker(Waker::noop()));
-        match written {
-            Poll::Ready(written) => written,
-            Poll::Pending => Box::pin(self.write_rest(output)).await,
+    /// Writes what the connection takes at once, which nearly always is all of it. False where
+    /// something is left for [`Self::write_rest`].
+    fn write_at_once(&mut self, mut output: Output, answer: Answer) -> Result<bool> {
+        if self.rest.is_some() {
+            return Error::e_explain(ErrorType::InternalError, "more before the last was written");
+        }
+        if !self.io.is_write_vectored() {
+            output.together();
+        }
+        match output.poll_write(&mut self.io, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(written) => {
+                written?;
+                self.answer = answer;
+                Ok(true)
+            }
+            Poll::Pending => {
+                self.rest = Some(Box::new((output, answer)));
+                Ok(false)
+            }
         }
     }
 
-    async fn write_rest(&mut self, mut rest: Output) -> Result<()> {
-        let writing = std::future::poll_fn(|cx| rest.poll_write(&mut self.io, cx));
+    /// Waits for a client that does not read. Boxed by those who wait, so that others have no state
+    /// for it.
+    async fn write_rest(&mut self) -> Result<()> {
+        let Some((output, _)) = self.rest.as_deref_mut() else { return Ok(()) };
+        let writing = std::future::poll_fn(|cx| output.poll_write(&mut self.io, cx));
         within(self.write_timeout, pin!(writing)).await.unwrap_or_else(|| {
             Error::e_explain(ErrorType::WriteTimedout, "the client does not read")
-        })
+        })?;
+        if let Some(rest) = self.rest.take() {
+            self.answer = rest.1;
+        }
+        Ok(())
     }
 
     pub(super) async fn write_head(&mut self, status: StatusCode, headers: &Fields) -> Result<()> {
         let informational = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
-        let mut connection = None;
+        let (mut answer, mut connection) = (self.answer, None);
         if !informational {
-            self.answer = self.delimited(status, headers);
-            self.keep &= self.can_be_kept();
+            answer = self.delimited(status, headers);
+            self.keep &= self.can_be_kept(answer);
             connection = self.connection(status);
         }
         let mut output = Output::new();
         output.gathered.reserve(HEAD_BYTES);
-        let chunked = self.answer == Answer::Chunked && !informational;
+        let chunked = answer == Answer::Chunked && !informational;
         head::write(&mut output.gathered, (status, headers), connection, chunked);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = Body::UntilEnd;
         }
-        self.write_all(output).await
+        if self.write_at_once(output, answer)? {
+            return Ok(());
+        }
+        Box::pin(self.write_rest()).await
     }
 
     /// How an answer with this head is delimited (RFC 9112, section 6.3).
@@ -398,13 +436,13 @@ impl Session {
 
     /// Whether another request can follow on the connection: if this answer has an end of its own, and
     /// where the request ends is certain.
-    fn can_be_kept(&self) -> bool {
+    fn can_be_kept(&self, answer: Answer) -> bool {
         let left = match self.body {
             Body::Done => 0,
             Body::Length(left) if !self.begun => left,
             _ => u64::MAX,
         };
-        self.answer != Answer::UntilEnd && left <= DRAINED_BYTES_MAX
+        answer != Answer::UntilEnd && left <= DRAINED_BYTES_MAX
     }
 
     /// What the answer says about the connection.
@@ -420,16 +458,25 @@ impl Session {
         }
     }
 
+    /// Writes more of the answer's body, which `end` completes.
     pub(super) async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        if data.is_empty() && !end {
+        if self.write_part(data, end)? {
             return Ok(());
         }
-        let (output, answer) = self.framed(data, end)?;
-        if let Some(output) = output {
-            self.write_all(output).await?;
+        Box::pin(self.write_rest()).await
+    }
+
+    fn write_part(&mut self, data: Bytes, end: bool) -> Result<bool> {
+        if data.is_empty() && !end {
+            return Ok(true);
         }
-        self.answer = answer;
-        Ok(())
+        match self.framed(data, end)? {
+            (Some(output), answer) => self.write_at_once(output, answer),
+            (None, answer) => {
+                self.answer = answer;
+                Ok(true)
+            }
+        }
     }
 
     /// More of the body as it goes over the wire, and what is left of the answer behind it.
@@ -457,6 +504,10 @@ impl Session {
 
     /// Ends the answer, and gives the connection back where it can carry another request.
     pub(crate) async fn finish(mut self) -> Option<Connection> {
+        // What was begun and not written to its end leaves the client in the middle of it.
+        if self.rest.is_some() {
+            return None;
+        }
         if self.answer != Answer::Done {
             self.write_body(Bytes::new(), true).await.ok()?;
         }

@@ -160,7 +160,8 @@ impl Session<'_> {
     pub(crate) async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
         match self {
             Self::Http1(session) => session.write_body(data, end).await,
-            Self::Http2(session) => session.write_response_body(data, end).await,
+            // Boxed, so that frames over HTTP/1 have no state for it.
+            Self::Http2(session) => Box::pin(session.write_response_body(data, end)).await,
         }
     }
 }

@@ -24,6 +24,7 @@ use socket2::SockAddr;
 pub(super) use receiving::Incoming;
 
 use super::blocks::{Received, Ring};
+use crate::transport::GATHERED_BYTES_MAX;
 
 /// Entries of the submission queue; what is more goes to the kernel in between.
 const SUBMISSIONS: u32 = 1024;
@@ -129,6 +130,11 @@ impl Socket {
 
     fn result(&self) -> io::Result<()> {
         self.failed.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
+    }
+
+    /// How much more of what is written is kept to be sent at the end of the turn.
+    fn room(&self) -> usize {
+        GATHERED_BYTES_MAX.saturating_sub(self.out.len())
     }
 
     fn has_unsent(&self) -> bool {

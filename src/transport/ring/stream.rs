@@ -1,7 +1,7 @@
 //! Streams and listeners of a ring: names of what the thread's driver keeps for them.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll};
@@ -12,6 +12,7 @@ use tokio::io::ReadBuf;
 
 use super::blocks::{Received, retried};
 use super::driver::{Driver, Incoming, UNREAD_BYTES_MAX};
+use crate::transport::first;
 
 /// A connection that the thread's ring serves. Used on another thread it fails.
 #[derive(Debug)]
@@ -165,6 +166,18 @@ impl Stream {
             Ok(count.is_some())
         });
         written.map_ok(|()| taken)
+    }
+
+    pub(in crate::transport) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.on_driver(|driver, index| driver.write_small(index, parts)) {
+            Ok(Ok(0)) => self.poll_write(cx, first(parts)),
+            Ok(written) => Poll::Ready(written),
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 
     /// What is kept is on its way; there is nothing to wait for.

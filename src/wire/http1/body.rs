@@ -1,7 +1,7 @@
 //! A message's body as it arrives (RFC 9112, sections 6 and 7): delimited by its length, by chunks or by
 //! the end of the connection. Its bytes are handed on as slices of what was read.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Fields, Malformed, Name};
 
@@ -11,6 +11,8 @@ pub(super) const CHUNK_LINE_BYTES_MAX: usize = 4096;
 pub(super) const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Hexadecimal digits of a chunk's size: 2^60 is more than anybody sends.
 const CHUNK_DIGITS_MAX: usize = 15;
+/// Chunks that have come together are taken as one part until it is so long.
+const RUN_BYTES_MAX: usize = 16 * 1024;
 
 /// What a body turned out to be next.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,6 +99,31 @@ impl Body {
         }
     }
 
+    /// As [`Self::next`]; but what several chunks carry that have come together is one part, copied. A
+    /// stream that is ahead of its reader is in chunks of a frame each, and to go around for every one
+    /// of them costs more than to copy them.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::Chunk`], once everything in front of it was taken.
+    pub fn run(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
+        let first = match self.next(read)? {
+            Part::Data(first) => first,
+            other => return Ok(other),
+        };
+        let mut run = BytesMut::new();
+        while *self == Body::ChunkEnd && first.len().max(run.len()) < RUN_BYTES_MAX {
+            // Whatever else there is, also an error, is there at the next call as well.
+            let Ok(Part::Data(more)) = self.next(read) else { break };
+            if run.is_empty() {
+                run.reserve(first.len() + more.len() + read.len());
+                run.extend_from_slice(&first);
+            }
+            run.extend_from_slice(&more);
+        }
+        Ok(Part::Data(if run.is_empty() { first } else { run.freeze() }))
+    }
+
     /// So many bytes of a body of known length were read past it.
     pub fn skip(&mut self, count: usize) {
         if let Body::Length(left) = self {
@@ -140,13 +167,17 @@ fn line(read: &[u8], bytes_max: usize) -> Result<Option<usize>, Malformed> {
 /// The size at the beginning of a chunk's line; extensions after it are ignored (RFC 9112, section
 /// 7.1.1).
 fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (mut size, mut digits) = (0, 0);
+    for digit in line.iter().map_while(|byte| char::from(*byte).to_digit(16)) {
+        // Too many are refused below.
+        size = size << 4 | u64::from(digit);
+        digits += 1;
+    }
     let rest = line[digits..].trim_ascii_start();
     if digits == 0 || digits > CHUNK_DIGITS_MAX || !(rest.is_empty() || rest[0] == b';') {
         return Err(Malformed::Chunk);
     }
-    let digits = std::str::from_utf8(&line[..digits]).map_err(|_| Malformed::Chunk)?;
-    u64::from_str_radix(digits, 16).map_err(|_| Malformed::Chunk)
+    Ok(size)
 }
 
 /// The length that a message announces (RFC 9110, section 8.6); `None` without one. The same length may

@@ -67,13 +67,13 @@ impl Decoder {
         Ok(Some(Head { status, headers }))
     }
 
-    /// Takes the next part of the body out of what was read.
+    /// Takes the next part of the body out of what was read: of small chunks all that have come.
     ///
     /// # Errors
     ///
     /// [`Malformed::Chunk`]; nothing after it can be trusted.
     pub fn body(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
-        self.body.next(read)
+        self.body.run(read)
     }
 
     /// The connection has ended. True when that completes the body.

@@ -46,6 +46,25 @@ fn a_body_in_chunks() {
 }
 
 #[test]
+fn chunks_that_came_together_are_one_part() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let parts = |body: &str| {
+        let mut buffer = Bytes::from(format!("{head}{body}"));
+        let mut decoder = Decoder::default();
+        decoder.head(&mut buffer, false).expect("well-formed").expect("complete");
+        std::iter::from_fn(move || Some(decoder.body(&mut buffer))).take(3).collect::<Vec<_>>()
+    };
+    let data = |text: &str| Ok(Part::Data(Bytes::copy_from_slice(text.as_bytes())));
+    let whole = parts("1\r\na\r\n2\r\nbc\r\n3;x=y\r\ndef\r\n0\r\n\r\n");
+    assert_eq!(whole, [data("abcdef"), Ok(Part::End), Ok(Part::End)]);
+    let begun = parts("1\r\na\r\n2\r\nbc\r\n4\r\nde");
+    assert_eq!(begun, [data("abcde"), Ok(Part::Incomplete), Ok(Part::Incomplete)]);
+    // What is in front of a fault is not lost.
+    let broken = parts("1\r\na\r\n2\r\nbc\r\nx\r\nde");
+    assert_eq!(broken, [data("abc"), Err(Malformed::Chunk), Err(Malformed::Chunk)]);
+}
+
+#[test]
 fn a_body_until_the_end() {
     let (_, body, mut decoder) = whole("HTTP/1.1 200 OK\r\n\r\nall of it").expect("well-formed");
     assert_eq!(body, b"all of it");

@@ -1,7 +1,7 @@
 //! A client's connection between two requests.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -101,6 +101,23 @@ impl AsyncWrite for Io {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Io::Secured(stream) => Pin::new(stream).poll_write(cx, buf),
         }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Io::Secured(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    /// Whether parts that are written together leave together without being put together first. Under
+    /// TLS each part is a record of its own.
+    fn is_write_vectored(&self) -> bool {
+        matches!(self, Io::Plain(_))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

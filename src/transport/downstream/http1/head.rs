@@ -1,7 +1,6 @@
 //! Heads as they go over the wire (RFC 9112, sections 3 to 6).
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::time::UNIX_EPOCH;
 
 use http::StatusCode;
@@ -61,10 +60,15 @@ fn date(to: &mut Vec<u8>) {
     });
 }
 
-/// Appends the line before a chunk.
+/// Appends the line before a chunk (RFC 9112, section 7.1).
 pub(super) fn chunk_size(to: &mut Vec<u8>, bytes: usize) {
-    // A vector takes everything.
-    let _ = write!(to, "{bytes:x}\r\n");
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    const DIGIT_BITS: u32 = 4;
+    // Zero has a digit too.
+    let digits = (usize::BITS - (bytes | 1).leading_zeros()).div_ceil(DIGIT_BITS);
+    let digit = |at: u32| DIGITS[bytes >> (at * DIGIT_BITS) & 0xf];
+    to.extend((0..digits).rev().map(digit));
+    to.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -104,5 +108,10 @@ mod tests {
         chunk_size(&mut lines, 10);
         chunk_size(&mut lines, 0x10_00f);
         assert_eq!(lines, b"a\r\n1000f\r\n");
+        for bytes in [0, 1, 15, 16, 255, 256, usize::MAX] {
+            lines.clear();
+            chunk_size(&mut lines, bytes);
+            assert_eq!(lines, format!("{bytes:x}\r\n").into_bytes());
+        }
     }
 }

@@ -10,7 +10,6 @@ use io_uring::opcode;
 use io_uring::types::Fd;
 
 use super::{BUFFER_BYTES_MAX, BUFFERS_MAX, Driver, Operation, Socket, tag};
-use crate::transport::GATHERED_BYTES_MAX;
 use crate::transport::ring::blocks::retried;
 
 impl Driver {
@@ -22,12 +21,10 @@ impl Driver {
         bytes: &[u8],
         waker: &Waker,
     ) -> io::Result<Option<usize>> {
-        let Self { sockets, buffers, unsent, .. } = self;
-        let socket = &mut sockets[index];
+        let socket = &mut self.sockets[index];
         socket.result()?;
-        let room = GATHERED_BYTES_MAX.saturating_sub(socket.out.len());
         let mut taken = bytes.len();
-        if bytes.len() > room {
+        if bytes.len() > socket.room() {
             if socket.sending.is_none() {
                 match write_through(socket, bytes) {
                     Ok(0) => {}
@@ -37,21 +34,46 @@ impl Driver {
                 }
             }
             // The kernel has bytes of this socket already, or takes none: some wait for it.
-            taken = bytes.len().min(GATHERED_BYTES_MAX.saturating_sub(socket.out.len()));
+            taken = bytes.len().min(socket.room());
             if taken == 0 {
                 socket.writer = Some(waker.clone());
                 return Ok(None);
             }
         }
+        self.gather(index, &bytes[..taken]);
+        Ok(Some(taken))
+    }
+
+    /// Takes those of several parts, from the first, that are small enough to be sent together at the
+    /// end of the turn: how many bytes that was.
+    pub(in crate::transport::ring) fn write_small(
+        &mut self,
+        index: usize,
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        self.sockets[index].result()?;
+        let mut taken = 0;
+        for part in parts {
+            if part.len() > self.sockets[index].room() {
+                break;
+            }
+            self.gather(index, part);
+            taken += part.len();
+        }
+        Ok(taken)
+    }
+
+    fn gather(&mut self, index: usize, bytes: &[u8]) {
+        let Self { sockets, buffers, unsent, .. } = self;
+        let socket = &mut sockets[index];
         if socket.out.capacity() == 0 {
             socket.out = buffers.pop().unwrap_or_default();
         }
-        socket.out.extend_from_slice(&bytes[..taken]);
+        socket.out.extend_from_slice(bytes);
         if !socket.queued && socket.sending.is_none() {
             socket.queued = true;
             unsent.push(index);
         }
-        Ok(Some(taken))
     }
 
     /// What came of earlier writes.
