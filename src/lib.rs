@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pool;
 pub mod provider;
 pub mod route;
+mod same;
 pub mod server;
 pub mod store;
 pub mod telemetry;

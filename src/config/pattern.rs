@@ -47,6 +47,7 @@ impl NamePattern {
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *text,
+            Self::Glob(glob) if **glob == *"*" => true,
             Self::Glob(glob) => glob_matches(glob.as_bytes(), text.as_bytes()),
             Self::Regex(regex) => regex.is_match(text),
         }

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use super::book::{Ask, Book, Entry, Full};
 use super::moment::Moment;
 use super::rules::{Rules, Set};
+use crate::same::same;
 
 /// What keeps a book to one thread at a time. Tests put one in place that explores orders.
 pub(super) trait Lock {
@@ -88,9 +89,9 @@ impl Hash for ScopeId<'_> {
 
 impl Equivalent<ScopeKey> for ScopeId<'_> {
     fn equivalent(&self, key: &ScopeKey) -> bool {
-        self.user == &*key.user
-            && self.model == &*key.model
-            && self.named == &*key.named
+        same(self.user, &key.user)
+            && same(self.model, &key.model)
+            && same(self.named, &key.named)
             && **self.set == *key.set
     }
 }

@@ -15,6 +15,7 @@ use ahash::RandomState;
 use super::model::plain_name;
 use super::price::{Price, PriceError, PriceSettings};
 use crate::config::NamePattern;
+use crate::same::begins;
 
 /// The built-in catalogue.
 const BUILTIN: &str = include_str!("../../conf/prices.yaml");
@@ -135,9 +136,7 @@ impl Table {
         self.exact.get(model).or_else(|| {
             self.patterns
                 .iter()
-                .find(|(literal, pattern, _)| {
-                    model.starts_with(&**literal) && pattern.matches(model)
-                })
+                .find(|(literal, pattern, _)| begins(model, literal) && pattern.matches(model))
                 .map(|(_, _, price)| price)
         })
     }

@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 use hashbrown::{Equivalent, HashMap};
 use parking_lot::Mutex;
 
+use crate::same::same;
+
 /// The map.
 pub struct Index<M, const N: usize> {
     map: ArcSwap<Map<M, N>>,
@@ -30,7 +32,7 @@ struct Query<'a, const N: usize>([&'a str; N]);
 
 impl<const N: usize> Equivalent<Values<N>> for Query<'_, N> {
     fn equivalent(&self, values: &Values<N>) -> bool {
-        self.0.iter().zip(&values.0).all(|(asked, held)| **asked == **held)
+        self.0.iter().zip(&values.0).all(|(asked, held)| same(asked, held))
     }
 }
 

@@ -227,6 +227,7 @@ impl Fields {
     }
 
     /// The same with a number.
+    #[inline]
     pub fn set_number(&mut self, name: Name, value: u64) {
         let name = Sought::from(name);
         let value_at = self.begin_line(name);
@@ -236,6 +237,7 @@ impl Fields {
     }
 
     /// The same with a text that is appended to a buffer which has others before it.
+    #[inline]
     pub fn set_written(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
         let (name, begin) = (Sought::from(name), self.added.len());
         let value_at = self.begin_line(name);
@@ -405,26 +407,30 @@ impl Fields {
         self.set_place(name, place);
     }
 
+    #[inline]
     fn set_place(&mut self, name: Sought<'_>, place: Place) {
-        if self.present.has(name.known)
-            && let Some(first) = self.places.iter().position(|place| self.is(place, name))
-        {
-            self.places[first] = place;
-            self.remove_behind(first, name);
+        if self.present.has(name.known) {
+            self.replace(name, place);
         } else {
             self.places.push(place);
             self.present.add(name.known);
         }
     }
 
+    #[inline(never)]
+    fn replace(&mut self, name: Sought<'_>, place: Place) {
+        if let Some(first) = self.places.iter().position(|place| self.is(place, name)) {
+            self.places[first] = place;
+            self.remove_behind(first, name);
+        } else {
+            self.places.push(place);
+        }
+    }
+
     fn remove_behind(&mut self, first: usize, name: Sought<'_>) {
-        let mut next = first + 1;
-        while next < self.places.len() {
-            if self.is(&self.places[next], name) {
-                self.places.remove(next);
-            } else {
-                next += 1;
-            }
+        let last = |fields: &Self| fields.places.iter().rposition(|place| fields.is(place, name));
+        while let Some(behind) = last(self).filter(|last| *last > first) {
+            self.places.remove(behind);
         }
     }
 
@@ -441,6 +447,7 @@ impl Fields {
     }
 
     /// Begins a line in what was added. Gives where in it the value begins.
+    #[inline]
     fn begin_line(&mut self, name: Sought<'_>) -> usize {
         if self.added.capacity() == 0 {
             self.added.reserve(ADDED_BYTES);
@@ -450,6 +457,7 @@ impl Fields {
         self.added.len()
     }
 
+    #[inline]
     fn end_line(&mut self, name: Sought<'_>, value_at: usize) -> Place {
         let value_bytes = self.added.len() - value_at;
         self.added.extend_from_slice(END);

@@ -50,6 +50,8 @@ use keeper::Keeper;
 
 /// Bytes of entries of one thread that may wait to be taken away.
 const WAITING_BYTES_MAX: usize = 4 << 20;
+/// With so many bytes of entries they are put to those that wait.
+const FRESH_BYTES_MAX: usize = 16 << 10;
 /// A thread tells the others of the records in its buffer at most this many at a time.
 const STEP_MAX: u64 = 64;
 
@@ -72,9 +74,16 @@ pub struct Books {
 }
 
 /// Whole entries, and how many.
+///
+/// Others read what waits, and by the time that a buffer comes back it is in no cache of this thread's. A
+/// line that is not there takes as long as writing the rest of an entry, while many that follow one
+/// another are fetched together. So an entry is written where the last one was, and many go from
+/// there to those that wait.
 #[derive(Default)]
 struct Waiting {
     entries: Vec<u8>,
+    /// Those behind them.
+    fresh: Vec<u8>,
     count: u64,
     encoder: Encoder,
 }
@@ -82,9 +91,25 @@ struct Waiting {
 impl Waiting {
     /// Exchanges the buffer for an empty one. How many records are in it.
     fn take(&mut self, buffer: &mut Vec<u8>) -> u64 {
+        self.gather();
         std::mem::swap(&mut self.entries, buffer);
         self.encoder.next_buffer();
         std::mem::take(&mut self.count)
+    }
+
+    fn enter(&mut self, record: &Record) {
+        self.encoder.write(record, &mut self.fresh);
+        self.count += 1;
+        if self.fresh.len() >= FRESH_BYTES_MAX {
+            self.gather();
+        }
+    }
+
+    /// Puts the fresh entries to the others.
+    fn gather(&mut self) {
+        self.entries.extend_from_slice(&self.fresh);
+        self.encoder.moves(self.fresh.len());
+        self.fresh.clear();
     }
 }
 
@@ -135,16 +160,14 @@ impl Books {
     /// Enters a request that is over.
     pub fn enter(&self, record: &Record) {
         let told = {
-            // Held by others for no longer than it takes to exchange it.
+            // Held by others for no longer than it takes to put the fresh ones to it and exchange it.
             let mut waiting = self.waiting.own().lock();
-            let Waiting { entries, count, encoder } = &mut *waiting;
-            if entries.len() >= WAITING_BYTES_MAX {
+            if waiting.entries.len() >= WAITING_BYTES_MAX {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            encoder.write(record, entries);
-            *count += 1;
-            if !count.is_multiple_of(self.step) {
+            waiting.enter(record);
+            if !waiting.count.is_multiple_of(self.step) {
                 return;
             }
             self.told.fetch_add(self.step, Ordering::Relaxed) + self.step

@@ -15,6 +15,7 @@ use super::block::Blocks;
 use super::insert::{Inserts, Rows};
 use crate::database::{Connection, Engine, Error, Fault, Migration, Migrations, Value};
 use crate::ledger::entry::{Common, Entries, Entry, TOKENS};
+use crate::same::same;
 
 /// An hour.
 pub const HOUR_MS: u64 = 3_600_000;
@@ -274,7 +275,9 @@ impl<'a> Adding<'a> {
 
     fn sum(&mut self, whose: Whose<'a>) -> &mut Sum {
         let recent = &mut self.recent[whose.1 as usize % RECENT];
-        if self.sums.get(*recent).is_none_or(|(other, _)| *other != whose) {
+        let is =
+            |other: &Whose<'_>| (other.0, other.1) == (whose.0, whose.1) && same(other.2, whose.2);
+        if self.sums.get(*recent).is_none_or(|(other, _)| !is(other)) {
             *recent = *self.places.entry(whose).or_insert_with(|| {
                 self.sums.push((whose, Sum::default()));
                 self.sums.len() - 1

@@ -132,6 +132,26 @@ fn buffers_are_read_without_what_stands_before_them() {
     assert!(all.iter().all(|(_, common)| *common == said().1));
 }
 
+#[test]
+fn a_buffer_may_be_put_together_of_parts() {
+    let record = record();
+    let (mut encoder, mut encoder_of_parts) = (Encoder::default(), Encoder::default());
+    let (mut whole, mut parts, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+    for at in 0..9 {
+        encoder.write(&record, &mut whole);
+        encoder_of_parts.write(&record, &mut fresh);
+        if at % 4 == 1 {
+            encoder_of_parts.moves(fresh.len());
+            parts.append(&mut fresh);
+        }
+    }
+    parts.append(&mut fresh);
+    assert_eq!(parts, whole);
+    encoder_of_parts.next_buffer();
+    encoder_of_parts.write(&record, &mut fresh);
+    assert_eq!(read(&fresh).len(), 1);
+}
+
 /// As the forms before this one were written.
 fn old_form(version: u8) -> Vec<u8> {
     // Times, status 200, a stream, five attempts; tokens, cost, bytes.

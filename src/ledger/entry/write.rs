@@ -27,6 +27,8 @@ pub struct Encoder {
     known: Box<[Known]>,
     /// Tells what is in this buffer from what was in those before.
     buffer: u64,
+    /// So many bytes of it are no longer where the next entry is written.
+    moved: usize,
 }
 
 /// What a record has in common with others, kept.
@@ -62,7 +64,7 @@ struct Sharing<'a> {
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { known: vec![Known::default(); KNOWN].into(), buffer: 1 }
+        Self { known: vec![Known::default(); KNOWN].into(), buffer: 1, moved: 0 }
     }
 }
 
@@ -70,15 +72,23 @@ impl Encoder {
     /// The next entry is the first of another buffer.
     pub fn next_buffer(&mut self) {
         self.buffer += 1;
+        self.moved = 0;
+    }
+
+    /// So many bytes of the buffer, all that there were, stand elsewhere now: the next entry is written
+    /// as if behind them.
+    pub fn moves(&mut self, bytes: usize) {
+        self.moved += bytes;
     }
 
     /// Appends a record to the buffer, which has nothing that this encoder has not written.
     pub fn write(&mut self, record: &Record, out: &mut Vec<u8>) {
         let begin = out.len();
+        let place = self.moved + begin;
         let sharing = Sharing::of(record);
         let known = &mut self.known[sharing.place()];
         let same = known.is(&sharing);
-        let back = if same && known.buffer == self.buffer { begin - known.at } else { 0 };
+        let back = if same && known.buffer == self.buffer { place - known.at } else { 0 };
         let [input, output, kinds @ ..] = record.tokens();
         let [cached, written_5m, written_1h, reasoning, audio_in, audio_out] = kinds;
         let numbers = [
@@ -106,7 +116,7 @@ impl Encoder {
             if !same {
                 known.keep(&sharing);
             }
-            (known.buffer, known.at) = (self.buffer, begin);
+            (known.buffer, known.at) = (self.buffer, place);
         }
         texts(record, out);
         let length = (out.len() - begin - 4) as u32;
