@@ -192,9 +192,10 @@ fn is_plain(text: &[u8]) -> bool {
     if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
         return !(is_special(first) || is_special(last));
     }
-    let mut last = [b' '; 8];
-    last.iter_mut().zip(text).for_each(|(to, byte)| *to = *byte);
-    !is_special(&last)
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        return !(is_special(first) || is_special(last));
+    }
+    !text.iter().any(|&byte| is_special(&[byte]))
 }
 
 fn is_special<const N: usize>(text: &[u8; N]) -> bool {

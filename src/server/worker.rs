@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::http1::{Http1, IDLE_GRACE, drained};
 use crate::clock::Instant;
 use crate::exchange::Gateway;
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use crate::transport::downstream::http1::Io;
 use crate::transport::{self, Drive, Listener, Runtime, Stream};
 
@@ -77,6 +77,7 @@ impl Worker {
     }
 
     fn run(self) {
+        let _alone = telemetry::count_alone();
         if self.pin {
             pin(self.index);
         }

@@ -1,29 +1,62 @@
 //! Counters, gauges and histograms that threads do not contend for.
 //!
 //! A cell that every worker adds to would move its cache line between cores once per request.
-//! Each cell therefore has one shard per thread (threads beyond [`shards`] share), and a scrape
-//! adds them up. A reading is not a snapshot of one instant, which no scraper can tell.
+//! Each cell therefore has one shard for each thread that [asked for it](count_alone), which alone adds to
+//! it, without locking the bus, and one that all others share; a scrape adds them up. A reading is not
+//! a snapshot of one instant, which no scraper can tell.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// Most shards a cell has. Beyond this many cores threads share shards, which is slower, not wrong.
-const SHARDS_MAX: usize = 16;
+use parking_lot::Mutex;
 
-/// Shards per cell: the machine's cores, rounded up to a power of two, at most [`SHARDS_MAX`].
+/// Most shards that a cell has beside the shared one. Beyond this many workers threads share a shard, which
+/// is slower, not wrong.
+const OWN_MAX: usize = 16;
+/// The shard of all threads that have none of their own.
+const SHARED: usize = 0;
+
+/// Shards per cell: one that is shared, and one for each of the machine's cores.
 fn shards() -> usize {
     static SHARDS: OnceLock<usize> = OnceLock::new();
     *SHARDS.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        cores.next_power_of_two().min(SHARDS_MAX)
+        1 + cores.min(OWN_MAX)
     })
 }
 
-/// This thread's shard. Threads get consecutive numbers in the order in which they first count.
-fn own_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static OWN: usize = NEXT.fetch_add(1, Relaxed));
-    OWN.with(|own| *own)
+thread_local! {
+    static OWN: Cell<usize> = const { Cell::new(SHARED) };
+}
+
+/// Shards that belong to a thread.
+static TAKEN: Mutex<[bool; OWN_MAX]> = Mutex::new([false; OWN_MAX]);
+
+/// A thread's own shard, for as long as this is held. Not to be sent elsewhere.
+#[derive(Debug)]
+#[must_use = "dropping it gives the shard back"]
+pub struct Alone(std::marker::PhantomData<*const ()>);
+
+/// Gives the calling thread a shard of its own in every cell, where one is free.
+pub fn count_alone() -> Alone {
+    if OWN.get() == SHARED {
+        let mut taken = TAKEN.lock();
+        if let Some(free) = taken.iter().take(shards() - 1).position(|taken| !taken) {
+            taken[free] = true;
+            OWN.set(free + 1);
+        }
+    }
+    Alone(std::marker::PhantomData)
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if let Some(own) = OWN.replace(SHARED).checked_sub(1) {
+            // The lock hands what was counted there to the next owner.
+            TAKEN.lock()[own] = false;
+        }
+    }
 }
 
 /// A value on cache lines of its own (two, because the prefetcher fetches pairs).
@@ -43,13 +76,22 @@ impl<T> Sharded<T> {
 
     /// The shard of the calling thread.
     pub fn own(&self) -> &T {
-        // The number of shards is a power of two.
-        &self.0[own_shard() & (self.0.len() - 1)].0
+        &self.0[OWN.get()].0
     }
 
     /// Every shard.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|padded| &padded.0)
+    }
+}
+
+/// Adds to a number of the calling thread's shard.
+fn add(own: &AtomicU64, n: u64) {
+    if OWN.get() == SHARED {
+        own.fetch_add(n, Relaxed);
+    } else {
+        // Nobody else adds to it.
+        own.store(own.load(Relaxed).wrapping_add(n), Relaxed);
     }
 }
 
@@ -67,7 +109,7 @@ impl Counter {
     /// Adds `n`.
     pub fn add(&self, n: u64) {
         if n > 0 {
-            self.0.own().fetch_add(n, Relaxed);
+            add(self.0.own(), n);
         }
     }
 
@@ -95,7 +137,12 @@ impl Default for Gauge {
 impl Gauge {
     /// Adds `n`, which may be negative.
     pub fn add(&self, n: i64) {
-        self.0.own().fetch_add(n, Relaxed);
+        let own = self.0.own();
+        if OWN.get() == SHARED {
+            own.fetch_add(n, Relaxed);
+        } else {
+            own.store(own.load(Relaxed).wrapping_add(n), Relaxed);
+        }
     }
 
     /// The sum of all shards.
@@ -154,8 +201,8 @@ impl Histogram {
         let in_unit = value as f64 / self.buckets.per_unit;
         let bucket = self.buckets.bounds.partition_point(|bound| *bound < in_unit);
         let shard = self.shards.own();
-        shard.counts[bucket].fetch_add(1, Relaxed);
-        shard.sum.fetch_add(value, Relaxed);
+        add(&shard.counts[bucket], 1);
+        add(&shard.sum, value);
     }
 
     /// The sum of all shards.
@@ -184,8 +231,10 @@ mod tests {
     fn threads_add_up() {
         let (counter, gauge) = (Counter::default(), Gauge::default());
         std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
+            for number in 0..8 {
+                let (counter, gauge) = (&counter, &gauge);
+                scope.spawn(move || {
+                    let _alone = (number % 2 == 0).then(count_alone);
                     for _ in 0..1000 {
                         counter.inc();
                         gauge.add(2);
@@ -195,6 +244,20 @@ mod tests {
         });
         gauge.add(-16_000);
         assert_eq!((counter.get(), gauge.get()), (8000, 0));
+    }
+
+    #[test]
+    fn a_shard_of_its_own_is_given_back() {
+        let shard_of_its_own = || {
+            let _alone = count_alone();
+            OWN.get()
+        };
+        // In turn, so that one is always free but for what other tests have.
+        for _ in 0..3 * OWN_MAX {
+            std::thread::scope(|scope| scope.spawn(shard_of_its_own).join()).expect("no panic");
+        }
+        assert!(shard_of_its_own() < shards());
+        assert_eq!(OWN.get(), SHARED);
     }
 
     #[test]

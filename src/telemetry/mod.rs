@@ -1,6 +1,6 @@
 //! What operators see of the process: metrics with bounded labels, and the process log.
 //!
-//! A finished request must cost its worker a few atomic additions and nothing else: no lock, no
+//! A finished request must cost its worker a few additions and nothing else: no lock, no
 //! formatting, no allocation. So counters are sharded by thread ([`cell`]), series are found
 //! without a lock ([`Family`]), labels that clients choose are bounded, and everything that takes
 //! time (adding shards up, writing text, asking the operating system) happens when somebody scrapes.
@@ -20,7 +20,7 @@ mod scrape;
 mod settled;
 mod text;
 
-pub use cell::{Buckets, Counter, Gauge, Histogram, Sharded};
+pub use cell::{Buckets, Counter, Gauge, Histogram, Sharded, count_alone};
 pub use event_loop::Loop;
 pub use family::Family;
 pub use live::{Breaker, LedgerState, Live, LiveLedger, LivePool, LiveStorage, LiveTarget};

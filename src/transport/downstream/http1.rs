@@ -63,6 +63,7 @@ pub(crate) struct Session {
     io: Io,
     /// Read, and not taken yet.
     read: Bytes,
+    client: Option<IpAddr>,
     method: Method,
     target: Uri,
     version: Version,
@@ -181,11 +182,12 @@ impl Drop for Output {
 impl Session {
     /// The session of a request whose head was read from a connection.
     pub(crate) fn new(connection: Connection, request: Request) -> Self {
-        let Connection { io, read } = connection;
+        let Connection { io, read, client } = connection;
         let Request { method, target, version, headers, body, keeps } = request;
         Self {
             io,
             read,
+            client,
             method,
             target,
             version,
@@ -211,7 +213,7 @@ impl Session {
     }
 
     pub(super) fn client_address(&self) -> Option<IpAddr> {
-        self.io.client_address()
+        self.client
     }
 
     pub(super) fn certificate(&self) -> Option<ClientCertificate> {
@@ -522,12 +524,12 @@ impl Session {
         if self.answer != Answer::Done {
             return None;
         }
-        let Self { mut io, read, keep, .. } = self;
+        let Self { mut io, read, client, keep, .. } = self;
         if !keep {
             io.shutdown().await;
             return None;
         }
-        Some(Connection { io, read })
+        Some(Connection { io, read, client })
     }
 
     /// Throws away what is left of a body that nobody wanted. Closing instead would make the system

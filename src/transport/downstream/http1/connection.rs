@@ -17,12 +17,15 @@ pub(crate) struct Connection {
     pub(crate) io: Io,
     /// The beginning of the next request, where it was sent ahead.
     pub(crate) read: Bytes,
+    /// Who is at its other end.
+    pub(super) client: Option<IpAddr>,
 }
 
 impl Connection {
     /// One that has not been read from.
     pub(crate) fn new(io: Io) -> Self {
-        Self { io, read: Bytes::new() }
+        let client = io.client_address();
+        Self { io, read: Bytes::new(), client }
     }
 }
 
@@ -42,7 +45,7 @@ impl Io {
     }
 
     /// Who is at its other end.
-    pub(super) fn client_address(&self) -> Option<IpAddr> {
+    fn client_address(&self) -> Option<IpAddr> {
         let digest = match self {
             Io::Plain(stream) => stream.get_socket_digest(),
             Io::Secured(stream) => stream.get_socket_digest(),
