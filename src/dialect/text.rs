@@ -49,6 +49,7 @@ pub(super) fn channel(index: u64, kind: TextKind, part: u64) -> u32 {
 pub(super) struct Texts {
     /// First halves of surrogate pairs whose second half comes with a later delta.
     carries: Vec<(u32, u16)>,
+    /// Empty between two pieces.
     scratch: String,
 }
 
@@ -72,7 +73,6 @@ impl Texts {
         }
         let at = self.carries.iter().position(|(owner, _)| *owner == channel);
         let mut carry = at.map(|at| self.carries.swap_remove(at).1);
-        self.scratch.clear();
         json::unescape(contents, &mut carry, &mut self.scratch);
         if let Some(half) = carry
             && self.carries.len() < CARRIES_MAX
@@ -81,6 +81,7 @@ impl Texts {
         }
         if !self.scratch.is_empty() {
             sink.text(channel, &self.scratch);
+            self.scratch.clear();
         }
         true
     }

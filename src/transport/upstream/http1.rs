@@ -112,8 +112,20 @@ impl Connection {
 
     /// The next piece of the body; `None` at its end. Cancel safe.
     pub(super) async fn body(&mut self) -> Result<Option<Bytes>, Error> {
+        self.part(Decoder::body).await
+    }
+
+    /// The same, but of small chunks all that have come. Cancel safe.
+    pub(super) async fn run(&mut self) -> Result<Option<Bytes>, Error> {
+        self.part(Decoder::run).await
+    }
+
+    async fn part(
+        &mut self,
+        take: impl Fn(&mut Decoder, &mut Bytes) -> Result<Part, Malformed>,
+    ) -> Result<Option<Bytes>, Error> {
         loop {
-            match self.decoder.body(&mut self.read).map_err(malformed)? {
+            match take(&mut self.decoder, &mut self.read).map_err(malformed)? {
                 Part::Data(data) => return Ok(Some(data)),
                 Part::End => return Ok(None),
                 Part::Incomplete => {}

@@ -350,6 +350,18 @@ impl Session {
         }
     }
 
+    /// The same, but what has come in many small chunks is one piece. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::body`].
+    pub async fn run(&mut self) -> Result<Option<Bytes>, Error> {
+        match &mut self.inner {
+            Inner::Http1 { connection, .. } => connection.run().await,
+            Inner::Http2 { session, .. } => session.body().await,
+        }
+    }
+
     /// Gives the connection back for reuse, where the response was read to its end.
     pub fn release(self) {
         match self.inner {

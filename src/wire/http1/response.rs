@@ -67,12 +67,21 @@ impl Decoder {
         Ok(Some(Head { status, headers }))
     }
 
-    /// Takes the next part of the body out of what was read: of small chunks all that have come.
+    /// Takes the next part of the body out of what was read.
     ///
     /// # Errors
     ///
     /// [`Malformed::Chunk`]; nothing after it can be trusted.
     pub fn body(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
+        self.body.next(read)
+    }
+
+    /// The same, but of small chunks all that have come, as [`Body::run`].
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::Chunk`], once everything in front of it was taken.
+    pub fn run(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
         self.body.run(read)
     }
 

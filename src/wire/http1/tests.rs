@@ -4,8 +4,22 @@ use super::body::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
 use super::response::HEADERS_MAX;
 use super::*;
 
-/// What came of a response that arrived in these pieces.
+/// What came of a response that arrived in these pieces, whichever way its body is taken.
 fn read(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, Decoder), Malformed> {
+    let (by_part, by_run) = (read_by(pieces, Decoder::body), read_by(pieces, Decoder::run));
+    let seen = |read: &Result<(u16, Vec<u8>, Decoder), Malformed>| {
+        read.as_ref()
+            .map(|(status, body, decoder)| (*status, body.clone(), decoder.is_done()))
+            .map_err(|e| *e)
+    };
+    assert_eq!(seen(&by_part), seen(&by_run));
+    by_run
+}
+
+fn read_by(
+    pieces: &[&[u8]],
+    take: impl Fn(&mut Decoder, &mut Bytes) -> Result<Part, Malformed>,
+) -> Result<(u16, Vec<u8>, Decoder), Malformed> {
     let mut decoder = Decoder::default();
     let (mut buffer, mut head, mut body) = (Bytes::new(), None, Vec::new());
     for piece in pieces {
@@ -14,7 +28,7 @@ fn read(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, Decoder), Malformed> {
             head = decoder.head(&mut buffer, false)?;
         }
         while head.is_some() {
-            match decoder.body(&mut buffer)? {
+            match take(&mut decoder, &mut buffer)? {
                 Part::Data(data) => body.extend_from_slice(&data),
                 Part::Incomplete | Part::End => break,
             }
@@ -52,7 +66,7 @@ fn chunks_that_came_together_are_one_part() {
         let mut buffer = Bytes::from(format!("{head}{body}"));
         let mut decoder = Decoder::default();
         decoder.head(&mut buffer, false).expect("well-formed").expect("complete");
-        std::iter::from_fn(move || Some(decoder.body(&mut buffer))).take(3).collect::<Vec<_>>()
+        std::iter::from_fn(move || Some(decoder.run(&mut buffer))).take(3).collect::<Vec<_>>()
     };
     let data = |text: &str| Ok(Part::Data(Bytes::copy_from_slice(text.as_bytes())));
     let whole = parts("1\r\na\r\n2\r\nbc\r\n3;x=y\r\ndef\r\n0\r\n\r\n");

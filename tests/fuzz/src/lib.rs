@@ -65,7 +65,8 @@ fn same_for_any_cutting<T: Debug + PartialEq>(
 
 /// A response of HTTP/1.1.
 pub fn http1(stream: &[u8]) {
-    let read = |chunk_bytes: usize| {
+    let read = |chunk_bytes: usize, by_run: bool| {
+        let take = if by_run { http1::Decoder::run } else { http1::Decoder::body };
         let mut decoder = http1::Decoder::default();
         let (mut buffer, mut head, mut body) = (Bytes::new(), None, Vec::new());
         for chunk in stream.chunks(chunk_bytes.min(stream.len()).max(1)) {
@@ -75,7 +76,7 @@ pub fn http1(stream: &[u8]) {
                 head = read.map(|head| (head.status, head.headers));
             }
             while head.is_some() {
-                match decoder.body(&mut buffer) {
+                match take(&mut decoder, &mut buffer) {
                     Ok(http1::Part::Data(data)) => {
                         assert!(!data.is_empty(), "a part has something in it");
                         body.extend_from_slice(&data);
@@ -87,9 +88,11 @@ pub fn http1(stream: &[u8]) {
         }
         Some((head, body, decoder.is_done(), decoder.keeps()))
     };
-    let whole = read(usize::MAX);
-    for chunk_bytes in CHUNK_BYTES {
-        assert_eq!(read(chunk_bytes), whole, "chunks of {chunk_bytes}");
+    let whole = read(usize::MAX, false);
+    for chunk_bytes in CHUNK_BYTES.into_iter().chain([usize::MAX]) {
+        for by_run in [false, true] {
+            assert_eq!(read(chunk_bytes, by_run), whole, "chunks of {chunk_bytes}");
+        }
     }
 }
 
