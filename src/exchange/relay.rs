@@ -196,7 +196,7 @@ impl Relay<'_, '_> {
         while !stream.ended {
             let step = tokio::select! {
                 biased;
-                chunk = upstream.run() => Step::Chunk(chunk),
+                chunk = upstream.body_run() => Step::Chunk(chunk),
                 () = client_gone(self.session) => Step::Gone,
                 () = &mut timer => Step::Timer,
             };

@@ -307,7 +307,7 @@ impl Stream {
         out.result()?;
         let mut taken = 0;
         if out.draining || TURN.with_borrow(|turn| turn.gathers) {
-            for part in parts {
+            for part in parts.iter().filter(|part| !part.is_empty()) {
                 if part.len() > GATHERED_BYTES_MAX.saturating_sub(out.bytes.len()) {
                     break;
                 }

@@ -116,8 +116,8 @@ impl Connection {
     }
 
     /// The same, but of small chunks all that have come. Cancel safe.
-    pub(super) async fn run(&mut self) -> Result<Option<Bytes>, Error> {
-        self.part(Decoder::run).await
+    pub(super) async fn body_run(&mut self) -> Result<Option<Bytes>, Error> {
+        self.part(Decoder::body_run).await
     }
 
     async fn part(

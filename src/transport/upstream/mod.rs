@@ -355,9 +355,9 @@ impl Session {
     /// # Errors
     ///
     /// As [`Self::body`].
-    pub async fn run(&mut self) -> Result<Option<Bytes>, Error> {
+    pub async fn body_run(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => connection.run().await,
+            Inner::Http1 { connection, .. } => connection.body_run().await,
             Inner::Http2 { session, .. } => session.body().await,
         }
     }

@@ -81,7 +81,7 @@ impl Decoder {
     /// # Errors
     ///
     /// [`Malformed::Chunk`], once everything in front of it was taken.
-    pub fn run(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
+    pub fn body_run(&mut self, read: &mut Bytes) -> Result<Part, Malformed> {
         self.body.run(read)
     }
 

@@ -6,7 +6,7 @@ use super::*;
 
 /// What came of a response that arrived in these pieces, whichever way its body is taken.
 fn read(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, Decoder), Malformed> {
-    let (by_part, by_run) = (read_by(pieces, Decoder::body), read_by(pieces, Decoder::run));
+    let (by_part, by_run) = (read_by(pieces, Decoder::body), read_by(pieces, Decoder::body_run));
     let seen = |read: &Result<(u16, Vec<u8>, Decoder), Malformed>| {
         read.as_ref()
             .map(|(status, body, decoder)| (*status, body.clone(), decoder.is_done()))
@@ -66,7 +66,7 @@ fn chunks_that_came_together_are_one_part() {
         let mut buffer = Bytes::from(format!("{head}{body}"));
         let mut decoder = Decoder::default();
         decoder.head(&mut buffer, false).expect("well-formed").expect("complete");
-        std::iter::from_fn(move || Some(decoder.run(&mut buffer))).take(3).collect::<Vec<_>>()
+        std::iter::from_fn(move || Some(decoder.body_run(&mut buffer))).take(3).collect::<Vec<_>>()
     };
     let data = |text: &str| Ok(Part::Data(Bytes::copy_from_slice(text.as_bytes())));
     let whole = parts("1\r\na\r\n2\r\nbc\r\n3;x=y\r\ndef\r\n0\r\n\r\n");

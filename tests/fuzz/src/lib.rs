@@ -66,7 +66,7 @@ fn same_for_any_cutting<T: Debug + PartialEq>(
 /// A response of HTTP/1.1.
 pub fn http1(stream: &[u8]) {
     let read = |chunk_bytes: usize, by_run: bool| {
-        let take = if by_run { http1::Decoder::run } else { http1::Decoder::body };
+        let take = if by_run { http1::Decoder::body_run } else { http1::Decoder::body };
         let mut decoder = http1::Decoder::default();
         let (mut buffer, mut head, mut body) = (Bytes::new(), None, Vec::new());
         for chunk in stream.chunks(chunk_bytes.min(stream.len()).max(1)) {

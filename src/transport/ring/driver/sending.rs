@@ -53,7 +53,7 @@ impl Driver {
     ) -> io::Result<usize> {
         self.sockets[index].result()?;
         let mut taken = 0;
-        for part in parts {
+        for part in parts.iter().filter(|part| !part.is_empty()) {
             if part.len() > self.sockets[index].room() {
                 break;
             }
