@@ -81,7 +81,7 @@ static USAGE_METADATA: LazyLock<LastKey> = LazyLock::new(|| LastKey::new("usageM
 pub(super) fn usage(endpoint: Endpoint, dialect: Dialect, document: Value<'_>) -> Option<Usage> {
     let found = || document.get_last(&USAGE);
     match dialect {
-        Dialect::OpenAi => document.read_last(&USAGE, openai::read_usage),
+        Dialect::OpenAi => openai::last_usage(document, &USAGE),
         Dialect::Anthropic if endpoint == Endpoint::CountTokens => counted(document),
         Dialect::Anthropic => found().and_then(anthropic::usage),
         Dialect::Gemini => document.get_last(&USAGE_METADATA).and_then(gemini::usage),

@@ -17,7 +17,7 @@ pub(super) mod responses_codec;
 pub(super) mod responses_cut;
 mod usage;
 
-pub(super) use usage::{read as read_usage, usage};
+pub(super) use usage::{last as last_usage, usage};
 
 use http::Method;
 

@@ -1,94 +1,127 @@
 //! `OpenAI`'s `usage`, in the spellings of its endpoints and of those who are compatible with it.
 
+use std::cell::RefCell;
+
 use super::super::Usage;
 use super::super::usage::count;
-use crate::wire::json::{Kind, Leaf, Leaves, Value};
+use crate::wire::json::{Forms, LastKey, Leaf, Value};
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug)]
+enum Counts {
+    Input,
+    Output,
+    Total,
+    /// DeepSeek's own word for what it read from its cache.
+    CacheHit,
+    CachedInput,
+    CacheCreation,
+    AudioInput,
+    Reasoning,
+    AudioOutput,
+}
+
+impl Counts {
+    /// The number of a leaf of `usage`.
+    #[inline]
+    fn of(leaf: &Leaf<'_>) -> Option<Self> {
+        Some(match leaf.within {
+            b"" => match leaf.key {
+                b"prompt_tokens" | b"input_tokens" => Counts::Input,
+                b"completion_tokens" | b"output_tokens" => Counts::Output,
+                b"total_tokens" => Counts::Total,
+                b"prompt_cache_hit_tokens" => Counts::CacheHit,
+                _ => return None,
+            },
+            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
+                match leaf.key {
+                    b"cached_tokens" => Counts::CachedInput,
+                    b"cache_write_tokens" | b"cache_creation_tokens" => Counts::CacheCreation,
+                    b"audio_tokens" => Counts::AudioInput,
+                    _ => return None,
+                }
+            }
+            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+                match leaf.key {
+                    b"reasoning_tokens" => Counts::Reasoning,
+                    b"audio_tokens" => Counts::AudioOutput,
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// What the numbers come to.
+#[derive(Default)]
+struct Count {
+    usage: Usage,
+    found: bool,
+    total: Option<u64>,
+}
+
+impl Count {
+    /// Takes the next number. None if there is none where there has to be one.
+    fn take(&mut self, counts: Counts, number: Option<u64>) -> Option<()> {
+        let usage = &mut self.usage;
+        let tokens = number.unwrap_or_default();
+        match counts {
+            Counts::Input => (usage.input, self.found) = (number?, true),
+            Counts::Output => (usage.output, self.found) = (number?, true),
+            Counts::Total => self.total = number,
+            Counts::CacheHit if usage.cached_input > 0 => {}
+            Counts::CacheHit | Counts::CachedInput => usage.cached_input = tokens,
+            Counts::CacheCreation => usage.cache_creation_5m = tokens,
+            Counts::AudioInput => usage.audio_input = tokens,
+            Counts::Reasoning => usage.reasoning = tokens,
+            Counts::AudioOutput => usage.audio_output = tokens,
+        }
+        Some(())
+    }
+
+    fn usage(mut self) -> Option<Usage> {
+        if !self.found {
+            // Embeddings and rerank of some servers only say the total.
+            self.usage.input = self.total?;
+        }
+        Some(self.usage)
+    }
+}
 
 /// Reads a `usage` object. `None` if it is none, or measures something else than tokens
 /// (transcriptions may be billed by their duration).
 pub(in crate::dialect) fn usage(value: Value<'_>) -> Option<Usage> {
-    if value.kind() == Some(Kind::Object) { read(&mut value.leaves()) } else { None }
-}
-
-/// What the numbers of an object count.
-#[derive(Clone, Copy)]
-enum Part {
-    Whole,
-    Input,
-    Output,
-    Other,
-}
-
-impl Part {
-    /// Of the object within `usage` that has this key; those of `usage` itself are in none.
-    fn of(key: &[u8]) -> Self {
-        match key {
-            b"" => Part::Whole,
-            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
-                Part::Input
-            }
-            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
-                Part::Output
-            }
-            _ => Part::Other,
+    let mut all = Count::default();
+    for leaf in value.leaves() {
+        if let Some(counts) = Counts::of(&leaf) {
+            all.take(counts, count(leaf.value))?;
         }
     }
+    all.usage()
 }
 
-/// The same of its leaves, of which it may leave some.
-pub(in crate::dialect) fn read(leaves: &mut Leaves<'_>) -> Option<Usage> {
-    let mut usage = Usage::default();
-    let (mut found, mut total) = (false, None);
-    let (mut object, mut part) = (&b""[..], Part::Whole);
-    for Leaf { within, key, value } in leaves {
-        // The leaves of an object come one after the other and lie in the same place.
-        if !std::ptr::eq(within, object) {
-            (object, part) = (within, Part::of(within));
-        }
-        match part {
-            Part::Whole => match key {
-                b"prompt_tokens" | b"input_tokens" => {
-                    usage.input = count(value)?;
-                    found = true;
-                }
-                b"completion_tokens" | b"output_tokens" => {
-                    usage.output = count(value)?;
-                    found = true;
-                }
-                b"total_tokens" => total = count(value),
-                // DeepSeek's own word for what it read from its cache.
-                b"prompt_cache_hit_tokens" if usage.cached_input == 0 => {
-                    usage.cached_input = count(value).unwrap_or_default();
-                }
-                _ => {}
-            },
-            Part::Input => {
-                let tokens = match key {
-                    b"cached_tokens" => &mut usage.cached_input,
-                    b"cache_write_tokens" | b"cache_creation_tokens" => {
-                        &mut usage.cache_creation_5m
-                    }
-                    b"audio_tokens" => &mut usage.audio_input,
-                    _ => continue,
-                };
-                *tokens = count(value).unwrap_or_default();
+thread_local! {
+    /// How the answers that this thread read last ended.
+    static ENDS: RefCell<Forms<Counts>> = RefCell::default();
+}
+
+/// The same of the last member of an answer with this key.
+pub(in crate::dialect) fn last(answer: Value<'_>, key: &LastKey) -> Option<Usage> {
+    ENDS.with_borrow_mut(|ends| {
+        if let Some(numbers) = ends.read(answer) {
+            let mut all = Count::default();
+            for (counts, number) in numbers {
+                all.take(counts, Some(number))?;
             }
-            Part::Output => {
-                let tokens = match key {
-                    b"reasoning_tokens" => &mut usage.reasoning,
-                    b"audio_tokens" => &mut usage.audio_output,
-                    _ => continue,
-                };
-                *tokens = count(value).unwrap_or_default();
-            }
-            Part::Other => {}
+            return all.usage();
         }
-    }
-    if !found {
-        // Embeddings and rerank of some servers only say the total.
-        usage.input = total?;
-    }
-    Some(usage)
+        let usage = answer.get_last(key).and_then(usage);
+        if usage.is_some() {
+            ends.learn(answer, key, Counts::of);
+        }
+        usage
+    })
 }
 
 #[cfg(test)]

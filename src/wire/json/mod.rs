@@ -7,6 +7,7 @@
 //! weir only observes: it looks no further than it is asked to and ends quietly on garbage.
 
 mod error;
+mod form;
 mod object;
 mod scan;
 mod splice;
@@ -17,6 +18,7 @@ mod word;
 mod write;
 
 pub use error::JsonError;
+pub use form::{Forms, Numbers};
 pub use object::{MEMBERS_MAX, Object, Repeated, object};
 pub use scan::{DEPTH_MAX, Limits, plain_bytes, validate};
 pub use splice::{Edit, Segments, splice};

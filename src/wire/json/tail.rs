@@ -77,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value as Tree};
 
-    use super::super::{Kind, Leaves, lazy};
+    use super::super::lazy;
     use super::*;
 
     fn found<'a>(document: &'a str, key: &str) -> Option<&'a str> {
@@ -150,17 +150,6 @@ mod tests {
             let document = document.expect("JSON");
             let value = found(&document, "usage").map(|raw| serde_json::from_str(raw).expect("JSON"));
             prop_assert_eq!(value.as_ref(), tree.get("usage"));
-            // Its leaves, read on the way, are those of the value.
-            let leaves = |leaves: &mut Leaves<'_>| {
-                Some(leaves.map(|leaf| (leaf.key.to_vec(), leaf.value.raw().to_vec())).collect::<Vec<_>>())
-            };
-            let key = LastKey::new("usage");
-            let document = lazy(document.as_bytes());
-            let value = document.get_last(&key).filter(|value| value.kind() == Some(Kind::Object));
-            prop_assert_eq!(
-                document.read_last(&key, leaves),
-                value.and_then(|value| leaves(&mut value.leaves()))
-            );
         }
 
         #[test]

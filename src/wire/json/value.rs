@@ -153,20 +153,6 @@ impl<'a> Value<'a> {
         tail::last(*self, key, Cursor::value).or_else(|| self.last_of_all(key))
     }
 
-    /// What `read` makes of the [leaves](Self::leaves) of the last member with that key; `None` if that is
-    /// no object.
-    pub fn read_last<T>(
-        &self,
-        key: &LastKey,
-        mut read: impl FnMut(&mut Leaves<'a>) -> Option<T>,
-    ) -> Option<T> {
-        let in_tail = tail::last(*self, key, |cursor| cursor.leaves(&mut read));
-        in_tail.unwrap_or_else(|| {
-            let value = self.last_of_all(key)?;
-            if value.kind() == Some(Kind::Object) { read(&mut value.leaves()) } else { None }
-        })
-    }
-
     fn last_of_all(&self, key: &LastKey) -> Option<Value<'a>> {
         let key = std::str::from_utf8(key.key()).ok()?;
         self.members().filter(|member| member.is(key)).last().map(|member| member.value)
@@ -290,20 +276,6 @@ impl<'a> Cursor<'a> {
             self.value()?;
         }
         (&self.raw[self.at.min(self.raw.len())..] == b"}").then_some(value)
-    }
-
-    /// What `read` makes of the leaves of the object here, and nothing of anything else; moves behind the
-    /// value. None if that does not end.
-    fn leaves<T: Default>(&mut self, read: impl FnOnce(&mut Leaves<'a>) -> T) -> Option<T> {
-        if self.space()? != b'{' {
-            self.value()?;
-            return Some(T::default());
-        }
-        let inside = Self { at: self.at + 1, ..self.clone() };
-        let mut leaves = Leaves { cursor: inside, within: None };
-        let result = read(&mut leaves);
-        self.at = leaves.end()?;
-        Some(result)
     }
 
     /// A cursor over the container that starts here.
@@ -451,14 +423,6 @@ pub struct Leaves<'a> {
     cursor: Cursor<'a>,
     /// The key of the inner object that is walked over.
     within: Option<&'a [u8]>,
-}
-
-impl Leaves<'_> {
-    /// Where the object ends, behind its bracket.
-    fn end(mut self) -> Option<usize> {
-        while self.next().is_some() {}
-        (self.within.is_none() && self.cursor.space()? == b'}').then_some(self.cursor.at + 1)
-    }
 }
 
 impl<'a> Iterator for Leaves<'a> {
