@@ -163,6 +163,24 @@ impl Fields {
         Some(Self { received: head, added: Vec::new(), places, present })
     }
 
+    /// The same places in another head.
+    pub(super) fn over(&self, head: Bytes) -> Self {
+        let mut places = Vec::with_capacity(self.places.len() + ADDED_FIELDS);
+        places.extend_from_slice(&self.places);
+        Self { received: head, added: Vec::new(), places, present: self.present }
+    }
+
+    /// What was received.
+    pub(super) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Where in what was received the values of these names are.
+    pub(super) fn values_at(&self, names: Names) -> impl Iterator<Item = Range<usize>> {
+        let places = self.places.iter().filter(move |place| names.has(place.known));
+        places.map(|place| place.value_at as usize..place.value_end())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.places.len()
@@ -540,7 +558,8 @@ fn text(value: &[u8]) -> Option<&str> {
     if is_text(value) { std::str::from_utf8(value).ok() } else { None }
 }
 
-fn is_text(value: &[u8]) -> bool {
+/// Whether it is visible ASCII, spaces and tabs.
+pub(super) fn is_text(value: &[u8]) -> bool {
     // Each is looked at, so that many are looked at at once.
     value.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\t'))
 }

@@ -3,6 +3,7 @@
 //! handed on as slices of what was pushed ([`Fields`]).
 
 mod body;
+mod known;
 mod request;
 mod response;
 

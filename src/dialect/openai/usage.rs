@@ -103,7 +103,7 @@ pub(in crate::dialect) fn usage(value: Value<'_>) -> Option<Usage> {
 
 thread_local! {
     /// How the answers that this thread read last ended.
-    static ENDS: RefCell<Forms<Counts>> = RefCell::default();
+    static ENDS: RefCell<Forms<Counts>> = const { RefCell::new(Forms::new()) };
 }
 
 /// The same of the last member of an answer with this key.

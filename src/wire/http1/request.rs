@@ -1,5 +1,6 @@
 //! Requests. What could be read in two ways is refused (RFC 9112, section 11.2: request smuggling).
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes};
@@ -7,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 
 use super::body::content_length;
+use super::known::Heads;
 use super::{Body, Fields, HEAD_BYTES_MAX, Malformed, Name, keeps};
 
 /// Headers of a request.
@@ -41,31 +43,74 @@ impl Request {
     ///
     /// [`Malformed`]; nothing after it can be trusted.
     pub fn take(read: &mut Bytes) -> Result<Option<Self>, Malformed> {
-        // Left as they are: filling in all of them would take longer than parsing a usual head.
-        let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut []);
-        let head = read.clone();
-        let length = match request.parse_with_uninit_headers(&head, &mut slots) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if !Self::is_too_long(read) => return Ok(None),
-            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                return Err(Malformed::HeadTooLong);
-            }
-            Err(_) => return Err(Malformed::Head),
+        KNOWN.with_borrow_mut(|known| Self::take_knowing(known, read))
+    }
+
+    pub(super) fn take_knowing(
+        known: &mut Heads<FirstLine>,
+        read: &mut Bytes,
+    ) -> Result<Option<Self>, Malformed> {
+        let (first_line, headers) = match known.take(read) {
+            Some(head) => head,
+            None => match parse(read)? {
+                Some(head) => {
+                    known.add(|| head.0.detached(), &head.1);
+                    head
+                }
+                None => return Ok(None),
+            },
         };
-        let method = request.method.unwrap_or_default();
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Head)?;
-        let minor = request.version.unwrap_or_default();
-        let path = head.slice_ref(request.path.unwrap_or_default().as_bytes());
-        let headers = Fields::parsed(head.slice(..length), request.headers);
-        let headers = headers.ok_or(Malformed::Head)?;
-        let target = target(&method, path, &headers)?;
-        read.advance(length);
+        let FirstLine { method, target, minor } = first_line;
         let body = body(minor, &headers)?;
         let version = if minor == 1 { Version::HTTP_11 } else { Version::HTTP_10 };
         let keeps = keeps(minor, &headers);
         Ok(Some(Self { method, target, version, headers, body, keeps }))
     }
+}
+
+thread_local! {
+    static KNOWN: RefCell<Heads<FirstLine>> = const { RefCell::new(Heads::new()) };
+}
+
+/// What the first line of a request says.
+#[derive(Clone, Debug)]
+pub(super) struct FirstLine {
+    method: Method,
+    target: Uri,
+    minor: u8,
+}
+
+impl FirstLine {
+    /// The same in memory of its own.
+    fn detached(&self) -> Option<Self> {
+        let target = self.target.to_string().parse().ok()?;
+        Some(Self { method: self.method.clone(), target, minor: self.minor })
+    }
+}
+
+/// Parses the head that what was read begins with, and takes it out of that.
+fn parse(read: &mut Bytes) -> Result<Option<(FirstLine, Fields)>, Malformed> {
+    // Left as they are: filling in all of them would take longer than parsing a usual head.
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let head = read.clone();
+    let length = match request.parse_with_uninit_headers(&head, &mut slots) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if !Request::is_too_long(read) => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(Malformed::HeadTooLong);
+        }
+        Err(_) => return Err(Malformed::Head),
+    };
+    let method = request.method.unwrap_or_default();
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Head)?;
+    let minor = request.version.unwrap_or_default();
+    let path = request.path.unwrap_or_default().as_bytes();
+    let headers = Fields::parsed(head.slice(..length), request.headers);
+    let headers = headers.ok_or(Malformed::Head)?;
+    let target = target(&method, head.slice_ref(path), &headers)?;
+    read.advance(length);
+    Ok(Some((FirstLine { method, target, minor }, headers)))
 }
 
 /// What is asked for (RFC 9112, section 3.2), once it is certain of whom.

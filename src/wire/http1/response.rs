@@ -1,11 +1,13 @@
 //! Responses.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 
 use super::body::content_length;
+use super::known::Heads;
 use super::{Body, Fields, HEAD_BYTES_MAX, Malformed, Name, Part, keeps};
 
 /// Headers of a response.
@@ -37,32 +39,28 @@ impl Decoder {
     ///
     /// [`Malformed`]; nothing after it can be trusted.
     pub fn head(&mut self, read: &mut Bytes, for_head: bool) -> Result<Option<Head>, Malformed> {
-        // Left as they are: filling in all of them would take longer than parsing a usual head.
-        let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut []);
-        let head = read.clone();
-        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-            &mut response,
-            &head,
-            &mut slots,
-        );
-        let (length, version, code) = match parsed {
-            Ok(httparse::Status::Complete(length)) => {
-                (length, response.version.unwrap_or(0), response.code.unwrap_or(0))
-            }
-            Ok(httparse::Status::Partial) if read.len() < HEAD_BYTES_MAX => return Ok(None),
-            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                return Err(Malformed::HeadTooLong);
-            }
-            Err(_) => return Err(Malformed::Head),
+        KNOWN.with_borrow_mut(|known| self.head_knowing(known, read, for_head))
+    }
+
+    pub(super) fn head_knowing(
+        &mut self,
+        known: &mut Heads<StatusLine>,
+        read: &mut Bytes,
+        for_head: bool,
+    ) -> Result<Option<Head>, Malformed> {
+        let (StatusLine { status, minor }, headers) = match known.take(read) {
+            Some(head) => head,
+            None => match parse(read)? {
+                Some(head) => {
+                    known.add(|| Some(head.0), &head.1);
+                    head
+                }
+                None => return Ok(None),
+            },
         };
-        let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
-        let headers = Fields::parsed(head.slice(..length), response.headers);
-        let headers = headers.ok_or(Malformed::Head)?;
-        read.advance(length);
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             self.body = body(status, &headers, for_head)?;
-            self.keep = keeps(version, &headers) && self.body != Body::UntilEnd;
+            self.keep = keeps(minor, &headers) && self.body != Body::UntilEnd;
         }
         Ok(Some(Head { status, headers }))
     }
@@ -99,6 +97,44 @@ impl Decoder {
     pub fn keeps(&self) -> bool {
         self.keep && self.is_done()
     }
+}
+
+thread_local! {
+    static KNOWN: RefCell<Heads<StatusLine>> = const { RefCell::new(Heads::new()) };
+}
+
+/// What the first line of a response says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatusLine {
+    status: StatusCode,
+    minor: u8,
+}
+
+/// Parses the head that what was read begins with, and takes it out of that.
+fn parse(read: &mut Bytes) -> Result<Option<(StatusLine, Fields)>, Malformed> {
+    // Left as they are: filling in all of them would take longer than parsing a usual head.
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let head = read.clone();
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        &head,
+        &mut slots,
+    );
+    let length = match parsed {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if read.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(Malformed::HeadTooLong);
+        }
+        Err(_) => return Err(Malformed::Head),
+    };
+    let (minor, code) = (response.version.unwrap_or(0), response.code.unwrap_or(0));
+    let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
+    let headers = Fields::parsed(head.slice(..length), response.headers);
+    let headers = headers.ok_or(Malformed::Head)?;
+    read.advance(length);
+    Ok(Some((StatusLine { status, minor }, headers)))
 }
 
 /// How the body is delimited (RFC 9112, section 6.3).

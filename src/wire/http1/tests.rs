@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::body::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
+use super::known::Heads;
 use super::response::HEADERS_MAX;
 use super::*;
 
@@ -182,7 +183,47 @@ fn what_is_malformed() {
     assert!(whole(&twice).is_ok(), "the same length twice is one length");
 }
 
+/// Heads as servers send them, and what is a little different.
+fn heads() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let head = prop::sample::select(vec![
+        "HTTP/1.1 200 OK\r\ndate: Mon, 30 Nov 2026 01:02:03 GMT\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\ndate: Mon, 30 Nov 2026 01:02:04 GMT\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx-request-id: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 204 \r\nX-Request-Id: b\r\n\r\n",
+        "HTTP/1.1 429 No\r\ncontent-length: 12\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+    ]);
+    let bytes = prop::sample::select(b"\r\n \t:,+0199ax/\x7f\x80\0".to_vec());
+    let change = prop::option::weighted(0.4, (any::<prop::sample::Index>(), bytes));
+    let changed = (head, change).prop_map(|(head, change)| {
+        let mut head = head.as_bytes().to_vec();
+        if let Some((at, byte)) = change {
+            let at = at.index(head.len());
+            head[at] = byte;
+        }
+        head
+    });
+    prop::collection::vec(changed, 1..20)
+}
+
 proptest! {
+    /// Whatever came before, a head is read as if it were the first.
+    #[test]
+    fn a_known_head_is_read_as_a_new_one(heads in heads(), for_head: bool) {
+        let mut known = Heads::new();
+        for head in heads {
+            let (mut read, mut read_new) = (Bytes::from(head.clone()), Bytes::from(head));
+            let (mut decoder, mut new) = (Decoder::default(), Decoder::default());
+            let as_known = decoder.head_knowing(&mut known, &mut read, for_head);
+            let as_new = new.head_knowing(&mut Heads::new(), &mut read_new, for_head);
+            prop_assert_eq!(format!("{as_known:?}"), format!("{as_new:?}"));
+            if let (Ok(Some(known)), Ok(Some(new))) = (as_known, as_new) {
+                prop_assert_eq!(known.headers, new.headers);
+            }
+            prop_assert_eq!((read, decoder.keeps()), (read_new, new.keeps()));
+        }
+    }
+
     #[test]
     fn any_cutting_gives_the_same_body(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
         for response in [SIZED, CHUNKED, "HTTP/1.1 200 OK\r\n\r\nall of it"] {

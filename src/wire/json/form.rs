@@ -11,14 +11,10 @@
 
 use smallvec::SmallVec;
 
+use super::super::lately::Lately;
 use super::tail::{self, LastKey};
 use super::value::{Cursor, Leaf, Value};
 
-/// Forms that are remembered. Providers have one or two each.
-const FORMS_MAX: usize = 4;
-/// Forms in a row that fitted no document, after which no more are made: some servers end each answer
-/// with something random.
-const MISSES_MAX: u8 = 32;
 /// Most numbers of a form.
 const NUMBERS_MAX: usize = 32;
 /// Most digits of a number; one more may be more than fits.
@@ -26,30 +22,23 @@ const DIGITS_MAX: usize = 19;
 
 /// The forms that documents had.
 #[derive(Debug)]
-pub struct Forms<T> {
-    /// The latest is the last.
-    all: Vec<Form<T>>,
-    misses: u8,
-}
-
-impl<T> Default for Forms<T> {
-    fn default() -> Self {
-        Self { all: Vec::new(), misses: 0 }
-    }
-}
+pub struct Forms<T>(Lately<Form<T>>);
 
 /// Numbers, in order, with what they are.
 pub type Numbers<T> = SmallVec<[(T, u64); 12]>;
 
 impl<T: Copy> Forms<T> {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(Lately::new())
+    }
+
     /// The numbers of an object that has the form of one before it.
     pub fn read(&mut self, object: Value<'_>) -> Option<Numbers<T>> {
         if object.raw().first() != Some(&b'{') {
             return None;
         }
-        let numbers = self.all.iter().rev().find_map(|form| form.read(object.raw()))?;
-        self.misses = 0;
-        Some(numbers)
+        self.0.find(|form| form.read(object.raw()))
     }
 
     /// Remembers the form of an object from its last member with this key on, which is an object itself.
@@ -60,16 +49,7 @@ impl<T: Copy> Forms<T> {
         key: &LastKey,
         what: impl Fn(&Leaf<'_>) -> Option<T>,
     ) {
-        if self.misses == MISSES_MAX {
-            return;
-        }
-        if let Some(form) = Form::of(object, key, what) {
-            self.misses += 1;
-            if self.all.len() == FORMS_MAX {
-                self.all.remove(0);
-            }
-            self.all.push(form);
-        }
+        self.0.add(|| Form::of(object, key, what));
     }
 }
 

@@ -90,7 +90,49 @@ fn a_head_is_bounded() {
     assert_eq!(take(&long).map(|_| ()), Err(Malformed::HeadTooLong));
 }
 
+/// Heads as clients send them, and what is a little different.
+fn heads() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let head = prop::sample::select(vec![
+        "content-length: 10\r\n",
+        "content-length: 12\r\n",
+        "content-length: 7\r\nx-request-id: a-b\r\n",
+        "content-length: 7\r\nx-request-id: c d\r\n",
+        "Content-Length:  7\r\ncontent-length: 7\r\n",
+        "transfer-encoding: chunked\r\nconnection: close\r\n",
+        "",
+    ])
+    .prop_map(|rest| post(rest) + "{}");
+    let bytes = prop::sample::select(b"\r\n \t:,+0199ax/\x7f\x80\0".to_vec());
+    let change = prop::option::weighted(0.4, (any::<prop::sample::Index>(), bytes));
+    let changed = (head, change).prop_map(|(head, change)| {
+        let mut head = head.into_bytes();
+        if let Some((at, byte)) = change {
+            let at = at.index(head.len());
+            head[at] = byte;
+        }
+        head
+    });
+    prop::collection::vec(changed, 1..20)
+}
+
 proptest! {
+    /// Whatever came before, a head is read as if it were the first.
+    #[test]
+    fn a_known_head_is_read_as_a_new_one(heads in heads()) {
+        let mut known = Heads::new();
+        for head in heads {
+            let mut reads = [Bytes::from(head.clone()), Bytes::from(head)];
+            let [one, other] = &mut reads;
+            let as_known = Request::take_knowing(&mut known, one);
+            let as_new = Request::take_knowing(&mut Heads::new(), other);
+            prop_assert_eq!(format!("{as_known:?}"), format!("{as_new:?}"));
+            if let (Ok(Some(known)), Ok(Some(new))) = (as_known, as_new) {
+                prop_assert_eq!(known.headers, new.headers);
+            }
+            prop_assert_eq!(&reads[0], &reads[1]);
+        }
+    }
+
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Request::take(&mut Bytes::from(bytes));

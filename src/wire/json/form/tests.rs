@@ -14,7 +14,7 @@ fn key() -> LastKey {
 }
 
 fn learned(document: &str) -> Forms<(u8, u8)> {
-    let mut forms = Forms::default();
+    let mut forms = Forms::new();
     forms.learn(lazy(document.as_bytes()), &key(), what);
     forms
 }
@@ -74,21 +74,8 @@ fn what_no_form_is_made_of() {
         r#"{"usage":{"n1":5}} x"#,
         r#"{"x":{"usage":{"n1":5}}}"#,
     ] {
-        assert!(learned(document).all.is_empty(), "{document}");
+        assert!(Form::of(lazy(document.as_bytes()), &key(), what).is_none(), "{document}");
     }
-}
-
-#[test]
-fn those_that_never_fit_are_made_no_more() {
-    let mut forms = Forms::default();
-    let document = |n: u32| format!(r#"{{"usage":{{"n1":5}},"id":"{n}"}}"#);
-    for n in 0..100 {
-        assert_eq!(read(&mut forms, &document(n)), None);
-        forms.learn(lazy(document(n).as_bytes()), &key(), what);
-    }
-    assert_eq!(forms.all.len(), FORMS_MAX);
-    let last = u32::from(MISSES_MAX) - 1;
-    assert_eq!(read(&mut forms, &document(last)), Some(vec![5]), "the last that was made");
 }
 
 /// A document with a member that is looked for, and what may look like it.
@@ -124,7 +111,7 @@ proptest! {
     /// Whatever was seen before, the numbers are those that are found by the keys.
     #[test]
     fn as_the_keys_say(documents in prop::collection::vec(document(), 1..12)) {
-        let (mut forms, key) = (Forms::default(), key());
+        let (mut forms, key) = (Forms::new(), key());
         for document in documents {
             let object = lazy(document.as_bytes());
             if let Some(numbers) = forms.read(object) {
