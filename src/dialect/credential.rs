@@ -31,6 +31,10 @@ pub const CLIENT_CREDENTIALS: Names = Names::of(&[
     Name::XAmzContentSha256,
 ]);
 
+/// Fields other than `Authorization` that a credential may be in.
+const OTHER_PLACES: Names =
+    Names::of(&[Name::XApiKey, Name::ApiKey, Name::XGoogApiKey, Name::SecWebsocketProtocol]);
+
 /// Where a credential was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialPlace {
@@ -78,11 +82,16 @@ pub fn credential<'a>(
 ) -> Result<Option<Credential<'a>>, Ambiguous> {
     let authorization = text(headers, Name::Authorization)?;
     let found = |place, secret: Option<&'a str>| {
-        let secret = secret.map(str::trim).filter(|secret| !secret.is_empty())?;
+        let secret = secret.map(str::trim_ascii).filter(|secret| !secret.is_empty())?;
         Some(Credential { place, secret: Cow::Borrowed(secret) })
     };
+    let in_first = found(CredentialPlace::Bearer, authorization.and_then(bearer));
+    // As nearly always: there is no other place that it could be in.
+    if in_first.is_some() && !headers.contains_any(OTHER_PLACES) && !(in_url && query.is_some()) {
+        return Ok(in_first);
+    }
     let places = [
-        found(CredentialPlace::Bearer, authorization.and_then(bearer)),
+        in_first,
         found(CredentialPlace::XApiKey, text(headers, Name::XApiKey)?),
         found(CredentialPlace::ApiKey, text(headers, Name::ApiKey)?),
         found(CredentialPlace::XGoogApiKey, text(headers, Name::XGoogApiKey)?),
@@ -117,13 +126,13 @@ fn text(headers: &Fields, name: Name) -> Result<Option<&str>, Ambiguous> {
 }
 
 fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    let (scheme, token) = authorization.trim_ascii_start().split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case("bearer ").then_some(token)
 }
 
 /// `AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/bedrock/aws4_request, SignedHeaders=…`
 fn access_key_id(authorization: &str) -> Option<&str> {
-    let parameters = authorization.trim().strip_prefix("AWS4-HMAC-SHA256")?;
+    let parameters = authorization.trim_ascii().strip_prefix("AWS4-HMAC-SHA256")?;
     let scope = parameters
         .split([',', ' '])
         .find_map(|parameter| parameter.trim().strip_prefix("Credential="))?;

@@ -116,13 +116,15 @@ pub fn framing(endpoint: Endpoint, content_type: Option<&str>) -> Option<Framing
     if matches!(endpoint, Endpoint::Passthrough | Endpoint::Files | Endpoint::Batches) {
         return None;
     }
-    let media_type = content_type?.split(';').next()?.trim();
-    if media_type.eq_ignore_ascii_case("text/event-stream") {
+    let content_type = content_type?.as_bytes();
+    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
+    let media_type = content_type[..end].trim_ascii();
+    if media_type.eq_ignore_ascii_case(b"text/event-stream") {
         Some(Framing::Sse)
-    } else if media_type.eq_ignore_ascii_case("application/vnd.amazon.eventstream") {
+    } else if media_type.eq_ignore_ascii_case(b"application/vnd.amazon.eventstream") {
         Some(Framing::AwsEventStream)
     } else if endpoint == Endpoint::StreamGenerateContent
-        && media_type.eq_ignore_ascii_case("application/json")
+        && media_type.eq_ignore_ascii_case(b"application/json")
     {
         Some(Framing::JsonArray)
     } else {

@@ -99,8 +99,9 @@ pub fn upstream_path(
         }
         None => below(call, &paths.base, model),
     };
+    let Some(query) = query else { return path };
     let mut separator = if path.contains('?') { '&' } else { '?' };
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         if name == "key" {
             continue;

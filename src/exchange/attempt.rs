@@ -350,7 +350,8 @@ async fn probe(
     let status = head.status.as_u16();
     check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
     let content_type = head.headers.text(Name::ContentType);
-    let json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
+    let json =
+        content_type.is_some_and(|text| text.trim_ascii_start().starts_with("application/json"));
     let read_as = prepared.read_as(order.head);
     let framing = match dialect::framing(read_as, content_type) {
         // Audio, images, files: forwarded as they come.

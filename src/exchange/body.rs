@@ -11,6 +11,7 @@ use crate::error::{Error, Kind};
 use crate::plan::Bounds;
 use crate::transport::downstream::Session;
 use crate::wire::fields::{Fields, Name};
+use crate::wire::http1;
 
 /// Memory reserved ahead for a body whose length the client announced: an announcement alone must
 /// not cost more.
@@ -97,12 +98,7 @@ async fn next(session: &mut Session<'_>, bounds: &Bounds) -> Result<Option<Bytes
 }
 
 fn announced(headers: &Fields) -> Result<Option<u64>, Error> {
-    if !headers.contains(Name::ContentLength) {
-        return Ok(None);
-    }
-    let text = headers.text(Name::ContentLength);
-    let number = text.and_then(|text| text.split(',').next()?.trim().parse().ok());
-    number.map(Some).ok_or_else(|| {
+    http1::content_length(headers).map_err(|_| {
         Error::new(Kind::BadRequest, "The Content-Length header is not a number.")
             .param("content-length")
     })

@@ -235,16 +235,32 @@ impl RequestId {
 
 /// A UUID of version 4 with these random bits.
 fn uuid(mut bits: [u8; 16]) -> Box<str> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     bits[6] = bits[6] & 0x0f | 0x40;
     bits[8] = bits[8] & 0x3f | 0x80;
+    let [a, b, c, d] = std::array::from_fn(|at| {
+        hex(u32::from_be_bytes(std::array::from_fn(|byte| bits[4 * at + byte])))
+    });
     let mut text = [b'-'; 36];
-    let places = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-    for (byte, at) in bits.into_iter().zip(places) {
-        text[at] = HEX[usize::from(byte >> 4)];
-        text[at + 1] = HEX[usize::from(byte & 0x0f)];
-    }
+    text[..8].copy_from_slice(&a);
+    text[9..13].copy_from_slice(&b[..4]);
+    text[14..18].copy_from_slice(&b[4..]);
+    text[19..23].copy_from_slice(&c[..4]);
+    text[24..28].copy_from_slice(&c[4..]);
+    text[28..].copy_from_slice(&d);
     std::str::from_utf8(&text).unwrap_or_default().into()
+}
+
+/// The eight digits of a number, all at once.
+fn hex(number: u32) -> [u8; 8] {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let mut digits = u64::from(number);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // Those from ten on stand behind `9` by so many characters.
+    let letters = (digits + 6 * EACH) >> 4 & EACH;
+    let behind = u64::from(b'a' - b'9' - 1);
+    (digits + u64::from(b'0') * EACH + letters * behind).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -262,6 +278,14 @@ mod tests {
         assert_eq!(&*uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
         let bits = std::array::from_fn(|at| at as u8 * 0x11);
         assert_eq!(&*uuid(bits), "00112233-4455-4677-8899-aabbccddeeff");
+    }
+
+    #[test]
+    fn digits_are_those_that_are_written() {
+        for number in (0..32).map(|bit| 0x1234_5678_9abc_def0_u64 >> bit) {
+            let number = number as u32;
+            assert_eq!(hex(number)[..], *format!("{number:08x}").as_bytes());
+        }
     }
 
     #[test]

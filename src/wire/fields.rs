@@ -210,6 +210,11 @@ impl Fields {
         }
     }
 
+    /// Whether there is one of any of these names.
+    pub fn contains_any(&self, names: Names) -> bool {
+        self.present.meets(names)
+    }
+
     /// The first value of a name.
     pub fn get<'s>(&self, name: impl Into<Sought<'s>>) -> Option<&[u8]> {
         let name = name.into();
@@ -470,8 +475,12 @@ impl Fields {
         if self.added.capacity() == 0 {
             self.added.reserve(ADDED_BYTES);
         }
-        self.added.extend_from_slice(name.text.as_bytes());
-        self.added.extend_from_slice(COLON);
+        if name.known == Name::Other {
+            self.added.extend_from_slice(name.text.as_bytes());
+            self.added.extend_from_slice(COLON);
+        } else {
+            self.added.extend_from_slice(name.known.beginning().as_bytes());
+        }
         self.added.len()
     }
 

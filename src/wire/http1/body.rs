@@ -182,7 +182,11 @@ fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
 
 /// The length that a message announces (RFC 9110, section 8.6); `None` without one. The same length may
 /// be said more than once.
-pub(super) fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed> {
+///
+/// # Errors
+///
+/// [`Malformed::Length`], where it is no number or several.
+pub fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     for value in headers.all(Name::ContentLength) {
         // Nearly always it is one number, said once.
