@@ -112,8 +112,9 @@ pgo:
     forwarded=("$here"/raw/forward-*.profraw)
     "$profdata" merge --output "$here/weir.profdata" \
         "${forwarded[@]/#/--weighted-input=30,}" "$here"/raw/translate-*.profraw
-    # Code that is hot, warm and never run lies apart; the relocations are for llvm-bolt.
-    RUSTFLAGS="-Cprofile-use=$here/weir.profdata -Clink-arg=-Wl,-z,keep-text-section-prefix -Clink-arg=-Wl,--emit-relocs" \
+    # Calls are inlined where that is short: a request runs through more code than the first cache of
+    # instructions holds. Code that is hot, warm and never run lies apart; the relocations are for llvm-bolt.
+    RUSTFLAGS="-Cprofile-use=$here/weir.profdata -Cllvm-args=-hot-callsite-threshold=400 -Clink-arg=-Wl,-z,keep-text-section-prefix -Clink-arg=-Wl,--emit-relocs" \
         cargo build --profile dist --bin weir --target-dir "$here"
     bolt=$(tool llvm-bolt) merge=$(tool merge-fdata)
     if [ -z "$bolt" ] || [ -z "$merge" ]; then
