@@ -12,7 +12,7 @@ enum Counts {
     Input,
     Output,
     Total,
-    /// DeepSeek's own word for what it read from its cache.
+    /// `DeepSeek`'s own word for what it read from its cache.
     CacheHit,
     CachedInput,
     CacheCreation,
@@ -103,7 +103,7 @@ pub(in crate::dialect) fn usage(value: Value<'_>) -> Option<Usage> {
 
 thread_local! {
     /// How the answers that this thread read last ended.
-    static ENDS: RefCell<Forms<Counts>> = const { RefCell::new(Forms::new()) };
+    static ENDS: RefCell<Forms<Counts>> = const { RefCell::new(Forms::none()) };
 }
 
 /// The same of the last member of an answer with this key.

@@ -29,7 +29,7 @@ pub type Numbers<T> = SmallVec<[(T, u64); 12]>;
 
 impl<T: Copy> Forms<T> {
     /// None yet.
-    pub const fn new() -> Self {
+    pub const fn none() -> Self {
         Self(Lately::new())
     }
 
