@@ -6,6 +6,7 @@
 //! [`lazy`] is for the frames of a stream, which are small, many, and come from an upstream that
 //! weir only observes: it looks no further than it is asked to and ends quietly on garbage.
 
+mod end;
 mod error;
 mod form;
 mod object;
@@ -27,7 +28,7 @@ pub use text::{escape, quote, unescape};
 pub use value::{Items, Kind, Leaf, Leaves, Member, Members, Value, find, lazy};
 pub use write::{ArrayWriter, ObjectWriter, write_object};
 
-pub(super) use value::value_end;
+pub(super) use end::value_end;
 
 /// White space between tokens (RFC 8259, section 2).
 pub(super) fn is_space(byte: u8) -> bool {
