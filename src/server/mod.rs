@@ -26,6 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use pingora_timeout::fast_timeout::set_fast_timeout_to_tokio_threshold;
 use tokio::sync::{oneshot, watch as channel};
 
 use crate::clock::Instant;
@@ -113,6 +114,9 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
     let metrics = Metrics::new();
     ProcessLog::install(level(&file.log.level), Arc::clone(&metrics));
     raise_descriptor_limit();
+    // Timeouts of a second and more by the runtimes' own timers: Pingora's are looked through by a thread
+    // that wakes a hundred times a second, also when there are none.
+    set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
     let mut simulated = simulated::Simulated::default();
     let addresses = simulated.start(&file).map_err(Failed::Start)?;
     let plan = reload::compile(&source, addresses, None).map_err(Failed::Config)?;

@@ -295,3 +295,32 @@ fn every_malformed_request_gets_exactly_its_answer() {
     assert!(weir.send(&good).starts_with(b"HTTP/1.1 200"));
     assert!(!weir.access_log().contains(KEY), "a key in the access log");
 }
+
+/// How often the threads of a process have gone to sleep by now (`proc_pid_status`, section 5).
+#[cfg(target_os = "linux")]
+fn sleeps(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let status = |thread: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(thread.expect("a thread").path().join("status")).ok()
+    };
+    let of_one = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.expect("a count").trim().parse::<u64>().expect("a number")
+    };
+    threads.filter_map(status).map(of_one).sum()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_with_nothing_to_do_sleeps() {
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(keys.path(), KEY).expect("the key");
+    let weir = Weir::start(&CONFIGURATION.replace("KEYFILE", &keys.path().display().to_string()));
+    // The operators' listener and clients were served; timers of theirs may have been set up.
+    assert!(weir.send(&post(CHAT, "", b"{\"model\":\"known-1\",\"messages\":[]}")).len() > 12);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let before = sleeps(weir.pid());
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let woken = sleeps(weir.pid()) - before;
+    assert!(woken < 150, "woken {woken} times in two seconds");
+}
