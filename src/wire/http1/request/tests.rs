@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::tests::heads;
 use super::*;
 
 fn take(text: &str) -> Result<Option<Request>, Malformed> {
@@ -90,9 +91,9 @@ fn a_head_is_bounded() {
     assert_eq!(take(&long).map(|_| ()), Err(Malformed::HeadTooLong));
 }
 
-/// Heads as clients send them, and what is a little different.
-fn heads() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let head = prop::sample::select(vec![
+/// Heads as clients send them.
+fn questions() -> impl Strategy<Value = String> {
+    let questions = prop::sample::select(vec![
         "content-length: 10\r\n",
         "content-length: 12\r\n",
         "content-length: 7\r\nx-request-id: a-b\r\n",
@@ -100,25 +101,14 @@ fn heads() -> impl Strategy<Value = Vec<Vec<u8>>> {
         "Content-Length:  7\r\ncontent-length: 7\r\n",
         "transfer-encoding: chunked\r\nconnection: close\r\n",
         "",
-    ])
-    .prop_map(|rest| post(rest) + "{}");
-    let bytes = prop::sample::select(b"\r\n \t:,+0199ax/\x7f\x80\0".to_vec());
-    let change = prop::option::weighted(0.4, (any::<prop::sample::Index>(), bytes));
-    let changed = (head, change).prop_map(|(head, change)| {
-        let mut head = head.into_bytes();
-        if let Some((at, byte)) = change {
-            let at = at.index(head.len());
-            head[at] = byte;
-        }
-        head
-    });
-    prop::collection::vec(changed, 1..20)
+    ]);
+    questions.prop_map(|rest| post(rest) + "{}")
 }
 
 proptest! {
     /// Whatever came before, a head is read as if it were the first.
     #[test]
-    fn a_known_head_is_read_as_a_new_one(heads in heads()) {
+    fn a_known_head_is_read_as_a_new_one(heads in heads(questions())) {
         let mut known = Heads::new();
         for head in heads {
             let mut reads = [Bytes::from(head.clone()), Bytes::from(head)];
