@@ -71,6 +71,23 @@ fn a_target_is_of_this_server() {
 }
 
 #[test]
+fn a_target_that_is_known_is_the_same() {
+    let mut known = Heads::new();
+    for target in ["/", "//other/a", "/a?b=%20#c", "http://weir", "https://weir/a?b", "*"] {
+        // An empty value is one of those that may be others.
+        let head = format!("OPTIONS {target} HTTP/1.1\r\nhost: weir\r\ndate: \r\n\r\n");
+        let targets = [(); 2].map(|()| {
+            let mut read = Bytes::copy_from_slice(head.as_bytes());
+            let request = Request::take_knowing(&mut known, &mut read);
+            let target = request.expect("well-formed").expect("complete").target;
+            (target.to_string(), target.path().to_owned(), target.query().map(str::to_owned))
+        });
+        assert_eq!(targets[0], targets[1], "{target}");
+        assert!(known.take(&mut Bytes::copy_from_slice(head.as_bytes())).is_some(), "{target}");
+    }
+}
+
+#[test]
 fn a_connection_is_kept_as_its_version_says() {
     for (version, rest, keeps) in [
         ("1.1", "", true),
