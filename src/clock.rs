@@ -1,6 +1,7 @@
 //! Time as the rest of weir sees it: a monotonic instant for durations and deadlines, and a wall
 //! clock for records.
 
+use std::ops::{Add, AddAssign, Sub};
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +11,112 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[cfg(target_os = "linux")]
 use nix::time::{ClockId, clock_gettime};
 
-pub use std::time::{Duration, Instant};
+pub use std::time::Duration;
+
+/// A moment on the clock that never jumps. One number, where the standard library's has two: a request
+/// takes the time between two of them a dozen times. What would be beyond its 292 years is as far as they
+/// go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant {
+    /// Nanoseconds since a moment that is the same for all of the process.
+    ns: i64,
+}
+
+impl Instant {
+    /// The present.
+    #[cfg(target_os = "linux")]
+    pub fn now() -> Self {
+        let time = clock_gettime(ClockId::CLOCK_MONOTONIC);
+        Self { ns: time.map_or(0, |time| time.tv_sec() * NS_PER_S + time.tv_nsec()) }
+    }
+
+    /// The present.
+    #[cfg(not(target_os = "linux"))]
+    pub fn now() -> Self {
+        Self { ns: nanoseconds(EPOCH.elapsed()) }
+    }
+
+    /// The time that has passed since then.
+    pub fn elapsed(self) -> Duration {
+        Self::now().saturating_duration_since(self)
+    }
+
+    /// The time from an earlier moment to this one; none if it is a later one.
+    pub fn saturating_duration_since(self, earlier: Self) -> Duration {
+        self.checked_duration_since(earlier).unwrap_or_default()
+    }
+
+    /// The same; `None` if it is a later one.
+    pub fn checked_duration_since(self, earlier: Self) -> Option<Duration> {
+        u64::try_from(self.ns.saturating_sub(earlier.ns)).ok().map(Duration::from_nanos)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self { ns: self.ns.saturating_add(nanoseconds(time)) }
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, time: Duration) {
+        *self = *self + time;
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, time: Duration) -> Self {
+        Self { ns: self.ns.saturating_sub(nanoseconds(time)) }
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.saturating_duration_since(earlier)
+    }
+}
+
+/// One moment on this clock and on the standard library's, which cannot be asked for its number. They
+/// are read one after the other, and so some ten nanoseconds apart.
+static SAME: LazyLock<(Instant, std::time::Instant)> =
+    LazyLock::new(|| (Instant::now(), std::time::Instant::now()));
+
+#[cfg(not(target_os = "linux"))]
+static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+
+impl From<Instant> for tokio::time::Instant {
+    fn from(at: Instant) -> Self {
+        let (same, theirs) = *SAME;
+        let theirs = match at.checked_duration_since(same) {
+            Some(later) => theirs + later,
+            // The beginning of the standard library's clock may be later than that.
+            None => theirs.checked_sub(same - at).unwrap_or(theirs),
+        };
+        theirs.into()
+    }
+}
+
+impl From<std::time::Instant> for Instant {
+    fn from(at: std::time::Instant) -> Self {
+        let (same, theirs) = *SAME;
+        match at.checked_duration_since(theirs) {
+            Some(later) => same + later,
+            None => same - theirs.duration_since(at),
+        }
+    }
+}
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
 
 /// Milliseconds since the Unix epoch. Used in records only; durations are taken from [`Instant`].
 pub fn unix_ms() -> u64 {
@@ -30,9 +136,10 @@ pub fn unix_s() -> u64 {
     unix_ms() / 1000
 }
 
-/// Nanoseconds from the first call of any of this room's to a moment, on the clock that never jumps.
+/// Nanoseconds from the beginning of the clock that never jumps to a moment. Only differences mean
+/// something.
 pub fn running_ns(at: Instant) -> u64 {
-    u64::try_from(at.saturating_duration_since(*ORIGIN).as_nanos()).unwrap_or(u64::MAX)
+    at.ns.max(0).unsigned_abs()
 }
 
 /// The wall clock as far as what cannot be taken back may rely on it: one that jumps forward is followed
@@ -97,7 +204,7 @@ impl Default for Cautious {
 
 /// The present. Follows tokio's clock, so that a test which pauses that clock pauses this one too.
 pub fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    tokio::time::Instant::now().into_std().into()
 }
 
 /// The outcome of a future that may take so long; `None` when it took longer. No clock is read for one
@@ -123,9 +230,6 @@ pub struct AtomicInstant(AtomicI64);
 /// Stands for no instant.
 const NEVER: i64 = i64::MIN;
 
-/// What atomic instants are counted from. Only differences are ever seen.
-static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-
 impl AtomicInstant {
     /// No instant.
     pub const fn none() -> Self {
@@ -134,47 +238,32 @@ impl AtomicInstant {
 
     /// This instant.
     pub fn new(at: Instant) -> Self {
-        Self(AtomicI64::new(nanoseconds(at)))
+        Self(AtomicI64::new(at.ns))
     }
 
     /// The instant, if there is one.
     pub fn get(&self) -> Option<Instant> {
-        instant(self.0.load(Ordering::SeqCst))
+        known(self.0.load(Ordering::SeqCst))
     }
 
     /// Sets or clears it.
     pub fn set(&self, at: Option<Instant>) {
-        self.0.store(at.map_or(NEVER, nanoseconds), Ordering::SeqCst);
+        self.0.store(at.map_or(NEVER, |at| at.ns), Ordering::SeqCst);
     }
 
     /// Sets it to the later of what it holds and `at`.
     pub fn extend(&self, at: Instant) {
-        self.0.fetch_max(nanoseconds(at), Ordering::SeqCst);
+        self.0.fetch_max(at.ns, Ordering::SeqCst);
     }
 
     /// The instant, if it lies after `now`.
     pub fn after(&self, now: Instant) -> Option<Instant> {
-        match self.0.load(Ordering::SeqCst) {
-            NEVER => None,
-            at => instant(at).filter(|at| *at > now),
-        }
+        self.get().filter(|at| *at > now)
     }
 }
 
-fn nanoseconds(at: Instant) -> i64 {
-    match at.checked_duration_since(*ORIGIN) {
-        Some(later) => later.as_nanos().min(i64::MAX as u128) as i64,
-        None => -(ORIGIN.duration_since(at).as_nanos().min(i64::MAX as u128) as i64),
-    }
-}
-
-fn instant(at: i64) -> Option<Instant> {
-    let distance = Duration::from_nanos(at.unsigned_abs());
-    match at {
-        NEVER => None,
-        0.. => ORIGIN.checked_add(distance),
-        _ => ORIGIN.checked_sub(distance),
-    }
+fn known(ns: i64) -> Option<Instant> {
+    (ns != NEVER).then_some(Instant { ns })
 }
 
 #[cfg(test)]
@@ -203,6 +292,37 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_is_the_same_on_both_clocks() {
+        let close = |one: tokio::time::Instant, other: tokio::time::Instant| {
+            let apart = one.saturating_duration_since(other) + other.saturating_duration_since(one);
+            apart < Duration::from_millis(1)
+        };
+        let (now, theirs) = (Instant::now(), std::time::Instant::now());
+        for ahead in [0, 1, 1_000_000_007, 86_400_000_000_000] {
+            let ahead = Duration::from_nanos(ahead);
+            assert!(close((now + ahead).into(), (theirs + ahead).into()));
+            let back: Instant = tokio::time::Instant::from(now + ahead).into_std().into();
+            assert_eq!(back, now + ahead);
+        }
+        // Far out of reach of the other.
+        let _ = tokio::time::Instant::from(now - Duration::MAX);
+        let past: Instant = theirs.checked_sub(Duration::from_secs(1)).unwrap_or(theirs).into();
+        assert!(past <= now && now - past < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn time_saturates_at_both_ends() {
+        let now = Instant::now();
+        let (first, last) = (now - Duration::MAX, now + Duration::MAX);
+        assert!(first < now && now < last);
+        assert_eq!(first.saturating_duration_since(now), Duration::ZERO);
+        assert_eq!(first.checked_duration_since(last), None);
+        assert_eq!((last + Duration::from_secs(1), now - now), (last, Duration::ZERO));
+        assert_eq!((now + Duration::from_nanos(5)) - now, Duration::from_nanos(5));
+        assert!(now.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
     fn an_atomic_instant_holds_what_it_was_given() {
         let now = Instant::now();
         let cell = AtomicInstant::none();
@@ -216,7 +336,7 @@ mod tests {
         assert_eq!(cell.get(), Some(later));
         cell.extend(later + Duration::from_secs(1));
         assert_eq!(cell.get(), Some(later + Duration::from_secs(1)));
-        let earlier = ORIGIN.checked_sub(Duration::from_nanos(7)).expect("a clock that runs");
+        let earlier = now - Duration::from_nanos(7);
         cell.set(Some(earlier));
         assert_eq!(cell.get(), Some(earlier));
         cell.set(None);

@@ -96,7 +96,7 @@ impl Health {
 
     /// What holds now; said in the log where it is another state than was said last.
     pub(super) fn look(&self, place: &Place) -> Reading {
-        let busy = self.busy_since.get().map(|since| since.elapsed());
+        let busy = self.busy_since.get().map(Instant::elapsed);
         let mut known = self.known.lock();
         if let Some(busy) = busy.filter(|busy| *busy >= self.slow)
             && known.now.state == State::Ok

@@ -14,7 +14,6 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
-use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -24,6 +23,7 @@ use socket2::SockAddr;
 pub(super) use receiving::Incoming;
 
 use super::blocks::{Received, Ring};
+use crate::clock::{Duration, Instant};
 use crate::transport::GATHERED_BYTES_MAX;
 
 /// Entries of the submission queue; what is more goes to the kernel in between.

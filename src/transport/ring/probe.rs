@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::task::Waker;
-use std::time::{Duration, Instant};
 
 use super::driver::{Driver, Incoming};
+use crate::clock::{Duration, Instant};
 
 /// A kernel that takes longer for a byte is of no use.
 const WITHIN: Duration = Duration::from_secs(2);

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::io::Io;
 use super::{Address, Head, Request};
+use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
 use crate::wire::fields::{Fields, Name, Names};
 

@@ -12,12 +12,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use parking_lot::Mutex;
 
+use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
 use crate::wire::fields::Fields;
 pub use crate::wire::http1::Head;

@@ -5,13 +5,13 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::task::Waker;
-use std::time::Instant;
 
 use io_uring::opcode;
 use io_uring::types::Fd;
 use socket2::SockAddr;
 
 use super::{Driver, Operation, Shot, Socket, tag};
+use crate::clock::Instant;
 use crate::transport::LINGER;
 
 impl Driver {

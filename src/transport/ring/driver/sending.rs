@@ -4,12 +4,12 @@ use std::io::{self, IoSlice, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::task::Waker;
-use std::time::Instant;
 
 use io_uring::opcode;
 use io_uring::types::Fd;
 
 use super::{BUFFER_BYTES_MAX, BUFFERS_MAX, Driver, Operation, Socket, tag};
+use crate::clock::Instant;
 use crate::transport::ring::blocks::retried;
 
 impl Driver {
