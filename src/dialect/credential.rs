@@ -116,13 +116,7 @@ pub fn websocket_protocols(value: &str) -> Option<String> {
 
 /// The one value of a header. What is no text is not there.
 fn text(headers: &Fields, name: Name) -> Result<Option<&str>, Ambiguous> {
-    if !headers.contains(name) {
-        return Ok(None);
-    }
-    if headers.all(name).nth(1).is_some() {
-        return Err(Ambiguous);
-    }
-    Ok(headers.text(name))
+    if headers.is_repeated(name) { Err(Ambiguous) } else { Ok(headers.text(name)) }
 }
 
 fn bearer(authorization: &str) -> Option<&str> {

@@ -112,11 +112,11 @@ pub fn heartbeat(dialect: Dialect, framing: Framing) -> Option<Bytes> {
 
 /// How an answer streams, by its content type. `None` if it does not, or if its frames are none of
 /// weir's business: whether a passthrough's stream is complete is not known here.
-pub fn framing(endpoint: Endpoint, content_type: Option<&str>) -> Option<Framing> {
+pub fn framing(endpoint: Endpoint, content_type: Option<&[u8]>) -> Option<Framing> {
     if matches!(endpoint, Endpoint::Passthrough | Endpoint::Files | Endpoint::Batches) {
         return None;
     }
-    let content_type = content_type?.as_bytes();
+    let content_type = content_type?;
     let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
     let media_type = content_type[..end].trim_ascii();
     if media_type.eq_ignore_ascii_case(b"text/event-stream") {

@@ -349,9 +349,9 @@ async fn probe(
     }
     let status = head.status.as_u16();
     check_head(head, order).map_err(|error| Box::new(with_status(error, status)))?;
-    let content_type = head.headers.text(Name::ContentType);
+    let content_type = head.headers.get(Name::ContentType);
     let json =
-        content_type.is_some_and(|text| text.trim_ascii_start().starts_with("application/json"));
+        content_type.is_some_and(|value| value.trim_ascii_start().starts_with(b"application/json"));
     let read_as = prepared.read_as(order.head);
     let framing = match dialect::framing(read_as, content_type) {
         // Audio, images, files: forwarded as they come.
@@ -413,7 +413,7 @@ fn with_status(error: Error, status: u16) -> Failure {
 /// A 2xx whose head says that it is no answer: larger than what a client would be allowed to send,
 /// or a web page where an API was asked (a captive portal, a load balancer's own words).
 fn check_head(head: &upstream::Head, order: Order<'_>) -> Result<(), Error> {
-    if head.headers.wire_bytes() as u64 > order.admitted.plan.bounds.head.0 {
+    if !head.headers.fit(order.admitted.plan.bounds.head.as_usize()) {
         return Err(Error::new(
             Kind::UpstreamProtocol,
             "The upstream sent response headers that are too large.",

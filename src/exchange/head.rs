@@ -196,7 +196,7 @@ fn check_bounds(target: &Uri, headers: &Fields, plan: &Plan) -> Result<(), Error
             format!("The request has {count} headers; at most {} are accepted.", bounds.headers),
         ));
     }
-    if (target + headers.wire_bytes()) as u64 > bounds.head.0 {
+    if !headers.fit(bounds.head.as_usize().saturating_sub(target)) {
         return Err(Error::new(
             Kind::HeadTooLarge,
             format!("The request's headers are larger than the {} that are accepted.", bounds.head),

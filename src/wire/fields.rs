@@ -7,23 +7,27 @@
 //! left goes from where it was received into what is sent: lines that stand one behind the other in one
 //! piece, names in the case in which they came.
 //!
+//! What is received is not changed. Where its fields are is shared with all heads that are alike; which
+//! of them count no more is one bit for each name, and what is put in stands behind them: the order of
+//! fields with different names says nothing (RFC 9110, section 5.3).
+//!
 //! Whatever is put in is checked: neither a name nor a value can begin another line.
 
+mod added;
+mod came;
 mod name;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
+use added::Added;
+use came::{Came, Place};
 pub use name::{Name, Names};
 
-/// Room for what is added to a head on its way, so that the list need not grow.
-const ADDED_FIELDS: usize = 14;
-/// Room for the text of it.
-const ADDED_BYTES: usize = 512;
 /// What a line has between its name and value, and behind them.
 const COLON: &[u8] = b": ";
 const END: &[u8] = b"\r\n";
@@ -54,43 +58,18 @@ const SECRET: Names = Names::of(&[
     Name::XAmzSecurityToken,
 ]);
 
-/// Fields in the order in which they came.
+/// Fields: those that came, in their order, and behind them those that were put in.
 #[derive(Clone, Default)]
 pub struct Fields {
     /// What was received.
     received: Bytes,
-    /// The lines of what was added, as if they stood behind that.
-    added: Vec<u8>,
-    places: Vec<Place>,
+    /// Where in it fields are.
+    came: Option<Arc<Came>>,
+    /// Names of which none that came counts any more.
+    gone: Names,
+    added: Added,
+    /// The names of all that count.
     present: Names,
-}
-
-/// Where a field is.
-#[derive(Clone, Copy)]
-struct Place {
-    known: Name,
-    /// Its line stands there as it is sent: under this name, and with nothing but [`COLON`] and [`END`].
-    is_line: bool,
-    name_bytes: u16,
-    name_at: u32,
-    value_at: u32,
-    value_bytes: u32,
-}
-
-impl Place {
-    fn value_end(&self) -> usize {
-        self.value_at as usize + self.value_bytes as usize
-    }
-
-    /// The length of its line.
-    fn wire_bytes(&self) -> usize {
-        usize::from(self.name_bytes) + self.value_bytes as usize + LINE_BYTES
-    }
-
-    /// Of its line.
-    fn end(&self) -> usize {
-        self.value_end() + END.len()
-    }
 }
 
 /// One field.
@@ -135,39 +114,33 @@ impl<'a> From<&'a str> for Sought<'a> {
     }
 }
 
+impl Sought<'_> {
+    fn is(self, field: &Field<'_>) -> bool {
+        field.known == self.known
+            && (self.known != Name::Other || field.name.eq_ignore_ascii_case(self.text.as_bytes()))
+    }
+}
+
 impl Fields {
     /// What a parser has found in a head.
     ///
     /// None if a name is longer than 65,535 bytes.
     pub(super) fn parsed(head: Bytes, parsed: &[httparse::Header<'_>]) -> Option<Self> {
-        let start = head.as_ptr().addr();
-        let mut places = Vec::with_capacity(parsed.len() + ADDED_FIELDS);
-        let mut present = Names::default();
-        for field in parsed {
-            let known = Name::of(field.name.as_bytes());
-            present.add(known);
-            let name_at = field.name.as_ptr().addr() - start;
-            let value_at = field.value.as_ptr().addr() - start;
-            let (name_end, value_end) = (name_at + field.name.len(), value_at + field.value.len());
-            let is_line = head.get(name_end..value_at) == Some(COLON)
-                && head.get(value_end..value_end + END.len()) == Some(END);
-            places.push(Place {
-                known,
-                is_line,
-                name_bytes: u16::try_from(field.name.len()).ok()?,
-                name_at: name_at as u32,
-                value_at: value_at as u32,
-                value_bytes: field.value.len() as u32,
-            });
-        }
-        Some(Self { received: head, added: Vec::new(), places, present })
+        let places =
+            parsed.iter().map(|field| Place::parsed(&head, field)).collect::<Option<_>>()?;
+        Some(Self::of(head, places))
     }
 
-    /// The same places in another head.
+    fn of(received: Bytes, places: Vec<Place>) -> Self {
+        let came = Came::new(places);
+        let present = came.present;
+        Self { received, came: Some(Arc::new(came)), present, ..Self::default() }
+    }
+
+    /// The same fields, as they came, in another head.
     pub(super) fn over(&self, head: Bytes) -> Self {
-        let mut places = Vec::with_capacity(self.places.len() + ADDED_FIELDS);
-        places.extend_from_slice(&self.places);
-        Self { received: head, added: Vec::new(), places, present: self.present }
+        let present = self.came.as_ref().map_or(Names::default(), |came| came.present);
+        Self { received: head, came: self.came.clone(), present, ..Self::default() }
     }
 
     /// What was received.
@@ -177,28 +150,41 @@ impl Fields {
 
     /// Where in what was received the values of these names are.
     pub(super) fn values_at(&self, names: Names) -> impl Iterator<Item = Range<usize>> {
-        let places = self.places.iter().filter(move |place| names.has(place.known));
-        places.map(|place| place.value_at as usize..place.value_end())
+        let places = self.came().iter().filter(move |place| names.has(place.known));
+        places.map(Place::value)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.iter().count()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.iter().next().is_none()
     }
 
     /// Their length on the wire.
     pub fn wire_bytes(&self) -> usize {
-        self.places.iter().map(Place::wire_bytes).sum()
+        let came = self.counted().map(Place::wire_bytes).sum::<usize>();
+        came + self.added.bytes()
+    }
+
+    /// Whether they are no longer than this on the wire.
+    pub fn fit(&self, bytes_max: usize) -> bool {
+        self.wire_bytes_max() <= bytes_max || self.wire_bytes() <= bytes_max
+    }
+
+    /// Their length on the wire at most, without looking at each.
+    pub fn wire_bytes_max(&self) -> usize {
+        // A line may have come without the spaces with which it goes out.
+        self.received.len() + self.came().len() * LINE_BYTES + self.added.bytes()
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.places.iter().map(|place| self.field(place))
+        let (first, last) = self.added.fields();
+        first.chain(self.counted().map(|place| self.field(place))).chain(last)
     }
 
     /// Whether there is one of this name.
@@ -221,8 +207,22 @@ impl Fields {
         if !self.present.has(name.known) {
             return None;
         }
-        let place = self.places.iter().find(|place| self.is(place, name))?;
-        Some(self.value(place))
+        match self.came.as_ref().filter(|_| !self.gone.has(name.known)) {
+            Some(came) if name.known != Name::Other && came.present.has(name.known) => {
+                Some(&self.received[came.first(name.known)?.value()])
+            }
+            _ if name.known == Name::Other => self.all(name).next(),
+            _ => self.added.value(name.known),
+        }
+    }
+
+    /// Whether a name occurs more than once.
+    pub fn is_repeated(&self, name: Name) -> bool {
+        // Only what was put in can stand beside what came once.
+        let came = self.came.as_ref().is_some_and(|came| came.repeated.has(name));
+        self.present.has(name)
+            && (came || self.added.names().has(name))
+            && self.all(name).nth(1).is_some()
     }
 
     /// The first value of a name, if it is text: of visible ASCII, spaces and tabs.
@@ -230,11 +230,16 @@ impl Fields {
         self.get(name).and_then(text)
     }
 
+    /// The same, if it is a number in digits.
+    pub fn number(&self, name: Name) -> Option<u64> {
+        self.get(name).and_then(number)
+    }
+
     /// All values of a name, in order.
     pub fn all<'s>(&self, name: impl Into<Sought<'s>>) -> impl Iterator<Item = &[u8]> {
         let name = name.into();
-        let places = if self.present.has(name.known) { &self.places[..] } else { &[] };
-        places.iter().filter(move |place| self.is(place, name)).map(|place| self.value(place))
+        let some = self.present.has(name.known).then(|| self.iter());
+        some.into_iter().flatten().filter(move |field| name.is(field)).map(|field| field.value)
     }
 
     /// The values of a name that are text, in order.
@@ -252,25 +257,16 @@ impl Fields {
     /// The same with a number.
     #[inline]
     pub fn set_number(&mut self, name: Name, value: u64) {
-        let name = Sought::from(name);
-        let value_at = self.begin_line(name);
-        self.added.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        let place = self.end_line(name, value_at);
-        self.set_place(name, place);
+        self.put(name.into(), itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// The same with a text that is appended to a buffer which has others before it.
     #[inline]
     pub fn set_written(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
-        let (name, begin) = (Sought::from(name), self.added.len());
-        let value_at = self.begin_line(name);
-        write(&mut self.added);
-        if !self.added.get(value_at..).is_some_and(is_text) {
-            self.added.truncate(begin);
-            return;
+        self.replace(name.into());
+        if self.added.add_written(name, write) {
+            self.present.add(name);
         }
-        let place = self.end_line(name, value_at);
-        self.set_place(name, place);
     }
 
     /// The same with any name, and any value that a field can have.
@@ -280,9 +276,8 @@ impl Fields {
 
     /// Puts a field before all others, in place of all of its name.
     pub fn set_first(&mut self, name: Name, value: &HeaderValue) {
-        self.remove(name);
-        let place = self.write(name.into(), value.as_bytes());
-        self.places.insert(0, place);
+        self.replace(name.into());
+        self.added.add_first(name, value.as_bytes());
         self.present.add(name);
     }
 
@@ -291,7 +286,7 @@ impl Fields {
         let sought = Sought::from(name);
         let named = sought.known != Name::Other || HeaderName::try_from(name).is_ok();
         if named && is_text(value.as_bytes()) {
-            self.push(sought, value.as_bytes());
+            self.add(sought, value.as_bytes());
         }
     }
 
@@ -300,228 +295,181 @@ impl Fields {
         if !self.present.has(from) {
             return;
         }
-        self.remove(to);
-        if let Some(first) = self.places.iter().position(|place| place.known == from) {
-            let place = &mut self.places[first];
-            (place.known, place.is_line) = (to, false);
-            place.name_bytes = to.as_str().len() as u16;
-            self.remove_behind(first, from.into());
-        }
-        self.present.take(from);
-        self.present.add(to);
+        let first = self.get(from).unwrap_or_default().to_vec();
+        self.remove(from);
+        self.put(to.into(), &first);
     }
 
     /// Removes all of a name.
     pub fn remove<'s>(&mut self, name: impl Into<Sought<'s>>) {
         let name = name.into();
         if self.present.has(name.known) {
-            self.keep(|fields, place| !fields.is(place, name));
+            self.remove_all(name);
         }
     }
 
     /// Keeps some of them only.
+    #[cold]
     pub fn retain(&mut self, keeps: impl Fn(Field<'_>) -> bool) {
-        self.keep(|fields, place| keeps(fields.field(place)));
+        let counted = self.counted().filter(|place| keeps(self.field(place)));
+        let came = Came::new(counted.copied().collect());
+        (self.present, self.gone) = (came.present, Names::default());
+        self.came = Some(Arc::new(came));
+        self.added.keep(keeps);
+        self.present = self.present.and(self.added.names());
     }
 
     /// Keeps those that are for whoever is behind the next neighbour, but for some names and those that
     /// begin in some ways. What is between two neighbours only (RFC 9110, section 7.6.1) goes: the
     /// fields that are so by their names, and those that `Connection` names.
     pub fn retain_end_to_end(&mut self, without: Names, beginnings: &[&[u8]]) {
-        let without = without.and(HOP_BY_HOP);
-        let mut nominating: SmallVec<[Place; 2]> = SmallVec::new();
-        if self.present.has(Name::Connection) {
-            let connection = |place: &&Place| place.known == Name::Connection;
-            nominating.extend(self.places.iter().filter(connection).copied());
+        // Nearly all that say something of the connection name this one, which goes by its name.
+        let usual = |connection: &[u8]| connection.eq_ignore_ascii_case(b"keep-alive");
+        let nominates = self.present.has(Name::Connection)
+            && (self.is_repeated(Name::Connection)
+                || !self.get(Name::Connection).is_some_and(usual));
+        if nominates {
+            self.remove_nominated();
         }
-        let is_nominated = |fields: &Self, place: &Place| {
-            let mut options = nominating.iter().flat_map(|connection| {
-                text(fields.value(connection)).unwrap_or_default().split(',').map(str::trim)
-            });
-            options.any(|option| option.as_bytes().eq_ignore_ascii_case(fields.name(place)))
-        };
-        self.keep(|fields, place| {
-            if without.has(place.known) {
-                return false;
-            }
-            let begins = |beginning: &&[u8]| fields.field(place).begins_with(beginning);
-            let own = place.known == Name::Other && beginnings.iter().any(begins);
-            !own && (nominating.is_empty() || !is_nominated(fields, place))
-        });
+        let begins = |field: &Field<'_>| beginnings.iter().any(|begin| field.begins_with(begin));
+        let own = |field: &Field<'_>| field.known == Name::Other && begins(field);
+        if self.present.has(Name::Other) && self.iter().any(|field| own(&field)) {
+            self.retain(|field| !own(&field));
+        }
+        self.leave_out(without.and(HOP_BY_HOP));
+    }
+
+    /// Removes those that `Connection` names.
+    #[cold]
+    fn remove_nominated(&mut self) {
+        let options = self.texts(Name::Connection).flat_map(|text| text.split(','));
+        let options: Vec<String> = options.map(|option| option.trim().to_owned()).collect();
+        for option in &options {
+            self.remove(option.as_str());
+        }
     }
 
     /// Writes a line for each that is none of these.
     pub fn write_without(&self, names: Names, to: &mut Vec<u8>) {
-        // Lines that stand one behind the other are written as one.
-        let mut lines = 0..0;
-        for place in &self.places {
-            if names.has(place.known) {
-                continue;
+        self.added.write_without(names, to, |to| self.write_came(self.gone.and(names), to));
+    }
+
+    fn write_came(&self, without: Names, to: &mut Vec<u8>) {
+        match self.came.as_ref().and_then(|came| came.sent(without)) {
+            Some(pieces) => {
+                for piece in pieces {
+                    to.extend_from_slice(&self.received[piece.start as usize..piece.end as usize]);
+                }
             }
-            let (begin, end) = (place.name_at as usize, place.end());
-            let follows = begin == lines.end && begin != self.received.len();
-            if place.is_line && follows {
-                lines.end = end;
-                continue;
-            }
-            to.extend_from_slice(self.slice(lines));
-            lines = 0..0;
+            None => self.write_each(without, to),
+        }
+    }
+
+    /// Those that came, one by one.
+    fn write_each(&self, without: Names, to: &mut Vec<u8>) {
+        for place in self.came().iter().filter(|place| !without.has(place.known)) {
             if place.is_line {
-                lines = begin..end;
+                to.extend_from_slice(&self.received[place.line()]);
             } else {
-                line(to, self.name(place), self.value(place));
+                let Field { name, value, .. } = self.field(place);
+                line(to, name, value);
             }
         }
-        to.extend_from_slice(self.slice(lines));
     }
 
     /// The same as a map, for HTTP/2.
     pub fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.len());
-        for place in &self.places {
-            let end = place.value_end();
-            let value = if end <= self.received.len() {
-                HeaderValue::from_maybe_shared(self.received.slice(place.value_at as usize..end))
-            } else {
-                HeaderValue::from_bytes(self.value(place))
-            };
+        let (first, last) = self.added.fields();
+        let mut add = |field: Field<'_>, value| {
             // Neither fails for what was parsed, or checked when it was added.
-            if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(self.name(place)), value) {
-                value.set_sensitive(SECRET.has(place.known));
+            if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(field.name), value) {
+                HeaderValue::set_sensitive(&mut value, SECRET.has(field.known));
                 map.append(name, value);
             }
+        };
+        first.for_each(|field| add(field, HeaderValue::from_bytes(field.value)));
+        for place in self.counted() {
+            let value = HeaderValue::from_maybe_shared(self.received.slice(place.value()));
+            add(self.field(place), value);
         }
+        last.for_each(|field| add(field, HeaderValue::from_bytes(field.value)));
         map
     }
 
+    /// Those that came, whether they count or not.
+    fn came(&self) -> &[Place] {
+        self.came.as_ref().map_or(&[], |came| came.places())
+    }
+
+    /// Those of them that count.
+    fn counted(&self) -> impl Iterator<Item = &Place> {
+        self.came().iter().filter(|place| !self.gone.has(place.known))
+    }
+
     fn field(&self, place: &Place) -> Field<'_> {
-        Field { known: place.known, name: self.name(place), value: self.value(place) }
-    }
-
-    fn name(&self, place: &Place) -> &[u8] {
-        match place.known {
-            Name::Other => {
-                let at = place.name_at as usize;
-                self.slice(at..at + usize::from(place.name_bytes))
-            }
+        let name = match place.known {
+            Name::Other => &self.received[place.name()],
             known => known.as_str().as_bytes(),
-        }
-    }
-
-    fn value(&self, place: &Place) -> &[u8] {
-        self.slice(place.value_at as usize..place.value_end())
-    }
-
-    fn slice(&self, at: Range<usize>) -> &[u8] {
-        match at.start.checked_sub(self.received.len()) {
-            None => &self.received[at],
-            Some(start) => &self.added[start..at.end - self.received.len()],
-        }
-    }
-
-    fn is(&self, place: &Place, name: Sought<'_>) -> bool {
-        place.known == name.known
-            && (place.known != Name::Other
-                || self.name(place).eq_ignore_ascii_case(name.text.as_bytes()))
+        };
+        Field { known: place.known, name, value: &self.received[place.value()] }
     }
 
     fn put(&mut self, name: Sought<'_>, value: &[u8]) {
-        let place = self.write(name, value);
-        self.set_place(name, place);
+        self.replace(name);
+        self.add(name, value);
     }
 
     #[inline]
-    fn set_place(&mut self, name: Sought<'_>, place: Place) {
-        if self.present.has(name.known) {
-            self.replace(name, place);
-        } else {
-            self.places.push(place);
-            self.present.add(name.known);
-        }
-    }
-
-    #[inline(never)]
-    fn replace(&mut self, name: Sought<'_>, place: Place) {
-        if let Some(first) = self.places.iter().position(|place| self.is(place, name)) {
-            self.places[first] = place;
-            self.remove_behind(first, name);
-        } else {
-            self.places.push(place);
-        }
-    }
-
-    fn remove_behind(&mut self, first: usize, name: Sought<'_>) {
-        let last = |fields: &Self| fields.places.iter().rposition(|place| fields.is(place, name));
-        while let Some(behind) = last(self).filter(|last| *last > first) {
-            self.places.remove(behind);
-        }
-    }
-
-    fn push(&mut self, name: Sought<'_>, value: &[u8]) {
-        let place = self.write(name, value);
-        self.places.push(place);
+    fn add(&mut self, name: Sought<'_>, value: &[u8]) {
+        self.added.add(name, value);
         self.present.add(name.known);
     }
 
-    fn write(&mut self, name: Sought<'_>, value: &[u8]) -> Place {
-        let value_at = self.begin_line(name);
-        self.added.extend_from_slice(value);
-        self.end_line(name, value_at)
-    }
-
-    /// Begins a line in what was added. Gives where in it the value begins.
+    /// Makes place for one of this name.
     #[inline]
-    fn begin_line(&mut self, name: Sought<'_>) -> usize {
-        if self.added.capacity() == 0 {
-            self.added.reserve(ADDED_BYTES);
+    fn replace(&mut self, name: Sought<'_>) {
+        if self.present.has(name.known) {
+            self.remove_all(name);
         }
-        if name.known == Name::Other {
-            self.added.extend_from_slice(name.text.as_bytes());
-            self.added.extend_from_slice(COLON);
-        } else {
-            self.added.extend_from_slice(name.known.beginning().as_bytes());
-        }
-        self.added.len()
     }
 
+    fn remove_all(&mut self, name: Sought<'_>) {
+        if name.known != Name::Other {
+            self.leave_out(Names::of(&[name.known]));
+        } else if self.get(name).is_some() {
+            self.retain(|field| !name.is(&field));
+        }
+    }
+
+    /// Removes all of these names.
     #[inline]
-    fn end_line(&mut self, name: Sought<'_>, value_at: usize) -> Place {
-        let value_bytes = self.added.len() - value_at;
-        self.added.extend_from_slice(END);
-        let value_at = self.received.len() + value_at;
-        let name_bytes = name.text.len();
-        Place {
-            known: name.known,
-            is_line: true,
-            name_bytes: name_bytes as u16,
-            name_at: (value_at - COLON.len() - name_bytes) as u32,
-            value_at: value_at as u32,
-            value_bytes: value_bytes as u32,
+    fn leave_out(&mut self, names: Names) {
+        self.gone = self.gone.and(names);
+        if self.added.names().meets(names) {
+            self.added.keep(|field| !names.has(field.known));
         }
-    }
-
-    fn keep(&mut self, keeps: impl Fn(&Self, &Place) -> bool) {
-        let mut places = std::mem::take(&mut self.places);
-        let mut present = Names::default();
-        places.retain(|place| {
-            let keeps = keeps(self, place);
-            if keeps {
-                present.add(place.known);
-            }
-            keeps
-        });
-        (self.places, self.present) = (places, present);
+        self.present = self.present.without(names);
     }
 }
 
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
-        let mut fields = Self::default();
-        fields.places.reserve(map.len() + ADDED_FIELDS);
+        let (mut text, mut places) = (Vec::new(), Vec::with_capacity(map.len()));
         for (name, value) in map {
-            fields.push(name.as_str().into(), value.as_bytes());
+            let name_at = text.len();
+            line(&mut text, name.as_str().as_bytes(), value.as_bytes());
+            places.push(Place {
+                known: Name::of(name.as_str().as_bytes()),
+                is_line: true,
+                // A name is shorter than 64 KiB there.
+                name_bytes: name.as_str().len() as u16,
+                name_at: name_at as u32,
+                value_at: (name_at + name.as_str().len() + COLON.len()) as u32,
+                value_bytes: value.len() as u32,
+            });
         }
-        fields
+        Self::of(text.into(), places)
     }
 }
 
@@ -538,9 +486,10 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Fields {
 /// The same fields in the same order.
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
-        let pair = |place| (self.name(place), self.value(place));
-        let theirs = |place| (other.name(place), other.value(place));
-        self.places.iter().map(pair).eq(other.places.iter().map(theirs))
+        fn pair(field: Field<'_>) -> (&[u8], &[u8]) {
+            (field.name, field.value)
+        }
+        self.iter().map(pair).eq(other.iter().map(pair))
     }
 }
 
@@ -560,6 +509,15 @@ pub fn line(to: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     to.extend_from_slice(COLON);
     to.extend_from_slice(value);
     to.extend_from_slice(END);
+}
+
+/// A number in digits and nothing else (RFC 9110, section 8.6).
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    let digit = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
 }
 
 fn text(value: &[u8]) -> Option<&str> {

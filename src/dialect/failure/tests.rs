@@ -166,6 +166,7 @@ fn an_array_is_closed_whether_or_not_it_was_opened() {
 
 #[test]
 fn framings_and_heartbeats() {
+    let framing = |endpoint, text: Option<&str>| framing(endpoint, text.map(str::as_bytes));
     let sse = Some("text/event-stream; charset=utf-8");
     assert_eq!(framing(Endpoint::ChatCompletions, sse), Some(Framing::Sse));
     assert_eq!(framing(Endpoint::ChatCompletions, Some("application/json")), None);

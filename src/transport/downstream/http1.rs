@@ -428,7 +428,7 @@ impl Session {
         if empty || self.method == Method::HEAD {
             return Answer::Done;
         }
-        match headers.text(Name::ContentLength).and_then(|text| text.parse().ok()) {
+        match headers.number(Name::ContentLength) {
             Some(0) => Answer::Done,
             Some(length) => Answer::Length(length),
             None if self.version == Version::HTTP_11 => Answer::Chunked,

@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::io::Io;
 use super::{Address, Request};
+use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
 use crate::wire::fields::Names;
 use crate::wire::http1::{Decoder, Head, Malformed, Part, append};
@@ -164,7 +164,7 @@ impl Connection {
 /// The head of a request as it goes over the wire.
 fn serialised(request: &Request) -> Vec<u8> {
     let Request { method, target, headers } = request;
-    let mut head = Vec::with_capacity(target.len() + headers.wire_bytes() + 32);
+    let mut head = Vec::with_capacity(target.len() + headers.wire_bytes_max() + 32);
     head.extend_from_slice(method.as_str().as_bytes());
     head.push(b' ');
     head.extend_from_slice(target.as_bytes());

@@ -79,8 +79,11 @@ pub enum Name {
     XWeirUpstreamRequestId,
 }
 
+/// How many there are, with [`Name::Other`].
+pub(super) const COUNT: usize = 69;
+
 /// Each with what its line begins with, in the order of the enum.
-const BEGINNINGS: [(Name, &str); 69] = [
+const BEGINNINGS: [(Name, &str); COUNT] = [
     (Name::Other, ": "),
     (Name::Accept, "accept: "),
     (Name::AcceptEncoding, "accept-encoding: "),
@@ -255,8 +258,9 @@ impl Names {
         self.0[name as usize / 64] |= Self::bit(name);
     }
 
-    pub(super) const fn take(&mut self, name: Name) {
-        self.0[name as usize / 64] &= !Self::bit(name);
+    /// These but for some.
+    pub(super) const fn without(self, some: Self) -> Self {
+        Self([self.0[0] & !some.0[0], self.0[1] & !some.0[1]])
     }
 
     const fn bit(name: Name) -> u64 {

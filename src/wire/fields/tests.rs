@@ -74,18 +74,49 @@ fn nothing_that_is_put_in_begins_another_line() {
 }
 
 #[test]
-fn a_field_that_is_set_stays_where_it_was_and_is_alone() {
-    let mut all = fields(&[("a", "1"), ("date", "then"), ("b", "2"), ("date", "later")]);
-    all.set(Name::Date, "now");
-    assert_eq!(written(&all), "a: 1\r\ndate: now\r\nb: 2\r\n");
-    all.set_first(Name::Host, &HeaderValue::from_static("weir"));
-    all.set_number(Name::ContentLength, 7);
-    assert_eq!(written(&all), "host: weir\r\na: 1\r\ndate: now\r\nb: 2\r\ncontent-length: 7\r\n");
+fn a_field_that_is_set_stands_behind_those_that_came_and_is_alone() {
+    let pairs = [("a", "1"), ("date", "then"), ("b", "2"), ("date", "later")];
+    for mut all in [fields(&pairs), read(b"a: 1\r\ndate: then\r\nb: 2\r\ndate: later\r\n")] {
+        all.set(Name::Date, "now");
+        assert_eq!(written(&all), "a: 1\r\nb: 2\r\ndate: now\r\n");
+        all.set_first(Name::Host, &HeaderValue::from_static("weir"));
+        all.set_number(Name::ContentLength, 7);
+        let rest = "a: 1\r\nb: 2\r\ndate: now\r\ncontent-length: 7\r\n";
+        assert_eq!(written(&all), format!("host: weir\r\n{rest}"));
+        all.append("Host", "another");
+        assert_eq!(written(&all), format!("host: weir\r\n{rest}host: another\r\n"));
+        all.set_first(Name::Date, &HeaderValue::from_static("-"));
+        assert!(written(&all).ends_with("host: another\r\nhost: weir\r\n"));
+        all.set(Name::Host, "other");
+        let said = "date: -\r\na: 1\r\nb: 2\r\ncontent-length: 7\r\nhost: other\r\n";
+        assert_eq!(written(&all), said);
+    }
     let mut empty = fields(&[("date", ""), ("date", ""), ("a", ""), ("date", "")]);
     empty.set(Name::Date, "now");
-    assert_eq!(written(&empty), "date: now\r\na: \r\n");
-    all.set_first(Name::Date, &HeaderValue::from_static("-"));
-    assert!(written(&all).starts_with("date: -\r\nhost: weir\r\na: 1\r\nb: 2\r\n"));
+    assert_eq!(written(&empty), "a: \r\ndate: now\r\n");
+}
+
+#[test]
+fn heads_that_are_alike_are_written_as_they_are_asked_for() {
+    let names = |names: &[Name]| Names::of(names);
+    let head = read(b"a: 1\r\ndate: then\r\nb: 2\r\nhost: weir\r\nc: 3\r\n");
+    for _ in 0..2 {
+        for (without, lines) in [
+            (names(&[Name::Date]), "a: 1\r\nb: 2\r\nhost: weir\r\nc: 3\r\n"),
+            (names(&[]), "a: 1\r\ndate: then\r\nb: 2\r\nhost: weir\r\nc: 3\r\n"),
+            (names(&[Name::Date, Name::Host]), "a: 1\r\nb: 2\r\nc: 3\r\n"),
+        ] {
+            let mut to = Vec::new();
+            head.write_without(without, &mut to);
+            assert_eq!(String::from_utf8_lossy(&to), lines);
+            let mut fields = head.clone();
+            fields.retain_end_to_end(without, &[]);
+            assert_eq!(written(&fields), lines);
+            fields.set(Name::Date, "now");
+            let rest = lines.replace("date: then\r\n", "");
+            assert_eq!(written(&fields), rest + "date: now\r\n");
+        }
+    }
 }
 
 #[test]
@@ -97,7 +128,7 @@ fn a_renamed_field_is_alone_under_either_name() {
         ("x-request-id", "2"),
     ]);
     all.rename(Name::XRequestId, Name::XWeirUpstreamRequestId);
-    assert_eq!(written(&all), "x-weir-upstream-request-id: 1\r\na: b\r\n");
+    assert_eq!(written(&all), "a: b\r\nx-weir-upstream-request-id: 1\r\n");
     assert_eq!(all.get(Name::XRequestId), None);
     all.rename(Name::XRequestId, Name::Date);
     assert_eq!(all.len(), 2);

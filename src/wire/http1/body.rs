@@ -4,6 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Fields, Malformed, Name};
+use crate::wire::fields::number;
 
 /// Length of a line with a chunk's size and extensions.
 pub(super) const CHUNK_LINE_BYTES_MAX: usize = 4096;
@@ -187,14 +188,14 @@ fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
 ///
 /// [`Malformed::Length`], where it is no number or several.
 pub fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed> {
+    if !headers.is_repeated(Name::ContentLength) {
+        let Some(value) = headers.get(Name::ContentLength) else { return Ok(None) };
+        if let Some(length) = number(value) {
+            return Ok(Some(length));
+        }
+    }
     let mut length = None;
     for value in headers.all(Name::ContentLength) {
-        // Nearly always it is one number, said once.
-        let whole = number(value);
-        if whole.is_some() && length.is_none() {
-            length = whole;
-            continue;
-        }
         for text in value.split(|byte| *byte == b',') {
             let number = number(text.trim_ascii());
             if number.is_none() || length.is_some_and(|length| Some(length) != number) {
@@ -204,13 +205,4 @@ pub fn content_length(headers: &Fields) -> Result<Option<u64>, Malformed> {
         }
     }
     Ok(length)
-}
-
-/// A number in digits and nothing else.
-fn number(text: &[u8]) -> Option<u64> {
-    let digit = |number: u64, byte: &u8| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    };
-    if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
 }
