@@ -7,8 +7,8 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::time::Duration;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use http::Method;
 use pingora_core::server::ShutdownWatch;
@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
 use crate::boxed::boxed;
-use crate::clock::within;
+use crate::clock::{Duration, within};
 use crate::error::{Error, Kind};
 use crate::exchange::{self, Gateway};
 use crate::transport::downstream;
@@ -56,23 +56,38 @@ impl<A: Answer> Http1<A> {
         let mut connection = Connection::new(io);
         let mut patience = pin!(sleep(idle));
         let mut draining = pin!(drained(shutdown));
+        // Whether both of them know whom to wake.
+        let mut told = false;
         loop {
             let until = Instant::now() + idle;
+            let mut woken = false;
             while connection.read.is_empty() {
-                tokio::select! {
-                    biased;
-                    came = fill(&mut connection) => match came {
-                        Ok(true) => {}
-                        Ok(false) | Err(_) => return,
-                    },
+                let next = poll_fn(|cx| {
+                    if let Poll::Ready(came) = poll_fill(&mut connection, cx) {
+                        return Poll::Ready(Next::Came(came));
+                    }
+                    // As nearly always: they were told before an earlier request, and nothing has
+                    // come of it, neither now nor while that was answered.
+                    let silent = told && !woken && !patience.is_elapsed();
+                    (told, woken) = (true, true);
+                    if silent && shutdown.has_changed().is_ok_and(|changed| !changed) {
+                        return Poll::Pending;
+                    }
+                    ready_of(patience.as_mut(), cx, Next::Impatient)
+                        .or_else(|| ready_of(draining.as_mut(), cx, Next::Drained))
+                        .map_or(Poll::Pending, Poll::Ready)
+                });
+                match next.await {
+                    Next::Came(Ok(true)) => {}
+                    Next::Came(_) | Next::Drained => return,
                     // Set once and moved on when it fires: requests come more often than it does.
-                    () = &mut patience => {
+                    Next::Impatient => {
                         if Instant::now() >= until {
                             return;
                         }
                         patience.as_mut().reset(until);
+                        told = false;
                     }
-                    () = &mut draining => return,
                 }
             }
             // Boxed: an idle connection does not hold what a request needs.
@@ -115,12 +130,34 @@ pub(super) async fn drained(shutdown: &ShutdownWatch) {
     sleep(IDLE_GRACE).await;
 }
 
+/// What an idle connection has waited for.
+enum Next {
+    /// Bytes; false at the end.
+    Came(io::Result<bool>),
+    /// It may wait no longer, unless it was used since.
+    Impatient,
+    Drained,
+}
+
+fn ready_of(
+    waiting: Pin<&mut impl Future<Output = ()>>,
+    cx: &mut Context<'_>,
+    next: Next,
+) -> Option<Next> {
+    waiting.poll(cx).is_ready().then_some(next)
+}
+
 /// Reads more; false at the end. Cancel safe.
 async fn fill(connection: &mut Connection) -> io::Result<bool> {
-    let more = poll_fn(|cx| connection.io.poll_read_bytes(cx)).await?;
-    let came = !more.is_empty();
-    append(&mut connection.read, more);
-    Ok(came)
+    poll_fn(|cx| poll_fill(connection, cx)).await
+}
+
+fn poll_fill(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    connection.io.poll_read_bytes(cx).map_ok(|more| {
+        let came = !more.is_empty();
+        append(&mut connection.read, more);
+        came
+    })
 }
 
 /// Reads a request's head. None when the client left instead.

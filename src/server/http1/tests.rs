@@ -50,6 +50,11 @@ async fn echo(mut session: downstream::Session<'_>) -> pingora_core::Result<()> 
             }
             Ok(())
         }
+        "/slow" => {
+            sleep(Duration::from_secs(40)).await;
+            session.write_head(ok, &sized(4)).await?;
+            session.write_body(Bytes::from_static(b"slow"), true).await
+        }
         "/wait" => {
             let gone = session.gone().await;
             assert!(gone.is_err(), "a client that is there is not noticed");
@@ -269,4 +274,31 @@ fn the_state_of_a_request_is_small() {
     }
     let request = bytes(Http1::request);
     assert!(request <= 5 * 1024, "{request}");
+}
+
+/// What wakes a connection while it answers is not lost: its idle time that runs out, and a drain.
+#[tokio::test(start_paused = true)]
+async fn what_happens_while_a_request_is_answered_is_known_behind_it() {
+    for drains in [false, true] {
+        let (mut client, serving, stop) = connected();
+        let started = Instant::now();
+        for (path, body) in [("/a", "/a"), ("/slow", "slow")] {
+            let request = format!("GET {path} HTTP/1.1\r\n\r\n");
+            client.write_all(request.as_bytes()).await.expect("taken");
+            if path == "/slow" && drains {
+                sleep(Duration::from_secs(1)).await;
+                stop.send(true).expect("it listens");
+            }
+            let mut answer = Vec::new();
+            while !answer.ends_with(body.as_bytes()) {
+                assert!(client.read_buf(&mut answer).await.expect("an answer") > 0);
+            }
+        }
+        assert_eq!(started.elapsed().as_secs(), 40);
+        serving.await.expect("no panic");
+        // Idle for so long, or for no longer than a drain lets it be.
+        let most = if drains { 46 } else { 72 };
+        assert!(started.elapsed() <= Duration::from_secs(most), "{:?}", started.elapsed());
+        assert!(drains || started.elapsed() >= Duration::from_secs(69));
+    }
 }
