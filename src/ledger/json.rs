@@ -37,6 +37,16 @@ impl<'a> Line<'a> {
         Self { out }
     }
 
+    /// The same where it was opened before.
+    pub fn on(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// Some fields of it, which end with a comma.
+    pub fn part(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.out);
+    }
+
     /// Closes it.
     pub fn close(self) {
         match self.out.last_mut() {

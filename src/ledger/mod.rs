@@ -18,6 +18,7 @@ pub mod books;
 mod entry;
 pub mod export;
 mod json;
+mod line;
 mod listing;
 mod parquet;
 pub mod query;

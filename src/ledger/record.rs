@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::json::{Line, name};
 use crate::clock::Duration;
 use crate::dialect::{Dialect, Endpoint, Usage};
 use crate::error::Kind;
-use crate::telemetry::{Settled, timestamp};
+use crate::telemetry::Settled;
 
 /// One request, from its head to its settling. What was never known stays `None`.
 ///
@@ -175,94 +174,5 @@ impl Record {
             usage.audio_input,
             usage.audio_output,
         ]
-    }
-
-    /// Appends it as one line of JSON.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let mut line = Line::open(out);
-        line.ascii(name!("time"), &timestamp(self.time_unix_ms));
-        line.text(name!("request_id"), &self.request_id);
-        self.write_identity(&mut line);
-        line.number(name!("status"), self.status.into());
-        line.word_if(name!("error"), self.error.map(Kind::as_str));
-        line.text_if(name!("cause"), self.cause.as_deref());
-        line.flag_if(name!("stream"), self.stream);
-        line.flag_if(name!("hedged"), self.hedged);
-        line.flag_if(name!("client_gone"), self.client_gone);
-        line.flag_if(name!("stream_broken"), self.stream_broken);
-        line.flag_if(name!("diverted"), self.diverted);
-        line.flag_if(name!("cut_off"), self.cut_off);
-        self.write_attempts(&mut line);
-        self.write_usage(&mut line);
-        line.ms_if(name!("queue_ms"), self.queue);
-        line.ms_if(name!("ttft_ms"), self.ttft);
-        line.ms_if(name!("inter_token_p50_ms"), self.inter_token_p50);
-        line.ms_if(name!("inter_token_p99_ms"), self.inter_token_p99);
-        line.ms(name!("duration_ms"), self.duration);
-        line.number(name!("body_in_bytes"), self.body_in_bytes);
-        line.number(name!("body_out_bytes"), self.body_out_bytes);
-        line.close();
-        out.push(b'\n');
-    }
-
-    fn write_identity(&self, line: &mut Line<'_>) {
-        if let Some(client) = self.client {
-            line.address(name!("client"), client);
-        }
-        line.text_if(name!("caller"), self.caller.as_deref());
-        line.text_if(name!("tenant"), self.tenant.as_deref());
-        line.text_if(name!("team"), self.team.as_deref());
-        line.text_if(name!("user"), self.user.as_deref());
-        line.text_if(name!("route"), self.route.as_deref());
-        line.text_if(name!("pool"), self.pool.as_deref());
-        line.word_if(name!("endpoint"), self.endpoint.map(Endpoint::as_str));
-        line.word_if(name!("dialect"), self.dialect.map(Dialect::as_str));
-        line.text_if(name!("path"), self.path.as_deref());
-        line.text_if(name!("model_asked"), self.model_asked.as_deref());
-        line.text_if(name!("model_served"), self.model_served.as_deref());
-        line.text_if(name!("provider"), self.provider.as_deref());
-    }
-
-    fn write_attempts(&self, line: &mut Line<'_>) {
-        line.value(name!("attempts"), |out| {
-            out.push(b'[');
-            for (n, attempt) in self.attempts.iter().enumerate() {
-                if n > 0 {
-                    out.push(b',');
-                }
-                attempt.write(out);
-            }
-            out.push(b']');
-        });
-    }
-
-    fn write_usage(&self, line: &mut Line<'_>) {
-        if self.usage_source.is_empty() {
-            return;
-        }
-        line.number(name!("input_tokens"), self.usage.input);
-        line.number(name!("output_tokens"), self.usage.output);
-        line.number_if(name!("cached_input_tokens"), self.usage.cached_input);
-        line.number_if(name!("cache_creation_5m_tokens"), self.usage.cache_creation_5m);
-        line.number_if(name!("cache_creation_1h_tokens"), self.usage.cache_creation_1h);
-        line.number_if(name!("reasoning_tokens"), self.usage.reasoning);
-        line.number_if(name!("audio_input_tokens"), self.usage.audio_input);
-        line.number_if(name!("audio_output_tokens"), self.usage.audio_output);
-        line.word(name!("usage_source"), self.usage_source);
-        if let Some(cost) = self.cost_nano_usd {
-            line.number(name!("cost_nano_usd"), cost);
-        }
-    }
-}
-
-impl AttemptRecord {
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut entry = Line::open(out);
-        entry.text(name!("target"), &self.target);
-        entry.word(name!("outcome"), self.outcome.as_str());
-        entry.number_if(name!("status"), self.status.unwrap_or_default().into());
-        entry.flag_if(name!("hedge"), self.hedge);
-        entry.ms(name!("duration_ms"), self.duration);
-        entry.close();
     }
 }

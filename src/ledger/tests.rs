@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use smallvec::smallvec;
 
+use super::line::Said;
 use super::*;
 use crate::clock::{Duration, Instant};
 use crate::dialect::{Dialect, Endpoint, Usage};
@@ -69,11 +70,15 @@ fn full() -> Record {
 }
 
 fn line(record: &Record) -> Value {
-    let mut out = Vec::new();
-    record.write(&mut out);
+    let (mut said, mut out) = (Said::default(), Vec::new());
+    for _ in 0..2 {
+        said.write(record, &mut out);
+    }
     let text = String::from_utf8(out).expect("valid UTF-8");
-    assert_eq!(text.lines().count(), 1);
-    serde_json::from_str(&text).expect("one line of JSON")
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0], lines[1], "what is said again is the same");
+    serde_json::from_str(lines[0]).expect("one line of JSON")
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use super::books::Books;
+use super::line::Said;
 use super::record::{AttemptRecord, Record};
 use super::sink::Sink;
 use crate::clock::{Duration, Instant};
@@ -22,13 +23,16 @@ use crate::telemetry::{Metrics, Sharded};
 const WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// With this many bytes waiting the writer is woken; below, it looks by itself.
-const WAKE_BYTES: usize = WAITING_BYTES_MAX / 4;
+const WAKE_BYTES: usize = 3 << 18;
 
 /// A buffer that has grown beyond this is let go once it is written.
 const KEPT_BYTES_MAX: usize = 1 << 20;
+/// The same once there is little to write.
+const KEPT_BYTES_IDLE_MAX: usize = 64 << 10;
 
-/// The writer looks again this soon after it found lines, and ever later while it finds none.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The writer looks again this soon after it found lines, and ever later while it finds none. Each look
+/// that finds some costs as much as writing a hundred lines: a wake-up, and the file system's own.
+const PAUSE_MIN: Duration = Duration::from_millis(40);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Least time between two warnings about lost lines.
@@ -39,7 +43,7 @@ pub struct Ledger {
     metrics: Arc<Metrics>,
     /// The ledger of record, where there is a database.
     books: Option<Arc<Books>>,
-    waiting: Sharded<Mutex<Lines>>,
+    waiting: Sharded<Mutex<Waiting>>,
     /// Nobody wants lines.
     off: AtomicBool,
     /// The writer sleeps.
@@ -47,6 +51,13 @@ pub struct Ledger {
     stopping: AtomicBool,
     next_sink: Mutex<Option<Sink>>,
     writer: Mutex<Option<thread::Thread>>,
+}
+
+/// What a thread has settled since its lines were taken away.
+#[derive(Default)]
+struct Waiting {
+    lines: Lines,
+    said: Said,
 }
 
 /// Whole lines, and how many.
@@ -109,13 +120,14 @@ impl Ledger {
         let bytes = {
             // Held by others for no longer than it takes to exchange it.
             let mut waiting = self.waiting.own().lock();
-            if waiting.text.len() < WAITING_BYTES_MAX {
-                record.write(&mut waiting.text);
-                waiting.count += 1;
+            let Waiting { lines, said } = &mut *waiting;
+            if lines.text.len() < WAITING_BYTES_MAX {
+                said.write(record, &mut lines.text);
+                lines.count += 1;
             } else {
                 self.metrics.log_dropped("access", 1);
             }
-            waiting.text.len()
+            lines.text.len()
         };
         if bytes >= WAKE_BYTES && self.asleep.swap(false, Ordering::AcqRel) {
             self.wake();
@@ -230,7 +242,7 @@ impl Emptier {
         let ledger = Arc::clone(&self.ledger);
         let mut found = false;
         for waiting in ledger.waiting.iter() {
-            std::mem::swap(&mut *waiting.lock(), &mut self.lines);
+            std::mem::swap(&mut waiting.lock().lines, &mut self.lines);
             if !self.lines.text.is_empty() {
                 found = true;
                 self.write();
@@ -251,9 +263,10 @@ impl Emptier {
                 log::debug!("the access log cannot be written: {error}");
             }
         }
+        let little = text.len() < KEPT_BYTES_IDLE_MAX;
         *count = 0;
         text.clear();
-        if text.capacity() > KEPT_BYTES_MAX {
+        if text.capacity() > if little { KEPT_BYTES_IDLE_MAX } else { KEPT_BYTES_MAX } {
             *text = Vec::new();
         }
     }
