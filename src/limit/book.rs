@@ -152,12 +152,18 @@ impl Book {
 
     /// Brings the counters that the rules ask for up to the moment, and makes those that are new.
     pub(super) fn roll(&mut self, rules: &Rules, now: Moment) {
-        self.now = self.now.max(now);
+        self.move_to(rules, now);
         let now = self.now;
+        self.counters.iter_mut().for_each(|counter| counter.roll(now));
+    }
+
+    /// The present is that moment, and the counters are those that the rules ask for.
+    #[inline]
+    fn move_to(&mut self, rules: &Rules, now: Moment) {
+        self.now = self.now.max(now);
         if self.rules != rules.serial {
             self.adopt(rules);
         }
-        self.counters.iter_mut().for_each(|counter| counter.roll(now));
     }
 
     /// Brings the counters in line with rules that are not those of the last request.
@@ -188,16 +194,20 @@ impl Book {
     /// Brings the counters up to the moment, and says whether all rules allow it; of those that do not,
     /// the one that takes longest.
     pub(super) fn check(&mut self, rules: &Rules, ask: &Ask, now: Moment) -> Result<(), Full> {
-        self.roll(rules, now);
+        self.move_to(rules, now);
         // An extension is of a request that is in flight.
         let full_house =
             rules.concurrent.is_some_and(|most| ask.requests > 0 && self.in_flight >= most);
-        let fits = |counter: &Counter| {
-            counter.claimed.is_none()
-                && counter.need(ask) <= counter.bounds.most().unwrap_or(u64::MAX)
-        };
+        let (now, mut bits, mut fit) = (self.now, self.asked, !full_house);
+        for counter in &mut self.counters {
+            counter.roll(now);
+            let fits = counter.claimed.is_none()
+                && counter.need(ask) <= counter.bounds.most().unwrap_or(u64::MAX);
+            fit &= fits || bits & 1 == 0;
+            bits >>= 1;
+        }
         // As nearly always.
-        if !full_house && self.asked().all(fits) {
+        if fit {
             return Ok(());
         }
         self.full(rules, ask, full_house)
