@@ -19,7 +19,7 @@ const ANSWER_TOKENS: u32 = 150;
 const FULL_SPEED: (usize, u32) = (16, 500);
 /// Connections of streams at a pace, and tokens of each.
 const PACED: (usize, u32) = (100, 200);
-/// Tokens of a stream whose first frame is timed.
+/// Tokens of a stream whose first one is timed.
 const FIRST_TOKENS: u32 = 16;
 /// Connections of the search for a rate.
 const FRONTIER_CONNECTIONS: usize = 256;
@@ -72,9 +72,9 @@ pub struct Latency {
     pub p50_us: f64,
     /// 99 % to the end of an answer.
     pub p99_us: f64,
-    /// Median to the first frame of a stream.
+    /// Median to the first token of a stream.
     pub first_p50_us: f64,
-    /// 99 % to the first frame of a stream.
+    /// 99 % to the first token of a stream.
     pub first_p99_us: f64,
 }
 
@@ -195,7 +195,7 @@ impl Bench {
         Streams::of(&self.load(subject.target, true, tokens, connections)?, subject)
     }
 
-    /// One request at a time, whole answers and then first frames.
+    /// One request at a time, whole answers and then first tokens.
     pub fn latency(&self, subject: Subject<'_>) -> Result<(Latency, Stats, Stats), String> {
         let whole = measure(&self.load(subject.target, false, ANSWER_TOKENS, 1)?, subject)?;
         let first = measure(&self.load(subject.target, true, FIRST_TOKENS, 1)?, subject)?;

@@ -51,7 +51,7 @@ pub enum Part {
     Requests,
     /// CPU per 100,000 frames at full speed and at a pace of 5 ms, and the gaps between frames.
     Streams,
-    /// Latency with one request at a time, and time to the first frame.
+    /// Latency with one request at a time, and time to first token.
     Latency,
     /// Throughput under bounds of latency.
     Frontier,
@@ -155,7 +155,7 @@ pub struct Requests {
 pub struct Curves {
     /// One request at a time, to the end of the answer.
     pub whole: Curve,
-    /// One request at a time, to the first frame.
+    /// One request at a time, to the first token.
     pub first: Curve,
     /// Between two frames at full speed.
     pub gap_full_speed: Curve,

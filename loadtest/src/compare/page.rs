@@ -144,7 +144,7 @@ fn distributions(findings: &Findings) -> Vec<String> {
     };
     vec![
         lines("Latency, one request at a time: share answered within", axes, &cumulative),
-        steps("Time to the first frame of a stream", "% of streams", &|proxy| &proxy.curves.first),
+        steps("Time to first token of a stream", "% of streams", &|proxy| &proxy.curves.first),
         steps(
             "Between two frames, full speed (of those not read together)",
             "% of gaps",

@@ -225,7 +225,7 @@ fn latency(findings: &Findings) -> Section {
         title: "Latency, one request at a time".into(),
         about:
             "One connection. Added is what is beyond the upstream without a proxy (direct). TTFT \
-            is the time to a stream's first frame."
+            is the time to a stream's first frame with content."
                 .into(),
         table,
     }

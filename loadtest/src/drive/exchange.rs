@@ -17,7 +17,8 @@ const GAPS_KEPT: usize = 1_000_000;
 /// What an answer came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answer {
-    /// Time of the first frame, or of the first byte of a body.
+    /// Time of the first token: of the first frame that has content, or of the first byte of a body. Of
+    /// the first frame of a stream that has no content at all.
     pub first: Option<Instant>,
     /// Frames.
     pub frames: u64,
@@ -148,7 +149,10 @@ impl Observer for Reading {
                 Mark::Other => {}
             }
             answer.frames += 1;
-            answer.first.get_or_insert(at);
+            // What comes before the first token (a role, an envelope) tells its reader nothing.
+            if answer.first.is_none() || (mark == Mark::Content && answer.tokens == 1) {
+                answer.first = Some(at);
+            }
             if let Some(before) = last.replace(at)
                 && gaps.len() < GAPS_KEPT
             {
@@ -170,6 +174,23 @@ fn number(body: &[u8], key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_token_is_the_first_frame_with_content() {
+        let (begun, mut reading) = (Instant::now(), Reading::default());
+        let at = |ms: u64| begun + Duration::from_millis(ms);
+        reading.streaming = true;
+        reading.scanner = Scanner::new(Endpoint::Chat, Framing::Sse);
+        let frame = |content: &str| {
+            let delta = format!(r#"{{"role":"assistant","content":"{content}"}}"#);
+            Bytes::from(format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n"))
+        };
+        for (ms, content, first) in [(1, "", 1), (2, "", 1), (3, "a", 3), (4, "b", 3), (5, "", 3)] {
+            reading.data(&frame(content), at(ms));
+            assert_eq!(reading.answer.first, Some(at(first)), "{ms}");
+        }
+        assert_eq!((reading.answer.frames, reading.answer.tokens), (5, 2));
+    }
 
     #[test]
     fn numbers_are_read_behind_their_key() {

@@ -200,7 +200,8 @@ pub struct Summary {
     pub connects: u64,
     /// Requests sent again because a reused connection had been closed before any answer.
     pub stale_resent: u64,
-    /// From the moment a request was due to its first frame (or the first byte of its body).
+    /// From the moment a request was due to its first token: the first frame with content (or the first byte
+    /// of its body).
     pub ttft: Quantiles,
     /// Between two frames of a stream.
     pub frame_gap: Quantiles,

@@ -102,7 +102,7 @@ pub struct Stats {
     pub stale_resent: u64,
     /// Requests being answered now.
     pub in_flight: u64,
-    /// Due to first frame.
+    /// Due to first token.
     pub ttft: Latencies,
     /// Between two frames.
     pub frame_gap: Latencies,

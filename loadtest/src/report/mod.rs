@@ -104,7 +104,7 @@ pub fn summary(summary: &Summary) -> String {
     let mut latencies =
         Table::new(["latency", "count", "mean", "p50", "p90", "p99", "p99.9", "max"]);
     for (name, quantiles) in [
-        ("due to first frame", &summary.ttft),
+        ("due to first token", &summary.ttft),
         ("frame to frame", &summary.frame_gap),
         ("due to end", &summary.total),
         ("sent to end", &summary.service),
