@@ -21,6 +21,18 @@ pub fn stable(parts: &[&[u8]]) -> u64 {
     hash ^ (hash >> 33)
 }
 
+/// One number of several, for a place among a few that is only a guess.
+pub fn mixed<const N: usize>(parts: [usize; N]) -> usize {
+    parts.into_iter().fold(0, |hash, part| {
+        (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize).rotate_right(29)
+    })
+}
+
+/// What tells most names from most others: how long one is, and how it ends.
+pub fn shape(name: &str) -> usize {
+    name.len() << 8 | usize::from(name.bytes().next_back().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::stable;

@@ -10,6 +10,7 @@ use super::json::{Line, name};
 use super::record::{AttemptOutcome, AttemptRecord, Record};
 use crate::dialect::{Dialect, Endpoint};
 use crate::error::Kind;
+use crate::hash::{mixed, shape};
 use crate::telemetry::timestamp;
 
 /// Different texts that are kept. A power of two.
@@ -146,13 +147,9 @@ fn models(record: &Record) -> [Option<&Arc<str>>; 2] {
 fn place(record: &Record) -> usize {
     let [caller, .., target] = names(record);
     let address = |name: Option<&Arc<str>>| name.map_or(0, |name| name.as_ptr().addr());
-    let model = record.model_asked.as_deref().unwrap_or_default().as_bytes();
-    let model = model.len() << 8 | usize::from(model.last().copied().unwrap_or_default());
-    let mix = |hash: usize, part: usize| {
-        (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize).rotate_right(29)
-    };
+    let model = record.model_asked.as_deref().unwrap_or_default();
     let rest = usize::from(record.status) << 1 | usize::from(record.stream);
-    [address(caller), address(target), model].into_iter().fold(rest, mix) % KEPT
+    mixed([rest, address(caller), address(target), shape(model)]) % KEPT
 }
 
 /// The attempt of a record that has only one, as most do.

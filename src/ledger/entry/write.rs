@@ -8,6 +8,7 @@ use super::{
 use crate::clock::Duration;
 use crate::dialect::{Dialect, Endpoint};
 use crate::error::Kind;
+use crate::hash::{mixed, shape};
 use crate::ledger::json::TEXT_BYTES_MAX;
 use crate::ledger::record::Record;
 use crate::telemetry::prefix;
@@ -174,15 +175,9 @@ impl<'a> Sharing<'a> {
     fn place(&self) -> usize {
         let [_, _, caller, _, _, _, target, _] = self.addresses;
         // Names of models come with each request anew.
-        let model = self.record.model_served.as_ref().map_or(0, |model| {
-            let bytes = model.as_bytes();
-            bytes.len() << 8 | usize::from(bytes.last().copied().unwrap_or_default())
-        });
+        let model = self.record.model_served.as_deref().unwrap_or_default();
         let rest = usize::from(self.rest.status) << 8 | self.rest.flags as usize;
-        let mix = |hash: usize, part: usize| {
-            (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize).rotate_right(29)
-        };
-        [caller, target, model].into_iter().fold(rest, mix) % KNOWN
+        mixed([rest, caller, target, shape(model)]) % KNOWN
     }
 
     #[cold]
