@@ -196,7 +196,8 @@ fn check_bounds(target: &Uri, headers: &Fields, plan: &Plan) -> Result<(), Error
             format!("The request has {count} headers; at most {} are accepted.", bounds.headers),
         ));
     }
-    if !headers.fit(bounds.head.as_usize().saturating_sub(target)) {
+    let left = bounds.head.as_usize().checked_sub(target);
+    if !left.is_some_and(|left| headers.fit(left)) {
         return Err(Error::new(
             Kind::HeadTooLarge,
             format!("The request's headers are larger than the {} that are accepted.", bounds.head),

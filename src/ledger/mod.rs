@@ -4,11 +4,10 @@
 //! [`Ledger::settle`] is the single place where a request's end becomes visible: it counts the
 //! record in the metrics (a few atomic additions) and appends it as a JSON line to a buffer of its
 //! thread. One background thread takes these buffers away and writes them. It is not woken for each
-//! line, which would cost every request a system call; it looks by itself every few milliseconds and
-//! is woken only when much waits. When standard output or the disk is too slow, the buffers
+//! line, which would cost every request a system call; it looks by itself every 40 ms, less often while
+//! there are none, and is woken only when much waits. When standard output or the disk is too slow, the buffers
 //! fill, lines are lost, and `weir_log_dropped_total` says how many: a reader that stalls never
 //! stalls a stream.
-
 //!
 //! Where a database is configured, the record also goes to the ledger of record in it, by the same
 //! kind of buffer: see [`books`]. There it is accounted for, and not lost while there is room.
