@@ -183,6 +183,22 @@ impl StreamObserver {
         run.observed(frames.len())
     }
 
+    /// Looks at what may be one frame. True if it is and says nothing but text, in the way that the frame
+    /// before it did: then it is observed. Any other is for [`Self::observe`].
+    pub fn passes(&mut self, frame: &[u8], sink: &mut dyn TextSink) -> bool {
+        if self.outline.as_ref().is_some_and(|outline| outline.wants_texts()) {
+            return false;
+        }
+        let Some((channel, text, bytes)) = self.alike.read(frame) else { return false };
+        if bytes != frame.len() {
+            return false;
+        }
+        let mut run = Run::new(&mut self.facts, &mut self.texts, sink);
+        run.text(channel, text);
+        run.observed(bytes);
+        true
+    }
+
     /// The events of a run of SSE frames. What is alike is not read again.
     fn events(
         (decoder, mut outline): (&mut Decoder, Option<&mut Outline>),

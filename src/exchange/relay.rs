@@ -4,6 +4,9 @@
 //! for its rest. So whatever happens, the client stands at a frame boundary, and a stream that breaks
 //! can be ended well-formed with an error that its SDK raises.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +25,9 @@ use crate::error::{Error, Kind};
 use crate::meter::Counters;
 use crate::pool::{Outcome, Pool};
 use crate::transport::downstream::Session;
-use crate::transport::upstream;
+use crate::transport::upstream::{self, Run};
 use crate::wire::frame::{self, Framing};
+use crate::wire::http1;
 
 /// Resolves when the client is gone.
 pub(super) async fn client_gone(session: &mut Session<'_>) {
@@ -115,7 +119,11 @@ struct Relay<'a, 's> {
 
 /// What happened next.
 enum Step {
-    Chunk(Result<Option<Bytes>, Error>),
+    Chunk(Bytes),
+    End,
+    Failed(Error),
+    /// The client does not take all that was written.
+    Unwritten,
     Gone,
     Timer,
 }
@@ -191,17 +199,40 @@ impl Relay<'_, '_> {
             self.write(piece).await?;
         }
         let mut last_write = Instant::now();
-        let timer = tokio::time::sleep_until(self.wake_at(stream, last_write).into());
-        tokio::pin!(timer);
+        let mut wake_at = self.wake_at(stream, last_write);
+        let mut timer = pin!(tokio::time::sleep_until(wake_at.into()));
+        // Whether the client's side and the timer know whom to wake.
+        let mut told = false;
         while !stream.ended {
-            let step = tokio::select! {
-                biased;
-                chunk = upstream.body_run() => Step::Chunk(chunk),
-                () = client_gone(self.session) => Step::Gone,
-                () = &mut timer => Step::Timer,
-            };
-            match step {
+            let next = poll_fn(|cx| {
+                let before = stream.last_frame;
+                loop {
+                    match self.poll_pass(upstream, stream, cx) {
+                        Poll::Ready(None) => {}
+                        Poll::Ready(Some(step)) => return Poll::Ready(step),
+                        Poll::Pending => break,
+                    }
+                }
+                // As nearly always: it was the upstream that has woken us, and nobody else.
+                let passed = stream.last_frame != before;
+                if passed {
+                    last_write = stream.last_frame;
+                }
+                if passed && told && last_write < wake_at && self.session.is_silent() {
+                    return Poll::Pending;
+                }
+                told = true;
+                if pin!(client_gone(self.session)).poll(cx).is_ready() {
+                    return Poll::Ready(Step::Gone);
+                }
+                timer.as_mut().poll(cx).map(|()| Step::Timer)
+            });
+            match next.await {
                 Step::Gone => return Err(Broken::Gone),
+                Step::Unwritten => {
+                    self.session.written().await.map_err(|_| Broken::Gone)?;
+                    last_write = stream.last_frame;
+                }
                 Step::Timer => {
                     let now = Instant::now();
                     self.timed_out(stream, now).map_err(Broken::Upstream)?;
@@ -209,18 +240,20 @@ impl Relay<'_, '_> {
                         self.heartbeat(stream).await?;
                         last_write = Instant::now();
                     }
-                    timer.as_mut().reset(self.wake_at(stream, last_write).into());
+                    wake_at = self.wake_at(stream, last_write);
+                    timer.as_mut().reset(wake_at.into());
+                    told = false;
                 }
-                Step::Chunk(Ok(Some(chunk))) => {
+                Step::Chunk(chunk) => {
                     if self.chunk(stream, chunk).await? {
                         last_write = stream.last_frame;
                     }
                 }
-                Step::Chunk(Ok(None)) => {
+                Step::End => {
                     stream.ended = true;
                     self.ended(stream).await?;
                 }
-                Step::Chunk(Err(error)) => {
+                Step::Failed(error) => {
                     // Some providers cut the connection after their terminal event.
                     if stream.observer.finished() && stream.framer.framing() != Framing::Opaque {
                         return match stream.translated_end(None) {
@@ -238,13 +271,60 @@ impl Relay<'_, '_> {
         Ok(())
     }
 
+    /// Takes what the upstream has sent next. Frames that are like the one before them go on at once, in
+    /// the chunks that they came in; whatever wants more than that is a step.
+    fn poll_pass(
+        &mut self,
+        upstream: &mut upstream::Session,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Step>> {
+        let passes = self.guard.is_none()
+            && stream.translator.is_none()
+            && stream.framer.is_between()
+            && self.session.takes_chunks();
+        let mut arrived = match ready!(upstream.poll_run(cx, passes)) {
+            Ok(Run::Arrived(arrived)) => arrived,
+            Ok(Run::Data(chunk)) => return Poll::Ready(Some(Step::Chunk(chunk))),
+            Ok(Run::End) => return Poll::Ready(Some(Step::End)),
+            Err(error) => return Poll::Ready(Some(Step::Failed(error))),
+        };
+        let mut body_bytes = 0;
+        let passed = http1::take_chunks(arrived.as_ref(), |frame| {
+            let passes = stream.observer.passes(frame, self.counters);
+            if passes {
+                stream.framer.passed(frame);
+                body_bytes += frame.len();
+            }
+            passes
+        });
+        let mut step = None;
+        if passed > 0 {
+            self.came(stream);
+            self.settlement.body_out(body_bytes);
+            match self.session.write_chunks(&arrived.as_ref()[..passed]) {
+                Ok(true) => {}
+                Ok(false) => step = Some(Step::Unwritten),
+                Err(_) => step = Some(Step::Gone),
+            }
+        }
+        arrived.skip(passed);
+        upstream.take_back(arrived);
+        Poll::Ready(step)
+    }
+
+    /// Frames have come.
+    fn came(&mut self, stream: &mut Stream) {
+        let now = Instant::now();
+        self.settlement.gap(now.saturating_duration_since(stream.last_frame));
+        stream.last_frame = now;
+    }
+
     /// Meters a chunk and forwards the frames that it completes. True when there were any.
     async fn chunk(&mut self, stream: &mut Stream, chunk: Bytes) -> Result<bool, Broken> {
         let frames = stream.framer.push(chunk).map_err(|e| Broken::Upstream(frame_error(&e)))?;
         let Some(frames) = frames else { return Ok(false) };
-        let now = Instant::now();
-        self.settlement.gap(now.saturating_duration_since(stream.last_frame));
-        stream.last_frame = now;
+        self.came(stream);
         if let Some(guard) = &mut self.guard
             && !guard.covers(frames.len(), self.counters, self.settlement).await
         {

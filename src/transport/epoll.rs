@@ -17,7 +17,9 @@ use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 
-use super::{GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block, first};
+use super::{
+    GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block, first, spare_congestion_control,
+};
 
 /// Memory that a stream holds on to with nothing to send.
 const IDLE_BYTES_MAX: usize = 2 * 1024;
@@ -196,6 +198,7 @@ impl Stream {
     pub(super) async fn connect(to: SocketAddr) -> io::Result<Self> {
         let tcp = tokio::net::TcpStream::connect(to).await?.into_std()?;
         tcp.set_nodelay(true)?;
+        spare_congestion_control(&SockRef::from(&tcp), to.ip());
         Self::new(tcp)
     }
 

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 #[cfg(target_os = "linux")]
 use super::ring;
-use super::{Stream, epoll};
+use super::{Stream, epoll, spare_congestion_control};
 
 /// Connections that may wait to be accepted, per socket. The kernel caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -22,6 +22,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
+    // What is accepted has it from here.
+    spare_congestion_control(&SockRef::from(&socket), address.ip());
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -92,6 +94,19 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_what_stays_on_this_machine_is_sent_without_congestion_control() {
+        let algorithm = |address: [u8; 4]| {
+            let listener = bind(SocketAddr::from((address, 0))).expect("bind");
+            let algorithm = SockRef::from(&listener).tcp_congestion().expect("algorithm");
+            String::from_utf8_lossy(&algorithm).trim_end_matches('\0').to_owned()
+        };
+        let usual = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+        assert_eq!(algorithm([127, 0, 0, 1]), "reno");
+        assert_eq!(algorithm([0, 0, 0, 0]), usual.expect("the system says it").trim_end());
+    }
 
     #[test]
     fn two_sockets_share_an_address_and_a_third_party_sees_it_taken() {

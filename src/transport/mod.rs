@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "memory shared with the kernel, and memory not initialised yet")]
 
+mod arrived;
 mod block;
 mod certificate;
 pub(crate) mod downstream;
@@ -22,8 +23,12 @@ pub mod tls;
 pub mod upstream;
 
 use std::io::IoSlice;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use socket2::SockRef;
+
+pub(crate) use arrived::Arrived;
 pub use block::poll_read_bytes;
 pub use certificate::ClientCertificate;
 pub use listen::Listener;
@@ -40,6 +45,21 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024;
 const READS_PER_TURN_MAX: u32 = 64;
 /// How long a dropped stream tries to send what it has kept.
 const LINGER: Duration = Duration::from_secs(30);
+
+/// Spares a socket what finds out how much a network carries, where the other end is on this machine.
+/// BBR, which many servers have for all of their connections, spaces out by timers of the kernel what
+/// is sent; Reno, which every Linux has (`tcp(7)`, `TCP_CONGESTION`), sends it at once.
+fn spare_congestion_control(socket: &SockRef<'_>, other: IpAddr) {
+    #[cfg(target_os = "linux")]
+    if other.is_loopback()
+        && let Err(error) = socket.set_tcp_congestion(b"reno")
+    {
+        // It is sent all the same.
+        log::debug!("Reno cannot be used with {other}: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (socket, other);
+}
 
 /// The first of several parts that is not empty, where there is one.
 fn first<'p>(parts: &'p [IoSlice<'_>]) -> &'p [u8] {

@@ -24,9 +24,9 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::epoll;
 #[cfg(target_os = "linux")]
 use super::ring;
+use super::{Arrived, epoll};
 use crate::wire::http1;
 
 /// An accepted or connected TCP stream.
@@ -113,6 +113,18 @@ impl Stream {
             return Poll::Ready(Ok(std::mem::take(&mut self.ahead)));
         }
         driven!(self, stream => stream.poll_read_bytes(cx))
+    }
+
+    /// The same, for whoever may only pass them on.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrived>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Ok(Arrived::Bytes(std::mem::take(&mut self.ahead))));
+        }
+        match &self.driven {
+            Driven::Epoll(stream) => stream.poll_read_bytes(cx).map_ok(Arrived::Bytes),
+            #[cfg(target_os = "linux")]
+            Driven::Ring(stream) => stream.poll_receive(cx).map_ok(Arrived::Block),
+        }
     }
 
     /// At least so many of the bytes that come next, which later reads read again; fewer at the end.

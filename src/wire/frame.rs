@@ -138,6 +138,18 @@ impl Framer {
         Ok(Some(frames))
     }
 
+    /// Whether the next chunk begins with a frame.
+    pub fn is_between(&self) -> bool {
+        self.pending.is_empty() && self.failed.is_none()
+    }
+
+    /// A chunk was a frame, as its reader knows, and is not pushed.
+    pub fn passed(&mut self, chunk: &[u8]) {
+        if let Scan::Sse(scan) = &mut self.scan {
+            scan.passed(chunk);
+        }
+    }
+
     /// How many bytes of an incomplete frame are held. Zero between frames, which is the only place
     /// where something may be written into the stream.
     pub fn pending_bytes(&self) -> usize {

@@ -12,7 +12,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::fields::{Fields, Name};
-pub use body::{Body, Part, content_length};
+pub use body::{Body, Part, content_length, take_chunks};
 pub use request::Request;
 pub use response::{Decoder, Head};
 

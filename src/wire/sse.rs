@@ -46,12 +46,17 @@ impl Boundaries {
                 _ => false,
             })
             .map(|at| at + 1);
+        self.passed(chunk);
+        found
+    }
+
+    /// Remembers how a chunk ends.
+    pub(super) fn passed(&mut self, chunk: &[u8]) {
         self.before = match *chunk {
             [.., a, b] => [a, b],
-            [b] => [before[1], b],
-            [] => before,
+            [b] => [self.before[1], b],
+            [] => self.before,
         };
-        found
     }
 }
 

@@ -468,6 +468,36 @@ impl Session {
         Box::pin(self.write_rest()).await
     }
 
+    /// Whether more of the answer may be written in chunks of others.
+    pub(super) fn takes_chunks(&self) -> bool {
+        self.answer == Answer::Chunked && self.rest.is_none()
+    }
+
+    /// Writes more of the body in chunks that are whole (RFC 9112, section 7.1). False where something
+    /// of them is left for [`Self::written`].
+    pub(super) fn write_chunks(&mut self, chunks: &[u8]) -> Result<bool> {
+        let io = Pin::new(&mut self.io);
+        let taken = match io.poll_write(&mut Context::from_waker(Waker::noop()), chunks) {
+            Poll::Ready(count) => count.or_err(ErrorType::WriteError, WRITING)?,
+            Poll::Pending => 0,
+        };
+        if taken == chunks.len() && matches!(self.io, Io::Plain(_)) {
+            return Ok(true);
+        }
+        let left = Bytes::copy_from_slice(&chunks[taken..]);
+        self.write_at_once(Output::of(left), Answer::Chunked)
+    }
+
+    /// Waits until all is written that was to be.
+    pub(super) async fn written(&mut self) -> Result<()> {
+        if self.rest.is_some() { Box::pin(self.write_rest()).await } else { Ok(()) }
+    }
+
+    /// Whether the client has sent nothing more and is there, as far as can be told without asking.
+    pub(super) fn is_silent(&self) -> bool {
+        self.io.is_silent()
+    }
+
     fn write_part(&mut self, data: Bytes, end: bool) -> Result<bool> {
         if data.is_empty() && !end {
             return Ok(true);

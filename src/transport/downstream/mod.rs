@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
-use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::{Error, ErrorType, Result};
 
 use super::ClientCertificate;
 use crate::wire::fields::Fields;
@@ -154,6 +154,36 @@ impl Session<'_> {
                 session.write_response_header(Box::new(parts.into())).await
             }
         }
+    }
+
+    /// Whether more of the answer may be written in chunks of others ([`Self::write_chunks`]).
+    pub(crate) fn takes_chunks(&self) -> bool {
+        matches!(self, Self::Http1(session) if session.takes_chunks())
+    }
+
+    /// Writes more of the answer's body in chunks of HTTP/1.1 that are whole. False where
+    /// [`Self::written`] has to be waited for.
+    pub(crate) fn write_chunks(&mut self, chunks: &[u8]) -> Result<bool> {
+        match self {
+            Self::Http1(session) => session.write_chunks(chunks),
+            Self::Http2(_) => {
+                Error::e_explain(ErrorType::InternalError, "HTTP/2 has no chunks (RFC 9113, 8.1)")
+            }
+        }
+    }
+
+    /// Waits until all is written that was to be.
+    pub(crate) async fn written(&mut self) -> Result<()> {
+        match self {
+            Self::Http1(session) => session.written().await,
+            Self::Http2(_) => Ok(()),
+        }
+    }
+
+    /// Whether nothing has come from the client since [`Self::gone`] was asked, as far as can be told
+    /// without asking again.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Http1(session) if session.is_silent())
     }
 
     /// Writes more of the answer's body, which `end` completes.

@@ -83,14 +83,19 @@ impl Drop for Block {
 }
 
 /// What one receive has brought.
-pub(super) struct Received {
-    /// `None` once it was given back. Initialised up to `to`.
+pub(crate) struct Received {
+    /// `None` at the end, and once it was given back. Initialised up to `to`.
     block: Option<Block>,
     from: usize,
     to: usize,
 }
 
 impl Received {
+    /// Nothing: the end.
+    pub(super) const fn none() -> Self {
+        Self { block: None, from: 0, to: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.to - self.from
     }
@@ -113,8 +118,13 @@ impl Received {
         count
     }
 
+    /// Takes some away from the front.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.from += count.min(self.len());
+    }
+
     /// The bytes: lent, or copied where there are few.
-    pub(super) fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Bytes {
         if self.len() <= COPIED_BYTES_MAX {
             return Bytes::copy_from_slice(self.as_ref());
         }

@@ -26,6 +26,7 @@ use tokio::io::unix::AsyncFd;
 
 use driver::Driver;
 
+pub(crate) use blocks::Received;
 pub(super) use probe::probe;
 pub(super) use stream::{Accepting, Stream};
 

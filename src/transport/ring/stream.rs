@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 
 use super::blocks::{Received, retried};
 use super::driver::{Driver, Incoming, UNREAD_BYTES_MAX};
-use crate::transport::first;
+use crate::transport::{first, spare_congestion_control};
 
 /// A connection that the thread's ring serves. Used on another thread it fails.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl Stream {
         let socket =
             Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
+        spare_congestion_control(&SockRef::from(&socket), to.ip());
         let descriptor = socket.as_raw_fd();
         let stream = super::with(|driver| {
             let index = driver.connect(socket.into(), to.into());
@@ -117,32 +118,39 @@ impl Stream {
         read
     }
 
-    /// The next bytes as they came, without a copy; none at the end.
+    /// The next bytes in memory that can be shared; none at the end.
     pub(in crate::transport) fn poll_read_bytes(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Bytes>> {
-        let (mut over, mut bytes) = (false, Bytes::new());
+        self.poll_receive(cx).map_ok(Received::into_bytes)
+    }
+
+    /// The next bytes as they came; none at the end.
+    pub(in crate::transport) fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Received>> {
+        let (mut over, mut next) = (false, Received::none());
         let read = self.with(|driver, index| {
             let mut count = 0;
             match driver.incoming(index)? {
                 Incoming::Nothing => return Ok(driver.wait_to_read(index, cx.waker())),
                 Incoming::End => return Ok(true),
                 Incoming::Bytes(received) => {
-                    bytes = received.pop_front().map_or_else(Bytes::new, Received::into_bytes);
-                    count = bytes.len();
+                    if let Some(first) = received.pop_front() {
+                        count = first.len();
+                        next = first;
+                    }
                 }
                 Incoming::Socket(tcp) => {
-                    let (result, read) = match Received::from_socket(tcp) {
-                        Ok(read) => (Ok(read.len()), read.into_bytes()),
-                        Err(error) => (Err(error), Bytes::new()),
-                    };
+                    let read = Received::from_socket(tcp).map(|read| next = read);
+                    let result = read.map(|()| next.len());
                     driver.has_asked(index, &result);
                     if is_empty(&result) {
                         return Ok(driver.wait_to_read(index, cx.waker()));
                     }
                     result?;
-                    bytes = read;
                 }
             }
             over = driver.has_read(index, count);
@@ -151,7 +159,7 @@ impl Stream {
         if over {
             super::turn();
         }
-        read.map_ok(|()| bytes)
+        read.map_ok(|()| next)
     }
 
     pub(in crate::transport) fn poll_write(

@@ -94,6 +94,43 @@ fn without_a_turn_to_end_writes_go_out_at_once() {
 }
 
 #[test]
+fn frames_of_a_sender_that_changes_its_pace_come_in_order() {
+    const FRAMES: u32 = 30_000;
+    let frame = |n: u32| {
+        let length = if n % 5000 == 4999 { 20_000 } else { 20 + n % 200 };
+        vec![(n % 251) as u8; length as usize]
+    };
+    let sent: Vec<u8> = (0..FRAMES).flat_map(frame).collect();
+    on_each(|_| async {
+        let (near, mut far) = pair();
+        far.set_nodelay(true).expect("at once");
+        let writing = std::thread::spawn(move || {
+            for n in 0..FRAMES {
+                far.write_all(&frame(n)).expect("taken");
+                // Fast for a while, then frame by frame.
+                if n / 3000 % 3 == 2 && n % 10 == 0 {
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            }
+        });
+        let mut stream = Stream::new(near).expect("a stream");
+        let mut got = Vec::with_capacity(sent.len());
+        loop {
+            let next = poll_fn(|cx| stream.poll_receive(cx)).await.expect("no error");
+            if next.as_ref().is_empty() {
+                break;
+            }
+            got.extend_from_slice(next.as_ref());
+            if got.len() % 3 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        writing.join().expect("written");
+        assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+    });
+}
+
+#[test]
 fn a_slow_reader_gets_everything_in_order() {
     let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
     on_each(|_| async {

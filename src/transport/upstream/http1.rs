@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -16,9 +16,10 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::io::Io;
-use super::{Address, Request};
+use super::{Address, Request, Run};
 use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
+use crate::transport::Arrived;
 use crate::wire::fields::Names;
 use crate::wire::http1::{Decoder, Head, Malformed, Part, append};
 
@@ -112,34 +113,55 @@ impl Connection {
 
     /// The next piece of the body; `None` at its end. Cancel safe.
     pub(super) async fn body(&mut self) -> Result<Option<Bytes>, Error> {
-        self.part(Decoder::body).await
-    }
-
-    /// The same, but of small chunks all that have come. Cancel safe.
-    pub(super) async fn body_run(&mut self) -> Result<Option<Bytes>, Error> {
-        self.part(Decoder::body_run).await
-    }
-
-    async fn part(
-        &mut self,
-        take: impl Fn(&mut Decoder, &mut Bytes) -> Result<Part, Malformed>,
-    ) -> Result<Option<Bytes>, Error> {
         loop {
-            match take(&mut self.decoder, &mut self.read).map_err(malformed)? {
+            match self.decoder.body(&mut self.read).map_err(malformed)? {
                 Part::Data(data) => return Ok(Some(data)),
                 Part::End => return Ok(None),
                 Part::Incomplete => {}
             }
             if !self.fill().await? {
-                if self.decoder.end() {
-                    return Ok(None);
-                }
-                return Err(Error::new(
-                    Kind::UpstreamCut,
-                    "The upstream closed the connection within its answer.",
-                ));
+                return self.ended().map(|()| None);
             }
         }
+    }
+
+    /// All that has come of the body in small chunks; or what has come over the wire, if that is asked
+    /// for and begins with a chunk.
+    pub(super) fn poll_run(
+        &mut self,
+        cx: &mut Context<'_>,
+        as_it_came: bool,
+    ) -> Poll<Result<Run, Error>> {
+        loop {
+            match self.decoder.body_run(&mut self.read).map_err(malformed)? {
+                Part::Data(data) => return Poll::Ready(Ok(Run::Data(data))),
+                Part::End => return Poll::Ready(Ok(Run::End)),
+                Part::Incomplete => {}
+            }
+            let arrived = ready!(self.io.poll_receive(cx)).map_err(|error| cut(&error))?;
+            if arrived.as_ref().is_empty() {
+                return Poll::Ready(self.ended().map(|()| Run::End));
+            }
+            if as_it_came && self.read.is_empty() && self.decoder.is_between_chunks() {
+                return Poll::Ready(Ok(Run::Arrived(arrived)));
+            }
+            append(&mut self.read, arrived.into_bytes());
+        }
+    }
+
+    /// Takes back what of [`Run::Arrived`] was not passed on.
+    pub(super) fn take_back(&mut self, rest: Arrived) {
+        if !rest.as_ref().is_empty() {
+            append(&mut self.read, rest.into_bytes());
+        }
+    }
+
+    /// The upstream has closed the connection: that may be how the body ends.
+    fn ended(&mut self) -> Result<(), Error> {
+        if self.decoder.end() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::UpstreamCut, "The upstream closed the connection within its answer."))
     }
 
     /// Reads more; false at the end.

@@ -210,9 +210,9 @@ impl Session {
     }
 
     /// The next piece of the body; `None` at its end. Cancel safe.
-    pub(super) async fn body(&mut self) -> Result<Option<Bytes>, Error> {
-        let Some(body) = &mut self.body else { return Ok(None) };
-        match body.data().await {
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
+        Poll::Ready(match ready!(body.poll_data(cx)) {
             None => Ok(None),
             Some(Ok(data)) => {
                 // The upstream may send as much again.
@@ -221,7 +221,7 @@ impl Session {
             }
             Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => Ok(None),
             Some(Err(error)) => Err(failed(&error)),
-        }
+        })
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Address, Tls, Version};
 use crate::error::{Error, Kind};
-use crate::transport::{Stream, block};
+use crate::transport::{Arrived, Stream, block};
 
 /// What ALPN calls the versions of HTTP (RFC 7301, RFC 9113).
 const HTTP2: &[u8] = b"h2";
@@ -62,6 +62,14 @@ impl Io {
         match self {
             Io::Plain(stream) => stream.poll_read_bytes(cx),
             Io::Tls(tls) => block::poll_read_bytes(Pin::new(tls), cx),
+        }
+    }
+
+    /// The same, for whoever may only pass them on.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrived>> {
+        match self {
+            Io::Plain(stream) => stream.poll_receive(cx),
+            Io::Tls(tls) => block::poll_read_bytes(Pin::new(tls), cx).map_ok(Arrived::Bytes),
         }
     }
 }

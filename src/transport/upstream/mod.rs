@@ -9,14 +9,17 @@ mod io;
 mod question;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use parking_lot::Mutex;
 
+use super::Arrived;
 use crate::clock::{Duration, Instant};
 use crate::error::{Error, Kind};
 use crate::wire::fields::Fields;
@@ -45,6 +48,16 @@ pub struct Address {
     pub version: Version,
     /// How long an idle connection is kept.
     pub idle: Duration,
+}
+
+/// More of a response's body.
+pub(crate) enum Run {
+    /// Some of it.
+    Data(Bytes),
+    /// The chunks that came next, over HTTP/1.1, and what of a chunk came behind them.
+    Arrived(Arrived),
+    /// It is complete.
+    End,
 }
 
 /// TLS towards an upstream.
@@ -346,19 +359,33 @@ impl Session {
     pub async fn body(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.inner {
             Inner::Http1 { connection, .. } => connection.body().await,
-            Inner::Http2 { session, .. } => session.body().await,
+            Inner::Http2 { session, .. } => poll_fn(|cx| session.poll_body(cx)).await,
         }
     }
 
-    /// The same, but what has come in many small chunks is one piece. Cancel safe.
+    /// The same, but what has come in many small chunks is one piece; or, if that is asked for, chunks as
+    /// they came over the wire, of which what is not passed on is taken back.
     ///
     /// # Errors
     ///
     /// As [`Self::body`].
-    pub async fn body_run(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(crate) fn poll_run(
+        &mut self,
+        cx: &mut Context<'_>,
+        as_it_came: bool,
+    ) -> Poll<Result<Run, Error>> {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => connection.body_run().await,
-            Inner::Http2 { session, .. } => session.body().await,
+            Inner::Http1 { connection, .. } => connection.poll_run(cx, as_it_came),
+            Inner::Http2 { session, .. } => {
+                session.poll_body(cx).map_ok(|data| data.map_or(Run::End, Run::Data))
+            }
+        }
+    }
+
+    /// Takes back what of [`Run::Arrived`] was not passed on.
+    pub(crate) fn take_back(&mut self, rest: Arrived) {
+        if let Inner::Http1 { connection, .. } = &mut self.inner {
+            connection.take_back(rest);
         }
     }
 

@@ -12,6 +12,8 @@ pub(super) const CHUNK_LINE_BYTES_MAX: usize = 4096;
 pub(super) const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Hexadecimal digits of a chunk's size: 2^60 is more than anybody sends.
 const CHUNK_DIGITS_MAX: usize = 15;
+/// Those of a chunk that is passed on as it is.
+const PLAIN_DIGITS_MAX: usize = 7;
 /// Chunks that have come together are taken as one part until it is so long.
 const RUN_BYTES_MAX: usize = 16 * 1024;
 
@@ -147,6 +149,34 @@ impl Body {
     pub fn is_done(&self) -> bool {
         *self == Body::Done
     }
+}
+
+/// Goes through the chunks that a piece of a body begins with, for as long as each is whole, has no
+/// extensions and is `taken`. How many bytes that is: what may be passed on as it is.
+pub fn take_chunks(wire: &[u8], mut taken: impl FnMut(&[u8]) -> bool) -> usize {
+    let mut at = 0;
+    while let Some((data, bytes)) = whole_chunk(&wire[at..])
+        && taken(data)
+    {
+        at += bytes;
+    }
+    at
+}
+
+/// The data of the chunk that comes first, if all of it is there, and how long it is over the wire. Not
+/// of the last one, behind which there may be trailers.
+fn whole_chunk(wire: &[u8]) -> Option<(&[u8], usize)> {
+    let (mut size, mut digits) = (0, 0);
+    while let Some(digit) = wire.get(digits).and_then(|byte| char::from(*byte).to_digit(16)) {
+        if digits == PLAIN_DIGITS_MAX {
+            return None;
+        }
+        size = size << 4 | digit as usize;
+        digits += 1;
+    }
+    let rest = wire[digits..].strip_prefix(b"\r\n")?;
+    let (data, rest) = rest.split_at_checked(size).filter(|_| size > 0)?;
+    rest.starts_with(b"\r\n").then_some((data, digits + 2 + size + 2))
 }
 
 fn take(read: &mut Bytes, left: u64) -> (Bytes, u64) {

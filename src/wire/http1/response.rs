@@ -83,6 +83,11 @@ impl Decoder {
         self.body.run(read)
     }
 
+    /// Whether the size of a chunk comes next.
+    pub fn is_between_chunks(&self) -> bool {
+        self.body == Body::ChunkSize
+    }
+
     /// The connection has ended. True when that completes the body.
     pub fn end(&mut self) -> bool {
         self.body.end()

@@ -80,6 +80,44 @@ fn chunks_that_came_together_are_one_part() {
 }
 
 #[test]
+fn chunks_that_are_whole_pass_as_they_are() {
+    let passed = |wire: &str, most: usize| {
+        let mut seen = Vec::new();
+        let bytes = take_chunks(wire.as_bytes(), |data| {
+            let taken = seen.len() < most;
+            if taken {
+                seen.push(String::from_utf8_lossy(data).into_owned());
+            }
+            taken
+        });
+        (seen, bytes)
+    };
+    let two = "5\r\nhello\r\n0A\r\n0123456789\r\n";
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    assert_eq!(passed(two, 9), (words(&["hello", "0123456789"]), two.len()));
+    assert_eq!(passed(two, 1), (words(&["hello"]), 10));
+    assert_eq!(passed(two, 0), (vec![], 0));
+    for cut in 10..two.len() {
+        assert_eq!(passed(&two[..cut], 9), (words(&["hello"]), 10), "{cut}");
+    }
+    let others = [
+        "",
+        "\r\n",
+        "0\r\n\r\n",
+        "5",
+        "5\r\nhello",
+        "5\r\nhelloXX",
+        "5;a=b\r\nhello\r\n",
+        "5 \r\nhello\r\n",
+    ]
+    .into_iter()
+    .chain(["g\r\nhello\r\n", "-5\r\nhello\r\n", "5\nhello\r\n", "fffffffffffffffff\r\nx\r\n"]);
+    for other in others {
+        assert_eq!(passed(other, 9), (vec![], 0), "{other:?}");
+    }
+}
+
+#[test]
 fn a_body_until_the_end() {
     let (_, body, mut decoder) = whole("HTTP/1.1 200 OK\r\n\r\nall of it").expect("well-formed");
     assert_eq!(body, b"all of it");
@@ -242,6 +280,35 @@ proptest! {
             prop_assert_eq!((status, body), (wanted_status, wanted_body));
             prop_assert_eq!(decoder.is_done(), wanted.is_done());
         }
+    }
+
+    #[test]
+    fn what_passes_is_what_is_read(
+        parts in prop::collection::vec("[a-z\r\n]{1,30}", 1..8),
+        cut in any::<prop::sample::Index>(),
+        damage in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut wire: Vec<u8> =
+            parts.iter().flat_map(|part| format!("{:x}\r\n{part}\r\n", part.len()).into_bytes()).collect();
+        wire.truncate(cut.index(wire.len() + 1));
+        if let Some((at, byte)) = damage
+            && !wire.is_empty()
+        {
+            let at = at.index(wire.len());
+            wire[at] = byte;
+        }
+        let mut passed = Vec::new();
+        let bytes = take_chunks(&wire, |data| {
+            passed.extend_from_slice(data);
+            true
+        });
+        let (mut body, mut left) = (Body::ChunkSize, Bytes::copy_from_slice(&wire[..bytes]));
+        let mut read = Vec::new();
+        while let Part::Data(data) = body.next(&mut left).expect("what passes is well-formed") {
+            read.extend_from_slice(&data);
+        }
+        prop_assert_eq!(read, passed);
+        prop_assert!(left.is_empty() && body == Body::ChunkSize);
     }
 
     #[test]

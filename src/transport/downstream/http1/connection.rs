@@ -44,6 +44,12 @@ impl Io {
         }
     }
 
+    /// Whether nothing has come since the last read: no byte, no end, no error. False where that
+    /// cannot be told.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Io::Plain(stream) if stream.is_silent())
+    }
+
     /// Who is at its other end.
     fn client_address(&self) -> Option<IpAddr> {
         let digest = match self {
