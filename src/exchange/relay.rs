@@ -5,11 +5,12 @@
 //! can be ended well-formed with an error that its SDK raises.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Sleep, sleep_until};
 
 use super::End;
 use super::admit::Admitted;
@@ -128,6 +129,24 @@ enum Step {
     Timer,
 }
 
+/// What a relay looks after besides the upstream.
+struct Watch<'t> {
+    timer: Pin<&'t mut Sleep>,
+    /// When it fires.
+    wake_at: Instant,
+    /// The timer and the client's side know whom to wake.
+    told: bool,
+    /// The last heartbeat, or the beginning.
+    beat: Instant,
+}
+
+impl Watch<'_> {
+    /// When something was written last.
+    fn last_write(&self, stream: &Stream) -> Instant {
+        self.beat.max(stream.last_frame)
+    }
+}
+
 /// Why the relay ended early.
 enum Broken {
     /// The upstream's fault, or a timeout.
@@ -198,77 +217,63 @@ impl Relay<'_, '_> {
         for piece in std::mem::take(&mut stream.held) {
             self.write(piece).await?;
         }
-        let mut last_write = Instant::now();
-        let mut wake_at = self.wake_at(stream, last_write);
-        let mut timer = pin!(tokio::time::sleep_until(wake_at.into()));
-        // Whether the client's side and the timer know whom to wake.
-        let mut told = false;
+        let began = Instant::now();
+        let wake_at = self.wake_at(stream, began);
+        let mut timer = pin!(sleep_until(wake_at.into()));
+        let mut watch = Watch { timer: timer.as_mut(), wake_at, told: false, beat: began };
         while !stream.ended {
-            let next = poll_fn(|cx| {
-                let before = stream.last_frame;
-                loop {
-                    match self.poll_pass(upstream, stream, cx) {
-                        Poll::Ready(None) => {}
-                        Poll::Ready(Some(step)) => return Poll::Ready(step),
-                        Poll::Pending => break,
-                    }
-                }
-                // As nearly always: it was the upstream that has woken us, and nobody else.
-                let passed = stream.last_frame != before;
-                if passed {
-                    last_write = stream.last_frame;
-                }
-                if passed && told && last_write < wake_at && self.session.is_silent() {
-                    return Poll::Pending;
-                }
-                told = true;
-                if pin!(client_gone(self.session)).poll(cx).is_ready() {
-                    return Poll::Ready(Step::Gone);
-                }
-                timer.as_mut().poll(cx).map(|()| Step::Timer)
-            });
+            let next = poll_fn(|cx| self.poll_step(upstream, stream, &mut watch, cx));
             match next.await {
-                Step::Gone => return Err(Broken::Gone),
-                Step::Unwritten => {
-                    self.session.written().await.map_err(|_| Broken::Gone)?;
-                    last_write = stream.last_frame;
-                }
-                Step::Timer => {
-                    let now = Instant::now();
-                    self.timed_out(stream, now).map_err(Broken::Upstream)?;
-                    if self.heartbeat_due(last_write, now) {
-                        self.heartbeat(stream).await?;
-                        last_write = Instant::now();
-                    }
-                    wake_at = self.wake_at(stream, last_write);
-                    timer.as_mut().reset(wake_at.into());
-                    told = false;
-                }
-                Step::Chunk(chunk) => {
-                    if self.chunk(stream, chunk).await? {
-                        last_write = stream.last_frame;
-                    }
-                }
+                Step::Chunk(chunk) => self.chunk(stream, chunk).await?,
+                Step::Unwritten => self.session.written().await.map_err(|_| Broken::Gone)?,
                 Step::End => {
                     stream.ended = true;
                     self.ended(stream).await?;
                 }
-                Step::Failed(error) => {
-                    // Some providers cut the connection after their terminal event.
-                    if stream.observer.finished() && stream.framer.framing() != Framing::Opaque {
-                        return match stream.translated_end(None) {
-                            Some(end) => {
-                                self.keep(stream);
-                                self.write(end).await
-                            }
-                            None => Ok(()),
-                        };
+                Step::Failed(error) => return self.failed(stream, error).await,
+                Step::Gone => return Err(Broken::Gone),
+                Step::Timer => {
+                    let now = Instant::now();
+                    self.timed_out(stream, now).map_err(Broken::Upstream)?;
+                    if self.heartbeat_due(watch.last_write(stream), now) {
+                        self.heartbeat(stream).await?;
+                        watch.beat = Instant::now();
                     }
-                    return Err(Broken::Upstream(error));
+                    watch.wake_at = self.wake_at(stream, watch.last_write(stream));
+                    watch.timer.as_mut().reset(watch.wake_at.into());
+                    watch.told = false;
                 }
             }
         }
         Ok(())
+    }
+
+    /// What is to be done next.
+    fn poll_step(
+        &mut self,
+        upstream: &mut upstream::Session,
+        stream: &mut Stream,
+        watch: &mut Watch<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        let before = stream.last_frame;
+        loop {
+            match self.poll_pass(upstream, stream, cx) {
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(step)) => return Poll::Ready(step),
+                Poll::Pending => break,
+            }
+        }
+        // As nearly always: it was the upstream that has woken us, and nobody else.
+        let passed = watch.told && stream.last_frame != before;
+        if passed && stream.last_frame < watch.wake_at && self.session.is_silent() {
+            return Poll::Pending;
+        }
+        watch.told = true;
+        if pin!(client_gone(self.session)).poll(cx).is_ready() {
+            return Poll::Ready(Step::Gone);
+        }
+        watch.timer.as_mut().poll(cx).map(|()| Step::Timer)
     }
 
     /// Takes what the upstream has sent next. Frames that are like the one before them go on at once, in
@@ -320,10 +325,10 @@ impl Relay<'_, '_> {
         stream.last_frame = now;
     }
 
-    /// Meters a chunk and forwards the frames that it completes. True when there were any.
-    async fn chunk(&mut self, stream: &mut Stream, chunk: Bytes) -> Result<bool, Broken> {
+    /// Meters a chunk and forwards the frames that it completes.
+    async fn chunk(&mut self, stream: &mut Stream, chunk: Bytes) -> Result<(), Broken> {
         let frames = stream.framer.push(chunk).map_err(|e| Broken::Upstream(frame_error(&e)))?;
-        let Some(frames) = frames else { return Ok(false) };
+        let Some(frames) = frames else { return Ok(()) };
         self.came(stream);
         if let Some(guard) = &mut self.guard
             && !guard.covers(frames.len(), self.counters, self.settlement).await
@@ -334,7 +339,7 @@ impl Relay<'_, '_> {
         } else {
             self.forward(stream, frames).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Meters frames and forwards them.
@@ -385,6 +390,21 @@ impl Relay<'_, '_> {
             return self.settlement.gone();
         }
         End::Answered
+    }
+
+    /// The upstream has broken off: was everything said?
+    async fn failed(&mut self, stream: &mut Stream, error: Error) -> Result<(), Broken> {
+        // Some providers cut the connection after their terminal event.
+        if !stream.observer.finished() || stream.framer.framing() == Framing::Opaque {
+            return Err(Broken::Upstream(error));
+        }
+        match stream.translated_end(None) {
+            Some(end) => {
+                self.keep(stream);
+                self.write(end).await
+            }
+            None => Ok(()),
+        }
     }
 
     /// The upstream has sent everything: was it enough?

@@ -21,6 +21,7 @@ use slab::Slab;
 use socket2::SockAddr;
 
 pub(super) use receiving::Incoming;
+use receiving::Rush;
 
 use super::blocks::{Received, Ring};
 use crate::clock::{Duration, Instant};
@@ -50,6 +51,7 @@ enum Operation {
     Connect = 3,
     /// Nobody waits for it.
     Cancel = 4,
+    Poll = 5,
 }
 
 /// An operation's name towards the kernel.
@@ -67,12 +69,14 @@ enum Shot {
     Stopping,
     /// It was stopped: the reader asks the socket itself.
     Direct,
+    /// The reader has asked and is told when to ask again.
+    Watched,
 }
 
 impl Shot {
     /// Whether the kernel has it.
     fn is_in_kernel(self) -> bool {
-        matches!(self, Shot::Armed | Shot::Stopping)
+        matches!(self, Shot::Armed | Shot::Stopping | Shot::Watched)
     }
 }
 
@@ -87,6 +91,8 @@ enum End {
 struct Socket {
     tcp: TcpStream,
     receiving: Shot,
+    /// It comes faster than it is read.
+    rush: Option<Rush>,
     received: VecDeque<Received>,
     unread_bytes: usize,
     end: Option<End>,
@@ -113,6 +119,7 @@ impl Socket {
         Self {
             tcp,
             receiving: Shot::Idle,
+            rush: None,
             received: VecDeque::new(),
             unread_bytes: 0,
             end: None,
@@ -171,6 +178,8 @@ pub(super) struct Driver {
     /// Whom the last completions concern.
     pub(super) wakers: Vec<Waker>,
     reads: u32,
+    /// Looks at what was completed, so far.
+    looks: u32,
     id: u32,
 }
 
@@ -195,6 +204,7 @@ impl Driver {
             buffers: Vec::new(),
             wakers: Vec::new(),
             reads: 0,
+            looks: 0,
             id: ID.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -267,6 +277,7 @@ impl Driver {
 
     /// Takes what the kernel has completed.
     pub(super) fn reap(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
         // Completions are copied out, since handling them needs the rest of the driver.
         loop {
             let Some(done) = self.uring.completion().next() else { return };
@@ -288,6 +299,7 @@ impl Driver {
             op if op == Operation::Send as u64 => self.sent(index, result),
             op if op == Operation::Accept as u64 => self.accepted(index, result, more),
             op if op == Operation::Connect as u64 => self.connected(index, result),
+            op if op == Operation::Poll as u64 => self.seen(index),
             _ => {}
         }
     }

@@ -131,6 +131,22 @@ fn frames_of_a_sender_that_changes_its_pace_come_in_order() {
 }
 
 #[test]
+fn a_stream_that_is_dropped_while_frames_rush_in_closes_its_socket() {
+    on_each(|_| async {
+        let (near, mut far) = pair();
+        far.set_nodelay(true).expect("at once");
+        let writing = std::thread::spawn(move || while far.write_all(&[b'x'; 100]).is_ok() {});
+        let mut stream = Stream::new(near).expect("a stream");
+        let mut got = 0;
+        while got < 3_000_000 {
+            got += poll_fn(|cx| stream.poll_receive(cx)).await.expect("no error").as_ref().len();
+        }
+        drop(stream);
+        until(|| writing.is_finished()).await;
+    });
+}
+
+#[test]
 fn a_slow_reader_gets_everything_in_order() {
     let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
     on_each(|_| async {
