@@ -207,8 +207,8 @@ impl Stream {
     }
 
     pub(super) fn is_silent(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        self.0.io.poll_read_ready(&mut context).is_pending()
+        // Whoever waits to read is still woken: nobody else is put in their place.
+        self.0.io.try_io(Interest::READABLE, |_| Ok(())).is_err()
     }
 
     fn gather(&self, out: &mut Out, bytes: &[u8]) {

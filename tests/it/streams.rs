@@ -236,3 +236,26 @@ fn a_stream_that_breaks_is_a_failed_attempt() {
     });
     assert!(failed, "{}", weir.metrics());
 }
+
+#[test]
+fn a_client_that_leaves_while_the_upstream_is_silent_is_noticed() {
+    let upstream = mock();
+    let weir = weir(&upstream);
+    let json = format!(r#"{{"model":"sim-1","stream":true,{MESSAGES}}}"#);
+    let stalled = String::from_utf8(request("/v1/chat/completions", "left", "whole", &json))
+        .expect("text")
+        .replace("x-mock-record: 1", "x-mock-fault: stall=20");
+    let mut socket = TcpStream::connect(weir.address).expect("connect");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    socket.write_all(stalled.as_bytes()).expect("sent");
+    let (mut got, mut more) = (Vec::new(), [0; 4096]);
+    // Most frames are alike and pass; then nothing comes any more.
+    while memchr::memmem::find_iter(&got, b"data: ").count() < 20 {
+        let count = socket.read(&mut more).expect("frames");
+        assert!(count > 0, "it ended early");
+        got.extend_from_slice(&more[..count]);
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    drop(socket);
+    assert_eq!(logged(&weir, "left")["client_gone"], true);
+}

@@ -147,6 +147,30 @@ fn a_stream_that_is_dropped_while_frames_rush_in_closes_its_socket() {
 }
 
 #[test]
+fn who_waits_to_read_is_woken_although_silence_was_asked_for() {
+    on_each(|_| async {
+        let (near, mut far) = pair();
+        let mut stream = Stream::new(near).expect("a stream");
+        let saying = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            far.write_all(b"here").expect("sent");
+            far
+        });
+        let read = poll_fn(|cx| {
+            let read = stream.poll_read_bytes(cx);
+            assert!(read.is_ready() || stream.is_silent());
+            read
+        });
+        let began = Instant::now();
+        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+        assert_eq!(read.expect("read in time").expect("no error"), "here");
+        // At the end of that time it is read by whoever was woken by that.
+        assert!(began.elapsed() < Duration::from_secs(4), "nobody was woken");
+        drop(saying.join().expect("said"));
+    });
+}
+
+#[test]
 fn a_slow_reader_gets_everything_in_order() {
     let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
     on_each(|_| async {
