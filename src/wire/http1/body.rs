@@ -12,8 +12,6 @@ pub(super) const CHUNK_LINE_BYTES_MAX: usize = 4096;
 pub(super) const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Hexadecimal digits of a chunk's size: 2^60 is more than anybody sends.
 const CHUNK_DIGITS_MAX: usize = 15;
-/// Those of a chunk that is passed on as it is.
-const PLAIN_DIGITS_MAX: usize = 7;
 /// Chunks that have come together are taken as one part until it is so long.
 const RUN_BYTES_MAX: usize = 16 * 1024;
 
@@ -166,16 +164,10 @@ pub fn take_chunks(wire: &[u8], mut taken: impl FnMut(&[u8]) -> bool) -> usize {
 /// The data of the chunk that comes first, if all of it is there, and how long it is over the wire. Not
 /// of the last one, behind which there may be trailers.
 fn whole_chunk(wire: &[u8]) -> Option<(&[u8], usize)> {
-    let (mut size, mut digits) = (0, 0);
-    while let Some(digit) = wire.get(digits).and_then(|byte| char::from(*byte).to_digit(16)) {
-        if digits == PLAIN_DIGITS_MAX {
-            return None;
-        }
-        size = size << 4 | digit as usize;
-        digits += 1;
-    }
+    let (size, digits) = hexadecimal(wire);
+    let size = usize::try_from(size).ok().filter(|size| *size > 0)?;
     let rest = wire[digits..].strip_prefix(b"\r\n")?;
-    let (data, rest) = rest.split_at_checked(size).filter(|_| size > 0)?;
+    let (data, rest) = rest.split_at_checked(size)?;
     rest.starts_with(b"\r\n").then_some((data, digits + 2 + size + 2))
 }
 
@@ -198,17 +190,21 @@ fn line(read: &[u8], bytes_max: usize) -> Result<Option<usize>, Malformed> {
 /// The size at the beginning of a chunk's line; extensions after it are ignored (RFC 9112, section
 /// 7.1.1).
 fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
-    let (mut size, mut digits) = (0, 0);
-    for digit in line.iter().map_while(|byte| char::from(*byte).to_digit(16)) {
-        // Too many are refused below.
-        size = size << 4 | u64::from(digit);
-        digits += 1;
-    }
+    let (size, digits) = hexadecimal(line);
     let rest = line[digits..].trim_ascii_start();
-    if digits == 0 || digits > CHUNK_DIGITS_MAX || !(rest.is_empty() || rest[0] == b';') {
+    if digits == 0 || !(rest.is_empty() || rest[0] == b';') {
         return Err(Malformed::Chunk);
     }
     Ok(size)
+}
+
+/// The number that this begins with, and how many digits it has: as many as count, so that a longer one is
+/// followed by what cannot follow a size.
+fn hexadecimal(text: &[u8]) -> (u64, usize) {
+    let digits = text.iter().map_while(|byte| char::from(*byte).to_digit(16));
+    digits
+        .take(CHUNK_DIGITS_MAX)
+        .fold((0, 0), |(size, digits), digit| (size << 4 | u64::from(digit), digits + 1))
 }
 
 /// The length that a message announces (RFC 9110, section 8.6); `None` without one. The same length may
