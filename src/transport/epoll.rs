@@ -17,12 +17,10 @@ use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 
+use super::spare::Spare;
 use super::{
     GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block, first, spare_congestion_control,
 };
-
-/// Memory that a stream holds on to with nothing to send.
-const IDLE_BYTES_MAX: usize = 2 * 1024;
 
 /// What one worker has gathered since it last waited.
 #[derive(Default)]
@@ -30,6 +28,7 @@ struct Turn {
     /// Whether anybody calls [`turn`] on this thread.
     gathers: bool,
     streams: Vec<Arc<Socket>>,
+    spare: Spare,
     reads: u32,
 }
 
@@ -108,10 +107,9 @@ impl Out {
 
     fn sent(&mut self, count: usize) {
         if count == self.bytes.len() {
-            self.bytes.clear();
-            if self.bytes.capacity() > IDLE_BYTES_MAX {
-                self.bytes = Vec::new();
-            }
+            // A stream with nothing to send holds on to no memory.
+            let bytes = std::mem::take(&mut self.bytes);
+            TURN.with_borrow_mut(|turn| turn.spare.keep(bytes));
         } else {
             self.bytes.drain(..count);
         }
@@ -212,6 +210,9 @@ impl Stream {
     }
 
     fn gather(&self, out: &mut Out, bytes: &[u8]) {
+        if out.bytes.capacity() == 0 {
+            out.bytes = TURN.with_borrow_mut(|turn| turn.spare.take());
+        }
         out.bytes.extend_from_slice(bytes);
         if !out.queued && !out.draining {
             out.queued = TURN.with_borrow_mut(|turn| {

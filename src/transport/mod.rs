@@ -18,6 +18,7 @@ pub mod pages;
 mod ring;
 mod runtime;
 mod settings;
+mod spare;
 mod stream;
 pub mod tls;
 pub mod upstream;

@@ -26,6 +26,7 @@ use receiving::Rush;
 use super::blocks::{Received, Ring};
 use crate::clock::{Duration, Instant};
 use crate::transport::GATHERED_BYTES_MAX;
+use crate::transport::spare::Spare;
 
 /// Entries of the submission queue; what is more goes to the kernel in between.
 const SUBMISSIONS: u32 = 1024;
@@ -36,9 +37,6 @@ const COMPLETIONS: u32 = 8 * 1024;
 /// holds the peer back, and one that reads a large body has it copied once. One wake-up of the kernel
 /// may bring some more.
 pub(super) const UNREAD_BYTES_MAX: usize = 64 * 1024;
-/// Send buffers that wait for their next use, and the largest of them.
-const BUFFERS_MAX: usize = 128;
-const BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// How long the end of a thread waits for the kernel to let go of its memory.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -174,7 +172,7 @@ pub(super) struct Driver {
     /// Entries that found no room in the submission queue.
     backlog: VecDeque<squeue::Entry>,
     /// Send buffers for whoever is next.
-    buffers: Vec<Vec<u8>>,
+    spare: Spare,
     /// Whom the last completions concern.
     pub(super) wakers: Vec<Waker>,
     reads: u32,
@@ -201,7 +199,7 @@ impl Driver {
             unsent: Vec::new(),
             starved: Vec::new(),
             backlog: VecDeque::new(),
-            buffers: Vec::new(),
+            spare: Spare::default(),
             wakers: Vec::new(),
             reads: 0,
             looks: 0,

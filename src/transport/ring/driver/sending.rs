@@ -8,7 +8,7 @@ use std::task::Waker;
 use io_uring::opcode;
 use io_uring::types::Fd;
 
-use super::{BUFFER_BYTES_MAX, BUFFERS_MAX, Driver, Operation, Socket, tag};
+use super::{Driver, Operation, Socket, tag};
 use crate::clock::Instant;
 use crate::transport::ring::blocks::retried;
 
@@ -64,10 +64,10 @@ impl Driver {
     }
 
     fn gather(&mut self, index: usize, bytes: &[u8]) {
-        let Self { sockets, buffers, unsent, .. } = self;
+        let Self { sockets, spare, unsent, .. } = self;
         let socket = &mut sockets[index];
         if socket.out.capacity() == 0 {
-            socket.out = buffers.pop().unwrap_or_default();
+            socket.out = spare.take();
         }
         socket.out.extend_from_slice(bytes);
         if !socket.queued && socket.sending.is_none() {
@@ -140,12 +140,8 @@ impl Driver {
             self.send(index);
             return;
         }
-        if let Some((mut bytes, _)) = socket.sending.take()
-            && self.buffers.len() < BUFFERS_MAX
-            && bytes.capacity() <= BUFFER_BYTES_MAX
-        {
-            bytes.clear();
-            self.buffers.push(bytes);
+        if let Some((bytes, _)) = socket.sending.take() {
+            self.spare.keep(bytes);
         }
         if !socket.out.is_empty() && !socket.queued {
             socket.queued = true;
