@@ -1,11 +1,12 @@
 //! Time as the rest of weir sees it: a monotonic instant for durations and deadlines, and a wall
 //! clock for records.
 
+use std::future::poll_fn;
 use std::ops::{Add, AddAssign, Sub};
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(target_os = "linux")]
@@ -47,6 +48,8 @@ impl Instant {
     }
 
     /// The same; `None` if it is a later one.
+    // What divides is not repeated wherever time is taken: a request does so a dozen times.
+    #[inline(never)]
     pub fn checked_duration_since(self, earlier: Self) -> Option<Duration> {
         u64::try_from(self.ns.saturating_sub(earlier.ns)).ok().map(Duration::from_nanos)
     }
@@ -102,6 +105,7 @@ impl From<Instant> for tokio::time::Instant {
     }
 }
 
+#[cfg(test)]
 impl From<std::time::Instant> for Instant {
     fn from(at: std::time::Instant) -> Self {
         let (same, theirs) = *SAME;
@@ -202,7 +206,14 @@ impl Default for Cautious {
     }
 }
 
+/// The present.
+#[cfg(not(test))]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
 /// The present. Follows tokio's clock, so that a test which pauses that clock pauses this one too.
+#[cfg(test)]
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std().into()
 }
@@ -213,13 +224,54 @@ pub async fn within<T>(
     limit: Duration,
     mut future: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let at_once = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+    let at_once = poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),
         Poll::Pending => Poll::Ready(None),
     });
     match at_once.await {
         Some(value) => Some(value),
         None => tokio::time::timeout(limit, future).await.ok(),
+    }
+}
+
+/// How long something may be waited for that hardly ever takes so long: one timer, which is set once and
+/// moved on when it fires. To make one for each wait costs more than all else that waiting does.
+#[derive(Debug, Default)]
+pub struct Patience(Option<(Pin<Box<tokio::time::Sleep>>, Instant)>);
+
+impl Patience {
+    /// Ready once it is as late as that; until then the task is woken for it.
+    pub fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let set = || (Box::pin(tokio::time::sleep_until(until.into())), until);
+        let (timer, fires_at) = self.0.get_or_insert_with(set);
+        loop {
+            if *fires_at > until {
+                timer.as_mut().reset(until.into());
+                *fires_at = until;
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if *fires_at == until {
+                return Poll::Ready(());
+            }
+            // It was for an earlier wait.
+            timer.as_mut().reset(until.into());
+            *fires_at = until;
+        }
+    }
+
+    /// The outcome of a future; `None` when it is as late as that before.
+    pub async fn until<T>(
+        &mut self,
+        until: Instant,
+        mut future: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => self.poll(until, cx).map(|()| None),
+        })
+        .await
     }
 }
 
@@ -268,6 +320,8 @@ fn known(ns: i64) -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[test]
@@ -320,6 +374,29 @@ mod tests {
         assert_eq!((last + Duration::from_secs(1), now - now), (last, Duration::ZERO));
         assert_eq!((now + Duration::from_nanos(5)) - now, Duration::from_nanos(5));
         assert!(now.elapsed() < Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_lasts_as_long_as_each_wait_says() {
+        let mut patience = Patience::default();
+        let begun = now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let at = || now().saturating_duration_since(begun).as_secs();
+        let never = std::future::pending::<()>;
+        let soon = tokio::time::sleep(Duration::from_secs(3));
+        assert_eq!((patience.until(after(10), pin!(soon)).await, at()), (Some(()), 3));
+        // The timer that is set fires at ten.
+        assert_eq!((patience.until(after(12), pin!(never())).await, at()), (None, 12));
+        // It has fired.
+        assert_eq!((patience.until(after(20), pin!(never())).await, at()), (None, 20));
+        let later = tokio::time::sleep(Duration::from_secs(5));
+        assert_eq!((patience.until(after(60), pin!(later)).await, at()), (Some(()), 25));
+        // One that is earlier than what it is set for, one that has passed, and one that is there at once.
+        assert_eq!((patience.until(after(30), pin!(never())).await, at()), (None, 30));
+        assert_eq!((patience.until(after(29), pin!(never())).await, at()), (None, 30));
+        let ready = std::future::ready(());
+        assert_eq!((patience.until(after(29), pin!(ready)).await, at()), (Some(()), 30));
+        assert_eq!((patience.until(after(31), pin!(never())).await, at()), (None, 31));
     }
 
     #[test]

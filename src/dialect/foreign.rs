@@ -14,7 +14,7 @@ use memchr::memmem;
 use super::ir::{Format, Seal};
 use crate::wire::json::{Edit, Value, lazy};
 
-/// Looked for in every chat: what makes it fast is worked out once.
+/// Looked for in every conversation: what makes it fast is worked out once.
 static SEALED: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(Seal::MARK));
 
@@ -24,6 +24,10 @@ const UNSIGNED: [&str; 2] = ["\"signature\":\"\"", "\"signature\": \"\""];
 /// The edits without which a provider of the client's own format would refuse a chat.
 pub(super) fn cuts(format: Format, body: &[u8]) -> Vec<Edit> {
     let mut edits = Vec::new();
+    // Their providers do not look into what they have not written.
+    if matches!(format, Format::Chat | Format::Cohere) {
+        return edits;
+    }
     let has = |mark: &str| memmem::find(body, mark.as_bytes()).is_some();
     // A thought of a provider that signs nothing has an empty signature, which Anthropic refuses.
     let unsigned = || format == Format::Anthropic && UNSIGNED.iter().any(|mark| has(mark));
@@ -50,7 +54,6 @@ pub(super) fn cuts(format: Format, body: &[u8]) -> Vec<Edit> {
                 }
             }
         }
-        // Their providers do not look into what they have not written.
         Format::Chat | Format::Cohere => {}
     }
     edits

@@ -15,7 +15,7 @@ use crate::expression::Query;
 use crate::limit::{Applicable, Assumptions, Estimate, Limits, Subject};
 use crate::meter;
 use crate::plan::Plan;
-use crate::pool::{HashOn, Pool};
+use crate::pool::{HashOn, Pool, Strategy};
 use crate::tenant::Caller;
 
 /// The largest body that is read on the worker's own thread. A larger one would hold up the
@@ -332,8 +332,11 @@ async fn reserve(
     }
 }
 
-/// What consistent hashing keeps the request together by.
-pub(super) fn hash(pool: &Pool, head: &Head, admitted: &Admitted) -> u64 {
+/// What consistent hashing keeps the request together by, in a pool that asks for it.
+pub(super) fn hash(pool: &Pool, head: &Head, admitted: &Admitted) -> Option<u64> {
+    if pool.strategy != Strategy::Hash {
+        return None;
+    }
     let caller = admitted.caller.id.as_bytes();
     let kept_by = match &pool.hash_on {
         HashOn::Caller => None,
@@ -344,5 +347,5 @@ pub(super) fn hash(pool: &Pool, head: &Head, admitted: &Admitted) -> u64 {
             &admitted.body[span.start..end]
         }),
     };
-    crate::hash::stable(&[kept_by.unwrap_or(caller)])
+    Some(crate::hash::stable(&[kept_by.unwrap_or(caller)]))
 }

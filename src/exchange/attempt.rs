@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout_at;
 
 use super::adapt;
 use super::admit::Admitted;
@@ -20,7 +19,8 @@ use super::refused::{UpstreamAnswer, refused};
 use super::translate::{self, TranslatedAnswer, Translation};
 use crate::clock::{Duration, Instant};
 use crate::dialect::{
-    self, Dropped, Endpoint, StreamError, StreamObserver, StreamTranslator, TranslatedRequest,
+    self, Dropped, Endpoint, Rewritten, StreamError, StreamObserver, StreamTranslator,
+    TranslatedRequest,
 };
 use crate::error::{Error, Kind};
 use crate::meter::{self, Counters};
@@ -30,6 +30,7 @@ use crate::store::Store;
 use crate::transport::upstream::{self, Session, Upstreams};
 use crate::wire::fields::{Fields, Name, Names};
 use crate::wire::frame::{Framer, Framing};
+use crate::wire::json::Segments;
 
 /// Events held back while a stream is probed. Beyond it the stream is taken for good.
 const PROBE_BYTES_MAX: usize = 1 << 20;
@@ -218,12 +219,14 @@ async fn send_and_probe(
         let first_token = started + pool.timeouts.first_token.0;
         let until = first_token.min(order.admitted.deadline);
         let mut counters = counters(order, model.as_deref());
+        let mut patience = session.take_patience();
         let probed = {
             let probe = pin!(probe(order, &target, &prepared, &mut session, &mut counters));
-            timeout_at(until.into(), probe).await
+            patience.until(until, probe).await
         };
+        session.keep_patience(patience);
         match probed {
-            Ok(Ok(answer)) => {
+            Some(Ok(answer)) => {
                 let model = model.or_else(|| order.admitted.model.clone());
                 let Prepared { translation, dropped, .. } = prepared;
                 let sent = started;
@@ -238,7 +241,7 @@ async fn send_and_probe(
                 }));
             }
             // A connection that idled may have been closed in the meantime: once more on another.
-            Ok(Err(failure))
+            Some(Err(failure))
                 if stale
                     && session.reused()
                     && failure.error.kind == Kind::UpstreamCut
@@ -248,11 +251,11 @@ async fn send_and_probe(
                 stale = false;
                 now = Instant::now();
             }
-            Ok(Err(failure)) => return Err(failure),
-            Err(_) if first_token < order.admitted.deadline => {
+            Some(Err(failure)) => return Err(failure),
+            None if first_token < order.admitted.deadline => {
                 return Err(Box::new(timed_out(pool).into()));
             }
-            Err(_) => {
+            None => {
                 super::left(order.admitted.deadline, Instant::now())?;
                 return Err(Box::new(timed_out(pool).into()));
             }
@@ -276,7 +279,7 @@ fn timed_out(pool: &Pool) -> Error {
 /// A request, ready to be sent.
 pub(super) struct Prepared {
     pub(super) request: upstream::Request,
-    pub(super) body: Vec<Bytes>,
+    pub(super) body: Segments,
     pub(super) usage_injected: bool,
     pub(super) translation: Option<Box<Translation>>,
     pub(super) dropped: Option<Box<Dropped>>,
@@ -309,8 +312,8 @@ pub(super) fn build(
         headers.set_field(name, value);
     }
     headers.set(Name::XRequestId, head.request_id.as_str());
-    let body: Vec<Bytes> = rewritten.body.iter().cloned().collect();
-    let body_bytes = rewritten.body.len_bytes();
+    let Rewritten { body, usage_injected } = rewritten;
+    let body_bytes = body.len_bytes();
     if head.upgrade() {
         headers.set(Name::Connection, "Upgrade");
         headers.set(Name::Upgrade, "websocket");
@@ -318,8 +321,7 @@ pub(super) fn build(
         headers.set_number(Name::ContentLength, body_bytes as u64);
     }
     let mut request = upstream::Request { method: head.method.clone(), target: path, headers };
-    credential.apply(&mut request, &body)?;
-    let usage_injected = rewritten.usage_injected;
+    credential.apply(&mut request, body.pieces())?;
     Ok(Prepared { request, body, usage_injected, translation: None, dropped })
 }
 
@@ -338,7 +340,7 @@ async fn probe(
     session: &mut Session,
     counters: &mut Counters,
 ) -> Result<Answer, Box<Failure>> {
-    let sent = session.send(&prepared.request, &prepared.body).await;
+    let sent = session.send(&prepared.request, prepared.body.pieces()).await;
     let head = match (session.head().await, sent) {
         (Ok(head), _) => head,
         // What broke first says more.

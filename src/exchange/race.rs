@@ -59,8 +59,7 @@ async fn candidates(
     let mut refused: Option<Error> = None;
     for pool in &admitted.pools {
         pool.note_request();
-        let mut pick =
-            Pick::new(Some(admit::hash(pool, head, admitted))).of_class(admitted.caller.class);
+        let mut pick = Pick::new(admit::hash(pool, head, admitted)).of_class(admitted.caller.class);
         if !skip_other_dialects(pool, head, &mut pick) {
             refused = refused.or_else(|| Some(other_dialect(pool, head)));
             continue;

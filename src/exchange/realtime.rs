@@ -91,8 +91,7 @@ async fn open(
     let mut full = None;
     for pool in &admitted.pools {
         pool.note_request();
-        let mut pick =
-            Pick::new(Some(admit::hash(pool, head, admitted))).of_class(admitted.caller.class);
+        let mut pick = Pick::new(admit::hash(pool, head, admitted)).of_class(admitted.caller.class);
         if !race::skip_other_dialects(pool, head, &mut pick) {
             continue;
         }

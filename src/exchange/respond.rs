@@ -235,7 +235,12 @@ async fn with_body(
     body: Bytes,
     settlement: &mut Settlement,
 ) -> bool {
-    headers.set_number(Name::ContentLength, body.len() as u64);
+    let length = body.len() as u64;
+    // What came with it is seldom another.
+    let told = headers.number(Name::ContentLength) == Some(length);
+    if !told || headers.is_repeated(Name::ContentLength) {
+        headers.set_number(Name::ContentLength, length);
+    }
     settlement.body_out(body.len());
     write_head(session, status, &headers, settlement).await
         && session.write_body(body, true).await.is_ok()

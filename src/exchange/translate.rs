@@ -174,7 +174,7 @@ impl Prepared {
         translation: Translation,
     ) -> Self {
         let translation = Some(Box::new(translation));
-        Self { request, body: vec![body], usage_injected: false, translation, dropped: None }
+        Self { request, body: body.into(), usage_injected: false, translation, dropped: None }
     }
 
     /// The endpoint as which the answer is read.

@@ -11,12 +11,18 @@ const OTHER_BYTES_PER_TOKEN: u64 = 3;
 
 /// Tokens of a text, from its bytes.
 pub fn tokens_of(text: &[u8]) -> u64 {
+    // Most is, which is soon found out.
+    let other = if text.is_ascii() { 0 } else { other_bytes(text) };
+    let ascii = text.len() as u64 - other;
+    ascii.div_ceil(ASCII_BYTES_PER_TOKEN) + other.div_ceil(OTHER_BYTES_PER_TOKEN)
+}
+
+/// Bytes that are not ASCII.
+fn other_bytes(text: &[u8]) -> u64 {
     // Summed in bytes, as many at a time as cannot overflow and fill vectors.
     let high = |part: &[u8]| u64::from(part.iter().map(|byte| byte >> 7).sum::<u8>());
     let (blocks, rest) = text.as_chunks::<192>();
-    let other: u64 = blocks.iter().map(|block| high(block)).sum::<u64>() + high(rest);
-    let ascii = text.len() as u64 - other;
-    ascii.div_ceil(ASCII_BYTES_PER_TOKEN) + other.div_ceil(OTHER_BYTES_PER_TOKEN)
+    blocks.iter().map(|block| high(block)).sum::<u64>() + high(rest)
 }
 
 /// Tokens of a text of which only the length is known.

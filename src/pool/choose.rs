@@ -44,7 +44,7 @@ pub struct Pick {
     /// Whether a target was chosen before. Not the same as `tried`, in which a caller may put
     /// targets that are out of the question.
     pub(super) again: bool,
-    pub(super) rng: SmallRng,
+    pub(super) chance: Chance,
     pub(super) class: Class,
 }
 
@@ -57,16 +57,16 @@ impl Pick {
 
     /// For a new request.
     pub fn new(hash: Option<u64>) -> Self {
-        Self::with_rng(hash, SmallRng::from_rng(&mut rand::rng()))
+        Self::with(hash, Chance(None))
     }
 
     /// With a fixed seed, for tests and simulations.
     pub fn seeded(hash: Option<u64>, seed: u64) -> Self {
-        Self::with_rng(hash, SmallRng::seed_from_u64(seed))
+        Self::with(hash, Chance(Some(SmallRng::seed_from_u64(seed))))
     }
 
-    fn with_rng(hash: Option<u64>, rng: SmallRng) -> Self {
-        Self { hash, tried: SmallVec::new(), again: false, rng, class: Class::default() }
+    fn with(hash: Option<u64>, chance: Chance) -> Self {
+        Self { hash, tried: SmallVec::new(), again: false, chance, class: Class::default() }
     }
 
     /// Notes the choice that was made.
@@ -79,6 +79,16 @@ impl Pick {
     pub fn forget_tried(&mut self) {
         self.tried.clear();
         self.again = false;
+    }
+}
+
+/// What is random in one request's choices. Seeded when it is asked for, as few requests have a choice.
+#[derive(Clone, Debug)]
+pub(super) struct Chance(Option<SmallRng>);
+
+impl Chance {
+    pub(super) fn rng(&mut self) -> &mut SmallRng {
+        self.0.get_or_insert_with(|| SmallRng::from_rng(&mut rand::rng()))
     }
 }
 
@@ -227,14 +237,14 @@ impl Core {
         }
         match (self.strategy, pick.hash, &tier.ring) {
             (Strategy::Hash, Some(hash), Some(ring)) => self.by_hash(ring, hash, ready, pick, now),
-            (Strategy::Weighted | Strategy::Hash, ..) => by_weight(ready, &mut pick.rng),
+            (Strategy::Weighted | Strategy::Hash, ..) => by_weight(ready, pick.chance.rng()),
             (Strategy::RoundRobin, ..) => least(ready, |candidate| self.next_turn(candidate)),
-            (Strategy::LeastBusy, ..) => Some(self.less_busy_of_two(ready, &mut pick.rng)),
-            (Strategy::LeastLatency, ..) => self.by_latency(ready, &mut pick.rng, now),
+            (Strategy::LeastBusy, ..) => Some(self.less_busy_of_two(ready, pick.chance.rng())),
+            (Strategy::LeastLatency, ..) => self.by_latency(ready, pick.chance.rng(), now),
             (Strategy::LeastCost, ..) => {
                 let cost = |candidate: &Candidate| self.target(*candidate).cost;
                 let best = ready.iter().map(cost).min()?;
-                among(ready, |candidate| cost(candidate) == best, &mut pick.rng)
+                among(ready, |candidate| cost(candidate) == best, pick.chance.rng())
             }
         }
     }
@@ -261,12 +271,12 @@ impl Core {
                 continue;
             }
             let warmth = self.targets[usize::from(index)].warmth(now);
-            if warmth >= 1.0 || pick.rng.random::<f64>() < warmth {
+            if warmth >= 1.0 || pick.chance.rng().random::<f64>() < warmth {
                 return Some(at);
             }
             passed.push(index);
         }
-        by_weight(ready, &mut pick.rng)
+        by_weight(ready, pick.chance.rng())
     }
 
     /// Two at random, and of them the one with fewer requests under way for its weight.

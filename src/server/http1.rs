@@ -13,10 +13,10 @@ use std::task::{Context, Poll};
 use http::Method;
 use pingora_core::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::boxed::boxed;
-use crate::clock::{Duration, within};
+use crate::clock::{self, Duration, within};
 use crate::error::{Error, Kind};
 use crate::exchange::{self, Gateway};
 use crate::transport::downstream;
@@ -59,7 +59,7 @@ impl<A: Answer> Http1<A> {
         // Whether both of them know whom to wake.
         let mut told = false;
         loop {
-            let until = Instant::now() + idle;
+            let until = clock::now() + idle;
             let mut woken = false;
             while connection.read.is_empty() {
                 let next = poll_fn(|cx| {
@@ -82,10 +82,10 @@ impl<A: Answer> Http1<A> {
                     Next::Came(_) | Next::Drained => return,
                     // Set once and moved on when it fires: requests come more often than it does.
                     Next::Impatient => {
-                        if Instant::now() >= until {
+                        if clock::now() >= until {
                             return;
                         }
-                        patience.as_mut().reset(until);
+                        patience.as_mut().reset(until.into());
                         told = false;
                     }
                 }

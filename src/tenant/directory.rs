@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use super::caller::Caller;
 use super::certificate::{Certificates, Pattern};
@@ -34,6 +34,15 @@ const KEY_BYTES_MAX: usize = 4096;
 pub type Hash = [u8; 32];
 /// What is known by the hash of a key. Nobody can choose one, so a part of it is as good as a hash of it.
 pub(super) type ByHash<T> = HashMap<Hash, T, BuildHasherDefault<Part>>;
+
+/// Whether two hashes are the same, in a time that tells nothing of either.
+pub(super) fn same(one: &Hash, other: &Hash) -> bool {
+    let (words, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+    let same = words.iter().zip(others).fold(Choice::from(1), |same, (one, other)| {
+        same & u64::from_ne_bytes(*one).ct_eq(&u64::from_ne_bytes(*other))
+    });
+    same.into()
+}
 
 /// A part of a hash, in place of a hash of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -220,7 +229,7 @@ impl Directory {
             }
             let hash: Hash = Sha256::digest(secret).into();
             let known = self.by_hash.get_key_value(&hash);
-            let known = known.filter(|(stored, _)| bool::from(stored.ct_eq(&hash)));
+            let known = known.filter(|(stored, _)| same(stored, &hash));
             if let Some((_, caller)) = known {
                 return Ok(Arc::clone(caller));
             }
@@ -389,6 +398,17 @@ mod tests {
     use super::super::settings::CertificateSettings;
     use super::*;
     use crate::config::SecretSource;
+
+    #[test]
+    fn hashes_are_the_same_in_every_byte() {
+        let one: Hash = std::array::from_fn(|at| at as u8);
+        assert!(same(&one, &one.clone()));
+        for at in 0..one.len() {
+            let mut other = one;
+            other[at] ^= 0x80;
+            assert!(!same(&one, &other), "byte {at}");
+        }
+    }
 
     fn key(name: &str, secret: &str) -> KeySettings {
         KeySettings {

@@ -12,10 +12,9 @@ use arc_swap::ArcSwapOption;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use ring::hmac;
-use subtle::ConstantTimeEq;
 
 use super::caller::Caller;
-use super::directory::{ByHash, Hash};
+use super::directory::{ByHash, Hash, same};
 use super::record::{Fence, KEY_PREFIX, Record, Status};
 use super::tenants::{Place, Tenants, patterns};
 use crate::clock;
@@ -137,7 +136,7 @@ impl VirtualKeys {
         let hash = hasher.hash(key);
         let part = &snapshot.as_ref()?.0[usize::from(hash[0])];
         let (stored, entry) = part.get_key_value(&hash)?;
-        bool::from(stored.ct_eq(&hash)).then(|| entry.admit(endpoint, address))
+        same(stored, &hash).then(|| entry.admit(endpoint, address))
     }
 
     /// The limits that the keys are under.

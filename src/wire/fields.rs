@@ -526,8 +526,21 @@ fn text(value: &[u8]) -> Option<&str> {
 }
 
 /// Whether it is visible ASCII, spaces and tabs.
+// Once, and not with all its ways for short and long wherever a field is set.
+#[inline(never)]
 pub(super) fn is_text(value: &[u8]) -> bool {
-    // Each is looked at, so that many are looked at at once.
+    // In pieces of one size, each of which is a few instructions; the last may cover some of the one before.
+    if let Some(last) = value.last_chunk::<16>() {
+        return value.as_chunks::<16>().0.iter().all(is_all_text) && is_all_text(last);
+    }
+    match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
+        (Some(first), Some(last)) => is_all_text(first) && is_all_text(last),
+        _ => value.iter().all(|&byte| is_all_text(&[byte])),
+    }
+}
+
+fn is_all_text<const N: usize>(value: &[u8; N]) -> bool {
+    // Each is looked at, so that all are looked at at once.
     value.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\t'))
 }
 

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::*;
 use crate::wire::fields::Fields;

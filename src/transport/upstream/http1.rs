@@ -3,10 +3,12 @@
 //!
 //! The response is handed on as slices of the memory that it was received into.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ahash::AHashMap;
@@ -17,7 +19,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::io::Io;
 use super::{Address, Request, Run};
-use crate::clock::{Duration, Instant};
+use crate::clock::{Instant, Patience};
 use crate::error::{Error, Kind};
 use crate::transport::Arrived;
 use crate::wire::fields::Names;
@@ -32,19 +34,32 @@ pub(super) struct Connection {
     for_head: bool,
     /// The request was written to its end.
     sent: bool,
+    /// For whoever waits for an answer.
+    pub(super) patience: Patience,
 }
 
 impl Connection {
     pub(super) fn new(io: Io) -> Self {
-        Self { io, read: Bytes::new(), decoder: Decoder::default(), for_head: false, sent: false }
+        Self {
+            io,
+            read: Bytes::new(),
+            decoder: Decoder::default(),
+            for_head: false,
+            sent: false,
+            patience: Patience::default(),
+        }
     }
 
     /// Sends a request: its head, then every part of its body. An upstream that answers before it
     /// has everything is not sent the rest.
     pub(super) async fn send(&mut self, request: &Request, body: &[Bytes]) -> Result<(), Error> {
         self.for_head = request.method == Method::HEAD;
-        let head = serialised(request);
-        self.io.write_all(&head).await.map_err(|error| cut(&error))?;
+        let mut head = HEAD.take();
+        serialise(request, &mut head);
+        let written = self.io.write_all(&head).await;
+        head.clear();
+        HEAD.set(head);
+        written.map_err(|error| cut(&error))?;
         for part in body {
             if !self.write(part).await.map_err(|error| cut(&error))? {
                 return Ok(());
@@ -183,17 +198,21 @@ impl Connection {
     }
 }
 
-/// The head of a request as it goes over the wire.
-fn serialised(request: &Request) -> Vec<u8> {
+thread_local! {
+    /// The next head is put together here.
+    static HEAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Writes the head of a request as it goes over the wire.
+fn serialise(request: &Request, head: &mut Vec<u8>) {
     let Request { method, target, headers } = request;
-    let mut head = Vec::with_capacity(target.len() + headers.wire_bytes_max() + 32);
+    head.reserve(target.len() + headers.wire_bytes_max() + 32);
     head.extend_from_slice(method.as_str().as_bytes());
     head.push(b' ');
     head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    headers.write_without(Names::default(), &mut head);
+    headers.write_without(Names::default(), head);
     head.extend_from_slice(b"\r\n");
-    head
 }
 
 fn cut(error: &io::Error) -> Error {
@@ -210,7 +229,7 @@ fn malformed(error: Malformed) -> Error {
 
 /// Connections that wait for their next request.
 pub(super) struct Idle {
-    connections: Mutex<AHashMap<Address, VecDeque<Waiting>>>,
+    connections: Mutex<AHashMap<Arc<Address>, VecDeque<Waiting>>>,
     /// Most connections that wait for one upstream.
     per_upstream_max: usize,
 }
@@ -233,7 +252,7 @@ impl Idle {
     }
 
     /// The connection that was used last, if one is usable.
-    pub(super) fn take(&self, to: &Address, now: Instant) -> Option<Connection> {
+    pub(super) fn take(&self, to: &Arc<Address>, now: Instant) -> Option<Connection> {
         let mut connections = self.connections.lock();
         let waiting = connections.get_mut(to)?;
         while let Some(mut last) = waiting.pop_back() {
@@ -245,15 +264,15 @@ impl Idle {
     }
 
     /// Keeps a connection for its next request, where it can carry one.
-    pub(super) fn keep(&self, to: &Address, connection: Connection, idle: Duration) {
+    pub(super) fn keep(&self, to: &Arc<Address>, connection: Connection) {
         if !connection.reusable() {
             return;
         }
-        let kept = Waiting { connection: connection.renewed(), until: Instant::now() + idle };
+        let kept = Waiting { connection: connection.renewed(), until: Instant::now() + to.idle };
         let mut connections = self.connections.lock();
         let waiting = match connections.get_mut(to) {
             Some(waiting) => waiting,
-            None => connections.entry(to.clone()).or_default(),
+            None => connections.entry(Arc::clone(to)).or_default(),
         };
         if waiting.len() >= self.per_upstream_max {
             waiting.pop_front();

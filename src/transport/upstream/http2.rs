@@ -88,19 +88,19 @@ impl Shared {
 
 /// The connections of one worker, by upstream.
 #[derive(Default)]
-pub(super) struct Connections(Mutex<AHashMap<Address, Vec<Arc<Shared>>>>);
+pub(super) struct Connections(Mutex<AHashMap<Arc<Address>, Vec<Arc<Shared>>>>);
 
 impl Connections {
     /// A connection that takes one more request.
-    pub(super) fn take(&self, to: &Address) -> Option<Session> {
+    pub(super) fn take(&self, to: &Arc<Address>) -> Option<Session> {
         let connections = self.0.lock();
         let shared = connections.get(to)?.iter().find(|shared| shared.has_room())?;
         Some(Session::new(Arc::clone(shared)))
     }
 
-    pub(super) fn keep(&self, to: &Address, shared: &Arc<Shared>) {
+    pub(super) fn keep(&self, to: &Arc<Address>, shared: &Arc<Shared>) {
         let mut all = self.0.lock();
-        let connections = all.entry(to.clone()).or_default();
+        let connections = all.entry(Arc::clone(to)).or_default();
         // Not everybody sweeps: what has ended goes at the latest when its successor comes.
         connections.retain(|known| !known.is_spent(to.idle));
         connections.push(Arc::clone(shared));

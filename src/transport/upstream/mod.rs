@@ -10,6 +10,7 @@ mod question;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use http::{HeaderName, HeaderValue, Method};
 use parking_lot::Mutex;
 
 use super::Arrived;
-use crate::clock::{Duration, Instant};
+use crate::clock::{Duration, Instant, Patience};
 use crate::error::{Error, Kind};
 use crate::wire::fields::Fields;
 pub use crate::wire::http1::Head;
@@ -36,7 +37,7 @@ const INFORMATIONAL_MAX: usize = 8;
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Where an upstream is and how it is spoken to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// Name or literal address.
     pub host: Box<str>,
@@ -48,6 +49,18 @@ pub struct Address {
     pub version: Version,
     /// How long an idle connection is kept.
     pub idle: Duration,
+}
+
+impl Hash for Address {
+    /// By what tells most from most others: how the host begins and ends, and the port. It is asked for
+    /// twice a request.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let host = self.host.as_bytes();
+        let end = |end: Option<&[u8; 8]>| end.map_or(0, |end| u64::from_le_bytes(*end));
+        let (begins, ends) = (end(host.first_chunk()), end(host.last_chunk()));
+        let sizes = (host.len() as u64) << 16 | u64::from(self.port);
+        state.write_u64(begins.rotate_left(29) ^ ends ^ sizes.rotate_left(43));
+    }
 }
 
 /// More of a response's body.
@@ -287,6 +300,23 @@ impl Session {
         self.reused
     }
 
+    /// A timer for whoever waits for this session, which its connection keeps from one request to the
+    /// next. It is given back with [`Session::keep_patience`].
+    pub fn take_patience(&mut self) -> Patience {
+        match &mut self.inner {
+            Inner::Http1 { connection, .. } => std::mem::take(&mut connection.patience),
+            // Its connection is shared.
+            Inner::Http2 { .. } => Patience::default(),
+        }
+    }
+
+    /// Takes back the timer.
+    pub fn keep_patience(&mut self, patience: Patience) {
+        if let Inner::Http1 { connection, .. } = &mut self.inner {
+            connection.patience = patience;
+        }
+    }
+
     /// Sends the request: its head, then every part of its body.
     ///
     /// # Errors
@@ -392,7 +422,7 @@ impl Session {
     /// Gives the connection back for reuse, where the response was read to its end.
     pub fn release(self) {
         match self.inner {
-            Inner::Http1 { connection, idle, to } => idle.keep(&to, connection, to.idle),
+            Inner::Http1 { connection, idle, to } => idle.keep(&to, connection),
             // Its connection is shared already.
             Inner::Http2 { .. } => {}
         }
@@ -401,4 +431,30 @@ impl Session {
 
 fn no_upgrade() -> Error {
     Error::new(Kind::Internal, "A request that upgrades was to go over HTTP/2.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_by_all_that_it_is() {
+        let address = |host: &str, port| {
+            let (tls, version) = (None, Version::Auto);
+            Arc::new(Address { host: host.into(), port, tls, version, idle: Duration::ZERO })
+        };
+        let known = HashSet::from([address("one.example.com", 80), address("a.b", 80)]);
+        assert!(
+            known.contains(&address("one.example.com", 80)) && known.contains(&address("a.b", 80))
+        );
+        // The last one begins and ends as one that is known.
+        for (host, port) in [("one.example.com", 81), ("a.c", 80), ("one.example_example.com", 80)]
+        {
+            assert!(!known.contains(&address(host, port)), "{host}:{port}");
+        }
+        let other = Address { version: Version::Http1, ..Address::clone(&address("a.b", 80)) };
+        assert!(!known.contains(&Arc::new(other)));
+    }
 }

@@ -26,7 +26,7 @@ impl Added {
     }
 
     /// Adds a line, with a value that was checked.
-    #[inline]
+    #[inline(never)]
     pub(super) fn add(&mut self, name: Sought<'_>, value: &[u8]) {
         self.begin(name);
         self.text.extend_from_slice(value);
@@ -62,7 +62,6 @@ impl Added {
         self.text.extend_from_slice(first);
     }
 
-    #[inline]
     fn begin(&mut self, name: Sought<'_>) {
         if self.text.capacity() == 0 {
             self.text.reserve(ROOM_BYTES);

@@ -211,6 +211,19 @@ fn lines_are_sent_as_they_came_unless_they_came_in_an_odd_way() {
 
 proptest! {
     #[test]
+    fn text_is_what_each_byte_of_it_is(
+        plain in "[ -~\t]{0,70}", at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let mut value = plain.into_bytes();
+        prop_assert!(is_text(&value));
+        if !value.is_empty() {
+            let at = at.index(value.len());
+            value[at] = byte;
+            prop_assert_eq!(is_text(&value), matches!(byte, b' '..=b'~' | b'\t'));
+        }
+    }
+
+    #[test]
     fn a_head_answers_as_a_map_does(
         lines in prop::collection::vec((name(), value()), 0..12),
         again in value(),

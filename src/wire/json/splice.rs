@@ -49,6 +49,11 @@ impl Segments {
     }
 
     /// The pieces, in order, none of them empty.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// The same, one by one.
     pub fn iter(&self) -> std::slice::Iter<'_, Bytes> {
         self.pieces.iter()
     }
