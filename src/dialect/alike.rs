@@ -17,6 +17,29 @@ use crate::wire::json;
 /// frame with something random.
 const MISSES_MAX: u8 = 8;
 
+/// How long a string is that is text and escapes of single characters: what stands for half a character has
+/// to be read.
+pub(super) fn text_end(contents: &[u8]) -> usize {
+    let mut end = json::plain_bytes(contents);
+    while let [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] = contents[end..]
+    {
+        end += 2;
+        end += json::plain_bytes(&contents[end..]);
+    }
+    end
+}
+
+/// The text of such a string, for which there is room where it has escapes.
+pub(super) fn plain<'t>(contents: &'t [u8], room: &'t mut String) -> Option<&'t str> {
+    let text = std::str::from_utf8(contents).ok()?;
+    if memchr::memchr(b'\\', contents).is_none() {
+        return Some(text);
+    }
+    room.clear();
+    json::unescape(contents, &mut None, room);
+    Some(room)
+}
+
 /// The pattern, and what its text is a part of.
 #[derive(Debug, Default)]
 pub(super) struct Alike<T> {
@@ -37,24 +60,12 @@ impl<T: Copy> Alike<T> {
             return None;
         }
         let rest = frames.strip_prefix(&self.before[..])?;
-        let mut end = json::plain_bytes(rest);
-        let plain = end;
-        // What stands for half a character has to be read.
-        while let [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] = rest[end..]
-        {
-            end += 2;
-            end += json::plain_bytes(&rest[end..]);
-        }
+        let end = text_end(rest);
         let (contents, behind) = rest.split_at(end);
         if contents.is_empty() || !behind.starts_with(&self.behind) {
             return None;
         }
-        let mut text = std::str::from_utf8(contents).ok()?;
-        if end > plain {
-            self.plain.clear();
-            json::unescape(contents, &mut None, &mut self.plain);
-            text = &self.plain;
-        }
+        let text = plain(contents, &mut self.plain)?;
         self.misses = 0;
         Some((self.channel, text, self.before.len() + end + self.behind.len()))
     }

@@ -16,6 +16,7 @@ mod cohere;
 mod credential;
 mod endpoint;
 mod failure;
+mod familiar;
 mod foreign;
 mod gemini;
 mod ir;

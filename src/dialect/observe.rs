@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::alike::Alike;
+use super::alike::{Alike, plain};
+use super::familiar::{self, Known};
 use super::outline::{Ending, Given, Outline};
 use super::stream_error::cut;
 use super::text::{TextKind, TextSink, Texts, channel};
@@ -62,7 +63,7 @@ pub struct StreamObserver {
     decoder: Decoder,
     facts: Facts,
     texts: Texts,
-    alike: Alike<u32>,
+    patterns: Patterns,
     /// Kept where the stream may have to end before its time.
     outline: Option<Box<Outline>>,
 }
@@ -132,7 +133,7 @@ impl StreamObserver {
             decoder: Decoder::new(endpoint, dialect, usage_injected),
             facts: Facts::default(),
             texts: Texts::default(),
-            alike: Alike::default(),
+            patterns: Patterns::default(),
             outline: None,
         }
     }
@@ -151,7 +152,7 @@ impl StreamObserver {
         match self.framing {
             Framing::Sse => {
                 let readers = (&mut self.decoder, self.outline.as_deref_mut());
-                Self::events(readers, &mut self.alike, frames, &mut run);
+                events(readers, &mut self.patterns, frames, &mut run);
             }
             Framing::AwsEventStream => {
                 for message in eventstream::messages(frames) {
@@ -189,59 +190,22 @@ impl StreamObserver {
         if self.outline.as_ref().is_some_and(|outline| outline.wants_texts()) {
             return false;
         }
-        let Some((channel, text, bytes)) = self.alike.read(frame) else { return false };
-        if bytes != frame.len() {
-            return false;
-        }
         let mut run = Run::new(&mut self.facts, &mut self.texts, sink);
-        run.text(channel, text);
-        run.observed(bytes);
-        true
-    }
-
-    /// The events of a run of SSE frames. What is alike is not read again.
-    fn events(
-        (decoder, mut outline): (&mut Decoder, Option<&mut Outline>),
-        alike: &mut Alike<u32>,
-        frames: &[u8],
-        run: &mut Run<'_>,
-    ) {
-        let every = outline.as_ref().is_some_and(|outline| outline.wants_texts());
-        let mut at = 0;
-        while at < frames.len() {
-            if !every && let Some((channel, text, bytes)) = alike.read(&frames[at..]) {
-                run.text(channel, text);
-                at += bytes;
-                continue;
+        if let Some((channel, text, bytes)) = self.patterns.alike.read(frame) {
+            if bytes != frame.len() {
+                return false;
             }
-            let Some(event) = sse::events(&frames[at..]).next() else { return };
-            let span = at..at + event.span.end;
-            at = span.end;
-            if event.data.is_empty() {
-                continue;
-            }
-            let spoken = run.frame(span.clone(), |frame| {
-                decoder.event(event.name, &event.data, frame);
-            });
-            if let Some(outline) = outline.as_deref_mut() {
-                outline.event(&event.data);
-            }
-            match spoken {
-                Spoken::Nothing => {}
-                Spoken::Text { channel, place } => {
-                    let frame = &frames[span];
-                    let start = place.start.wrapping_sub(frame.as_ptr().addr());
-                    let end = start.wrapping_add(place.len());
-                    if run.texts.waits() {
-                        alike.forget();
-                    } else if start < end && end < frame.len() {
-                        // It is elsewhere if the event has several lines of data.
-                        alike.learn(frame, start..end, channel);
-                    }
-                }
-                Spoken::More => alike.forget(),
+            run.text(channel, text);
+        } else {
+            let known = self.patterns.familiar(&self.decoder, self.outline.is_some(), frame, &run);
+            let known = known.filter(|known| known.bytes == frame.len() && known.text.is_some());
+            let Some(known) = known else { return false };
+            if !self.patterns.take(known, &mut self.decoder, frame, &mut run) {
+                return false;
             }
         }
+        run.observed(frame.len());
+        true
     }
 
     /// Looks at one message of a realtime socket.
@@ -303,6 +267,121 @@ impl StreamObserver {
     }
 }
 
+/// What frames are compared with before they are read.
+#[derive(Debug, Default)]
+struct Patterns {
+    alike: Alike<u32>,
+    /// Frames in a row that were not familiar.
+    strange: u8,
+    /// The last text that had escapes, without them.
+    plain: String,
+}
+
+/// So many frames in a row that were not familiar, and no more are compared with those of other streams.
+const STRANGE_MAX: u8 = 8;
+
+impl Patterns {
+    /// What the first of some frames says, if it is familiar from other streams.
+    fn familiar(
+        &mut self,
+        decoder: &Decoder,
+        is_outlined: bool,
+        frames: &[u8],
+        run: &Run<'_>,
+    ) -> Option<Known> {
+        let may_be = matches!(decoder, Decoder::Chat(_)) && self.strange < STRANGE_MAX;
+        if !may_be || is_outlined || run.texts.waits() {
+            return None;
+        }
+        let known = familiar::chat(frames, run.facts.model.is_none());
+        self.strange = if known.is_some() { 0 } else { self.strange + 1 };
+        known
+    }
+
+    /// Notes what it says. False if it is not what it seemed to be.
+    fn take(
+        &mut self,
+        known: Known,
+        decoder: &mut Decoder,
+        frames: &[u8],
+        run: &mut Run<'_>,
+    ) -> bool {
+        let Decoder::Chat(decoder) = decoder else { return false };
+        match known.text {
+            Some((channel, place)) => {
+                let Some(text) = plain(&frames[place.clone()], &mut self.plain) else {
+                    return false;
+                };
+                run.text(channel, text);
+                self.alike.learn(&frames[..known.bytes], place, channel);
+            }
+            None => run.facts.frames += 1,
+        }
+        decoder.saw_choices(known.choices);
+        if let Some(model) = known.model {
+            keep(&mut run.facts.model, &model);
+        }
+        true
+    }
+}
+
+/// The events of a run of SSE frames. What is like an earlier one is not read again.
+fn events(
+    (decoder, mut outline): (&mut Decoder, Option<&mut Outline>),
+    patterns: &mut Patterns,
+    frames: &[u8],
+    run: &mut Run<'_>,
+) {
+    let every = outline.as_ref().is_some_and(|outline| outline.wants_texts());
+    let mut at = 0;
+    while at < frames.len() {
+        if !every && let Some((channel, text, bytes)) = patterns.alike.read(&frames[at..]) {
+            run.text(channel, text);
+            at += bytes;
+            continue;
+        }
+        if let Some(known) = patterns.familiar(decoder, outline.is_some(), &frames[at..], run) {
+            let bytes = known.bytes;
+            if patterns.take(known, decoder, &frames[at..], run) {
+                at += bytes;
+                continue;
+            }
+        }
+        let Some(event) = sse::events(&frames[at..]).next() else { return };
+        let span = at..at + event.span.end;
+        at = span.end;
+        if event.data.is_empty() {
+            continue;
+        }
+        let spoken = run.frame(span.clone(), |frame| {
+            decoder.event(event.name, &event.data, frame);
+        });
+        if let Some(outline) = outline.as_deref_mut() {
+            outline.event(&event.data);
+        } else if let Decoder::Chat(_) = decoder
+            && event.name.is_none()
+            && !matches!(spoken, Spoken::More)
+        {
+            familiar::learn_chat(&frames[span.clone()], &event.data);
+        }
+        match spoken {
+            Spoken::Nothing => {}
+            Spoken::Text { channel, place } => {
+                let frame = &frames[span];
+                let start = place.start.wrapping_sub(frame.as_ptr().addr());
+                let end = start.wrapping_add(place.len());
+                if run.texts.waits() {
+                    patterns.alike.forget();
+                } else if start < end && end < frame.len() {
+                    // It is elsewhere if the event has several lines of data.
+                    patterns.alike.learn(frame, start..end, channel);
+                }
+            }
+            Spoken::More => patterns.alike.forget(),
+        }
+    }
+}
+
 /// What a stream has said so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Said {
@@ -331,6 +410,14 @@ impl Facts {
     /// The model that the answer names.
     pub fn take_model(&mut self) -> Option<String> {
         self.model.take()
+    }
+
+    /// Whether nothing but frames, and that there was an answer, is remembered.
+    pub fn is_nothing(&self) -> bool {
+        let Self { usage, usage_complete, finished, over, said, model, finish_reason, .. } = self;
+        let ended = *usage_complete || *finished || *over || *said == Said::Error;
+        let named = model.is_some() || finish_reason.is_some() || self.sequence_number.is_some();
+        !ended && !named && usage.is_none()
     }
 
     /// Why the answer ended.

@@ -13,7 +13,7 @@ const SELDOM: u32 = 64;
 
 /// The latest few, and which of them came last.
 #[derive(Debug)]
-pub(super) struct Lately<T> {
+pub(crate) struct Lately<T> {
     all: Vec<T>,
     last: usize,
     /// Where the next new one goes.
@@ -23,13 +23,13 @@ pub(super) struct Lately<T> {
 
 impl<T> Lately<T> {
     /// None yet.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { all: Vec::new(), last: 0, next: 0, misses: 0 }
     }
 
     /// The first that fits, and that came last if it does.
     #[inline]
-    pub(super) fn find<R>(&mut self, mut fits: impl FnMut(&T) -> Option<R>) -> Option<R> {
+    pub(crate) fn find<R>(&mut self, mut fits: impl FnMut(&T) -> Option<R>) -> Option<R> {
         let mut found = self.all.get(self.last).and_then(&mut fits);
         if found.is_none() {
             let others = self.all.iter().enumerate().filter(|(at, _)| *at != self.last);
@@ -42,7 +42,7 @@ impl<T> Lately<T> {
     }
 
     /// Remembers one that was not found, in place of the oldest.
-    pub(super) fn add(&mut self, one: impl FnOnce() -> Option<T>) {
+    pub(crate) fn add(&mut self, one: impl FnOnce() -> Option<T>) {
         self.misses = self.misses.saturating_add(1);
         if self.misses > MISSES_MAX && !self.misses.is_multiple_of(SELDOM) {
             return;

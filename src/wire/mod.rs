@@ -13,6 +13,6 @@ pub mod frame;
 pub mod http1;
 pub mod json;
 pub mod jsonarray;
-mod lately;
+pub(crate) mod lately;
 pub mod sse;
 pub mod websocket;

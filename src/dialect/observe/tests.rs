@@ -254,7 +254,8 @@ fn seen_frames(golden: &Golden, frames: &[Bytes], way: Way) -> (Seen, String) {
     let mut seen = Seen::default();
     for frame in frames {
         if way == Way::Forgetful {
-            observer.alike.forget();
+            observer.patterns.alike.forget();
+            observer.patterns.strange = STRANGE_MAX;
         }
         if way == Way::Passing && observer.passes(frame, &mut seen) {
             seen.content = true;

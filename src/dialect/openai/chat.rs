@@ -6,6 +6,9 @@ use super::super::text::TextKind;
 use super::usage::usage;
 use crate::wire::json::{Kind, Value};
 
+/// Members of a chunk that are not read and that each has for itself.
+pub(in crate::dialect) const UNREAD: [&[u8]; 3] = [b"id", b"created", b"obfuscation"];
+
 /// Reads the chunks of one stream.
 #[derive(Debug)]
 pub(in crate::dialect) struct Decoder {
@@ -20,6 +23,16 @@ pub(in crate::dialect) struct Decoder {
 impl Decoder {
     pub fn new(usage_injected: bool) -> Self {
         Self { usage_injected, choices: 0, ended: 0 }
+    }
+
+    /// How many choices it has seen so far; none if one of them has ended.
+    pub fn choices(&self) -> Option<u64> {
+        (self.ended == 0).then_some(self.choices)
+    }
+
+    /// A chunk has gone by that has so many, of which none ended.
+    pub fn saw_choices(&mut self, choices: u64) {
+        self.choices = self.choices.max(choices);
     }
 
     pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], frame: &mut Frame<'_>) {
