@@ -14,7 +14,7 @@ pub(super) fn to(
 ) -> Result<(Option<Adapted>, Option<Box<Dropped>>), Error> {
     let Some(adaptation) = &provider.adaptation else { return Ok((None, None)) };
     let Order { head, admitted, .. } = order;
-    let model = model.or(admitted.model.as_deref()).unwrap_or_default();
+    let model = model.or(admitted.model()).unwrap_or_default();
     let Some(mut adapted) = adaptation.of(head.endpoint, model, &admitted.body) else {
         return Ok((None, None));
     };

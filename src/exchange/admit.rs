@@ -23,13 +23,11 @@ use crate::tenant::Caller;
 const PEEK_HERE_BYTES_MAX: usize = 1 << 20;
 
 /// A request that may go on.
-pub(super) struct Admitted {
-    pub(super) plan: Arc<Plan>,
+pub(super) struct Admitted<'p> {
+    pub(super) plan: &'p Arc<Plan>,
     pub(super) caller: Arc<Caller>,
     pub(super) body: Bytes,
     pub(super) peeked: Peeked,
-    /// The model that the client named.
-    pub(super) model: Option<Arc<str>>,
     /// The model that the route put in its place.
     pub(super) alias: Option<Arc<str>>,
     /// What becomes of what an upstream's format cannot express.
@@ -45,24 +43,20 @@ pub(super) struct Admitted {
 }
 
 /// Admits a request, or says why not.
-pub(super) async fn admit(
-    plan: &Arc<Plan>,
+pub(super) async fn admit<'p>(
+    plan: &'p Arc<Plan>,
     head: &Head,
     caller: Arc<Caller>,
     body: Bytes,
     limits: &Limits,
-    settlement: &mut Settlement,
-) -> Result<Admitted, Error> {
+    settlement: &mut Settlement<'_>,
+) -> Result<Admitted<'p>, Error> {
     settlement.body_in(&body);
     let call = head.call();
     let peeked = peek(plan, head, &caller, &body).await?;
-    let model = peeked.model.clone();
-    settlement.asked(
-        model.as_ref(),
-        peeked.stream,
-        caller.user.as_deref().or(peeked.user.as_deref()),
-    );
-    if let Some(model) = &model
+    let model = peeked.model.as_ref();
+    settlement.asked(model, peeked.stream, caller.user.as_deref().or(peeked.user.as_deref()));
+    if let Some(model) = model
         && !caller.may_use(model)
     {
         return Err(Error::new(
@@ -77,20 +71,20 @@ pub(super) async fn admit(
         Some(provider) => passthrough(plan, provider)?,
         None => choose(plan, &query)?,
     };
-    let subject = Subject { model: model.as_deref(), user: query.user, request: Some(&query) };
-    let chosen = diverted(plan, limits, &caller, &subject, chosen, settlement);
-    settlement.chosen(&chosen.route, &chosen.pools[0].name);
+    let subject =
+        Subject { model: model.map(|model| &**model), user: query.user, request: Some(&query) };
+    let mut chosen = diverted(plan, limits, &caller, &subject, chosen, settlement);
+    settlement.chosen(chosen.route.take(), &chosen.pools[0].name);
     let guess = Guess::of(plan.admission, head.read_as, &peeked, &body);
-    let cost = || guess.dearest(plan, &chosen, model.as_deref());
+    let cost = || guess.dearest(plan, &chosen, subject.model);
     let held = reserve(limits, &caller, &subject, guess, cost, settlement).await?;
     let guarded = peeked.stream && (held || chosen.is_limited(plan));
     let deadline = settlement.started() + chosen.pools[0].timeouts.total.0;
     Ok(Admitted {
-        plan: Arc::clone(plan),
+        plan,
         caller,
         body,
         peeked,
-        model,
         alias: chosen.alias,
         loss: chosen.loss,
         pools: chosen.pools,
@@ -127,7 +121,8 @@ async fn peek(plan: &Plan, head: &Head, caller: &Caller, body: &Bytes) -> Result
 }
 
 struct Chosen {
-    route: Arc<str>,
+    /// Its name, until it is noted.
+    route: Option<Arc<str>>,
     pools: Vec<Arc<Pool>>,
     alias: Option<Arc<str>>,
     loss: LossPolicy,
@@ -169,7 +164,11 @@ pub(super) fn query<'a>(
 }
 
 /// Whether the policies over the caller let the request through.
-fn permit(caller: &Caller, query: &Query<'_>, settlement: &mut Settlement) -> Result<(), Error> {
+fn permit(
+    caller: &Caller,
+    query: &Query<'_>,
+    settlement: &mut Settlement<'_>,
+) -> Result<(), Error> {
     caller.permits(query).map_err(|denied| {
         settlement.denied(caller, &denied);
         *denied.error
@@ -181,7 +180,7 @@ pub(super) fn permit_bare(
     plan: &Plan,
     head: &Head,
     caller: &Caller,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> Result<(), Error> {
     permit(caller, &query(plan, head, caller, &Peeked::default(), &[]), settlement)
 }
@@ -198,7 +197,7 @@ fn choose(plan: &Plan, query: &Query<'_>) -> Result<Chosen, Error> {
         });
     };
     let pools = with_fallback(plan, &plan.pools[selected.pool]);
-    Ok(Chosen { route: selected.route, pools, alias: selected.model, loss: selected.loss })
+    Ok(Chosen { route: Some(selected.route), pools, alias: selected.model, loss: selected.loss })
 }
 
 /// Where a request goes whose caller has used up a budget that names a pool for then.
@@ -208,7 +207,7 @@ fn diverted(
     caller: &Caller,
     subject: &Subject<'_>,
     chosen: Chosen,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> Chosen {
     let Some(applicable) = caller.limits.as_ref().filter(|limits| limits.diverts()) else {
         return chosen;
@@ -234,7 +233,7 @@ fn with_fallback(plan: &Plan, first: &Arc<Pool>) -> Vec<Arc<Pool>> {
 fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {
     match plan.passthrough.get(provider) {
         Some(pool) => Ok(Chosen {
-            route: "passthrough".into(),
+            route: Some("passthrough".into()),
             pools: vec![Arc::clone(pool)],
             alias: None,
             loss: LossPolicy::Strict,
@@ -247,14 +246,19 @@ fn passthrough(plan: &Plan, provider: &str) -> Result<Chosen, Error> {
     }
 }
 
-impl Admitted {
+impl Admitted<'_> {
+    /// The model that the client named.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.peeked.model.as_deref()
+    }
+
     /// A guess at the request's cost at one target, for the decision to hedge.
     pub(super) fn estimated_cost_nano_usd(
         &self,
         provider: &str,
         model: Option<&str>,
     ) -> Option<u64> {
-        let model = model.or(self.alias.as_deref()).or(self.model.as_deref())?;
+        let model = model.or(self.alias.as_deref()).or(self.model())?;
         let price = self.plan.prices.price(provider, model)?;
         let assumed = self.plan.admission.stream;
         let output = self.peeked.max_output_tokens.unwrap_or(assumed);
@@ -310,7 +314,7 @@ async fn reserve(
     subject: &Subject<'_>,
     guess: Guess,
     cost: impl FnOnce() -> u64,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> Result<bool, Error> {
     let caller_limits = caller.limits.as_ref();
     let priced = caller_limits.is_some_and(Applicable::counts_cost);
@@ -333,7 +337,7 @@ async fn reserve(
 }
 
 /// What consistent hashing keeps the request together by, in a pool that asks for it.
-pub(super) fn hash(pool: &Pool, head: &Head, admitted: &Admitted) -> Option<u64> {
+pub(super) fn hash(pool: &Pool, head: &Head, admitted: &Admitted<'_>) -> Option<u64> {
     if pool.strategy != Strategy::Hash {
         return None;
     }

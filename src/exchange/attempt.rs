@@ -57,8 +57,8 @@ const NOT_SENT: Names = Names::of(&[
 .and(Names::beginning_with("x-weir-"));
 
 /// An answer that is certain.
-pub(super) struct Ready {
-    pub(super) pool: Arc<Pool>,
+pub(super) struct Ready<'a> {
+    pub(super) pool: &'a Pool,
     pub(super) lease: Lease,
     /// When the first good event arrived.
     pub(super) first_token: Instant,
@@ -136,18 +136,18 @@ pub(super) struct Order<'a> {
     pub(super) upstreams: &'a Upstreams,
     pub(super) store: &'a Arc<Store>,
     pub(super) head: &'a Head,
-    pub(super) admitted: &'a Admitted,
+    pub(super) admitted: &'a Admitted<'a>,
 }
 
 /// Makes one attempt. Dropped before its end, it closes the upstream connection and gives the lease
 /// back without blame.
-pub(super) async fn run(
-    order: Order<'_>,
-    pool: Arc<Pool>,
+pub(super) async fn run<'a>(
+    order: Order<'a>,
+    pool: &'a Pool,
     lease: Lease,
-) -> Result<Box<Ready>, Box<Failure>> {
+) -> Result<Box<Ready<'a>>, Box<Failure>> {
     let mut key = None;
-    match send_and_probe(order, &pool, &lease, &mut key).await {
+    match send_and_probe(order, pool, &lease, &mut key).await {
         Ok(probed) => {
             if let Some(index) = key {
                 lease.target().provider.keys.accepted(index);
@@ -191,7 +191,7 @@ async fn send_and_probe(
     lease: &Lease,
     key: &mut Option<usize>,
 ) -> Result<Box<Probed>, Box<Failure>> {
-    let target = Arc::clone(lease.target());
+    let target = lease.target();
     let model = target.model.clone().or_else(|| order.admitted.alias.clone());
     // The moment of the lease is the present until something was waited for.
     let mut now = lease.since();
@@ -200,16 +200,16 @@ async fn send_and_probe(
     {
         now = Instant::now();
     }
-    let ahead = match translate::heavy(order, &target) {
+    let ahead = match translate::heavy(order, target) {
         Some(pair) => {
-            let ahead = translate::off_worker(order, pair, &target, model.as_deref());
+            let ahead = translate::off_worker(order, pair, target, model.as_deref());
             let translated = Box::pin(ahead).await?;
             now = Instant::now();
             Some(translated)
         }
         None => None,
     };
-    let prepared = build(order, &target, model.as_deref(), key, now, ahead)?;
+    let prepared = build(order, target, model.as_deref(), key, now, ahead)?;
     let mut stale = true;
     loop {
         let left = super::left(order.admitted.deadline, now)?;
@@ -221,13 +221,13 @@ async fn send_and_probe(
         let mut counters = counters(order, model.as_deref());
         let mut patience = session.take_patience();
         let probed = {
-            let probe = pin!(probe(order, &target, &prepared, &mut session, &mut counters));
+            let probe = pin!(probe(order, target, &prepared, &mut session, &mut counters));
             patience.until(until, probe).await
         };
         session.keep_patience(patience);
         match probed {
             Some(Ok(answer)) => {
-                let model = model.or_else(|| order.admitted.model.clone());
+                let model = model.or_else(|| order.admitted.peeked.model.clone());
                 let Prepared { translation, dropped, .. } = prepared;
                 let sent = started;
                 return Ok(Box::new(Probed {
@@ -265,7 +265,7 @@ async fn send_and_probe(
 
 /// What counts the answer of a target that is asked for this model.
 fn counters(order: Order<'_>, model: Option<&str>) -> Counters {
-    let name = model.or(order.admitted.model.as_deref()).unwrap_or_default();
+    let name = model.or(order.admitted.model()).unwrap_or_default();
     Counters::new(meter::tokenizer_for(name).vocabulary)
 }
 
@@ -303,7 +303,7 @@ pub(super) fn build(
     let (adapted, dropped) = adapt::to(order, provider, model)?;
     let rewritten = dialect::rewrite(&call, &admitted.peeked, &admitted.body, model, adapted);
     // The client's own stands where it is; a path of the provider's own has to be told.
-    let own = admitted.model.as_deref().filter(|_| !provider.paths.elsewhere.is_empty());
+    let own = admitted.model().filter(|_| !provider.paths.elsewhere.is_empty());
     let (query, stream) = (head.query(), admitted.peeked.stream);
     let path = dialect::upstream_path(&call, &provider.paths, query, model.or(own), stream);
     let mut headers = theirs(head);

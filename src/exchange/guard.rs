@@ -30,7 +30,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Where the request is under limits that refuse.
-    pub(super) fn of(settlement: &Settlement, assumptions: Assumptions) -> Option<Self> {
+    pub(super) fn of(settlement: &Settlement<'_>, assumptions: Assumptions) -> Option<Self> {
         let held = settlement.answer_held()?;
         Some(Self { held, given: 0, bytes: 0, step: assumptions.step })
     }
@@ -46,7 +46,7 @@ impl Guard {
         &mut self,
         run_bytes: usize,
         counters: &mut Counters,
-        settlement: &mut Settlement,
+        settlement: &mut Settlement<'_>,
     ) -> bool {
         let needed = run_bytes as u64;
         if self.left(counters) >= needed {
@@ -68,7 +68,7 @@ impl Guard {
     pub(super) async fn passes(
         &mut self,
         counters: &mut Counters,
-        settlement: &mut Settlement,
+        settlement: &mut Settlement<'_>,
     ) -> bool {
         let total = counters.total().tokens;
         if total > self.held {
@@ -92,7 +92,7 @@ impl Guard {
     }
 
     /// Holds a step more, or as much of it as there is, if that is not less than `least`.
-    async fn extend(&mut self, least: u64, settlement: &mut Settlement) {
+    async fn extend(&mut self, least: u64, settlement: &mut Settlement<'_>) {
         let mut more = self.step.max(self.held / STEP_SHARE).max(least);
         while !settlement.extend(more).await {
             if more == least {

@@ -44,14 +44,14 @@ pub(super) struct Keeping {
 
 impl Keeping {
     /// What is to be kept of the answer to a request. `None` if nothing is.
-    pub(super) fn of(admitted: &Admitted, store: &Arc<Store>) -> Option<Box<Self>> {
+    pub(super) fn of(admitted: &Admitted<'_>, store: &Arc<Store>) -> Option<Box<Self>> {
         let continued = admitted.continued.as_ref();
         let body = continued.map_or(&admitted.body, |continued| &continued.body);
         let keeps = admitted.plan.responses.size.0 > 0 && dialect::may_be_kept(body);
         keeps.then(|| {
             Box::new(Self {
                 store: Arc::clone(store),
-                plan: Arc::clone(&admitted.plan),
+                plan: Arc::clone(admitted.plan),
                 kept: Kept {
                     owner: Arc::clone(&admitted.caller.id),
                     id: format!("resp_{:032x}", rand::rng().random::<u128>()).into(),
@@ -157,7 +157,7 @@ pub(super) async fn answer(
     plan: &Plan,
     head: &Head,
     caller: &Caller,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> Result<Option<Local>, Error> {
     if head.method == Method::POST {
         return Ok(None);

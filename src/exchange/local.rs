@@ -43,14 +43,17 @@ pub(super) fn is_token_count(head: &Head) -> bool {
 
 /// The tokens of a prompt in our own count, in the vocabulary of the model that would get it. `None`
 /// where a provider can say it.
-pub(super) async fn token_count(head: &Head, admitted: &Admitted) -> Result<Option<Local>, Error> {
+pub(super) async fn token_count(
+    head: &Head,
+    admitted: &Admitted<'_>,
+) -> Result<Option<Local>, Error> {
     let call = head.call();
     let mut targets = admitted.pools.iter().flat_map(|pool| pool.targets.iter());
     if targets.clone().any(|target| translate::serves(&target.provider, head)) {
         return Ok(None);
     }
     let target = targets.next().and_then(|target| target.model.as_deref());
-    let model = target.or(admitted.alias.as_deref()).or(admitted.model.as_deref());
+    let model = target.or(admitted.alias.as_deref()).or(admitted.model());
     let counted =
         meter::count_chat_off_worker(model.unwrap_or_default(), admitted.body.clone()).await;
     let report = counted.map_err(|error| {

@@ -140,7 +140,7 @@ impl Gateway {
         session: &mut Session<'_>,
         plan: &Arc<Plan>,
         head: &Head,
-        settlement: &mut Settlement,
+        settlement: &mut Settlement<'_>,
     ) -> Result<End, Error> {
         let caller = head.authenticate(plan).await?;
         settlement.caller(&caller);
@@ -174,7 +174,7 @@ impl Gateway {
         // A stream goes on for long after it, and does not hold what it needed.
         match boxed(|| race::run(self, session, head, &admitted, settlement)).await? {
             race::Won::Answer(ready) => {
-                Ok(relay::run(session, head, &admitted, ready, settlement).await)
+                Ok(relay::run(&self.upstreams, session, (head, &admitted), ready, settlement).await)
             }
             race::Won::UpstreamError(answer) => {
                 Ok(respond::upstream_error(session, head, *answer, settlement).await)

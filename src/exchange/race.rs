@@ -4,7 +4,6 @@
 //! dropped, which closes every upstream connection at once.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 
 use super::admit::{self, Admitted};
 use super::attempt::{self, Failure, Order, Ready};
@@ -21,21 +20,21 @@ use crate::telemetry::HedgeResult;
 use crate::transport::downstream::Session;
 
 /// What the race ended with.
-pub(super) enum Won {
+pub(super) enum Won<'a> {
     /// An answer that is certain.
-    Answer(Box<Ready>),
+    Answer(Box<Ready<'a>>),
     /// No candidate is left; this is the last upstream's own word.
     UpstreamError(Box<UpstreamAnswer>),
 }
 
 /// Runs candidates until one has a certain answer.
-pub(super) async fn run(
-    gateway: &Gateway,
+pub(super) async fn run<'a>(
+    gateway: &'a Gateway,
     session: &mut Session<'_>,
-    head: &Head,
-    admitted: &Admitted,
-    settlement: &mut Settlement,
-) -> Result<Won, Error> {
+    head: &'a Head,
+    admitted: &'a Admitted<'a>,
+    settlement: &mut Settlement<'_>,
+) -> Result<Won<'a>, Error> {
     // Pinned here: a future that is moved is copied whole, and this one holds the attempts.
     let mut candidates = pin!(candidates(gateway, head, admitted, settlement));
     tokio::select! {
@@ -47,12 +46,12 @@ pub(super) async fn run(
     }
 }
 
-async fn candidates(
-    gateway: &Gateway,
-    head: &Head,
-    admitted: &Admitted,
-    settlement: &mut Settlement,
-) -> Result<Won, Error> {
+async fn candidates<'a>(
+    gateway: &'a Gateway,
+    head: &'a Head,
+    admitted: &'a Admitted<'a>,
+    settlement: &mut Settlement<'_>,
+) -> Result<Won<'a>, Error> {
     let order = Order { upstreams: &gateway.upstreams, store: &gateway.store, head, admitted };
     let mut last: Option<Box<Failure>> = None;
     let mut full: Option<Error> = None;
@@ -111,22 +110,22 @@ async fn candidates(
 }
 
 /// One attempt, hedged where the pool wants it.
-async fn one(
-    (order, limits): (Order<'_>, &Limits),
-    pool: &Arc<Pool>,
+async fn one<'a>(
+    (order, limits): (Order<'a>, &Limits),
+    pool: &'a Pool,
     (lease, held): (Lease, Held),
     pick: &mut Pick,
-    settlement: &mut Settlement,
-) -> Result<Box<Ready>, Box<Failure>> {
+    settlement: &mut Settlement<'_>,
+) -> Result<Box<Ready<'a>>, Box<Failure>> {
     let target = lease.index();
     let started = settlement.attempt_started(pool, &lease, false);
     let delay = pool.hedge_delay().filter(|_| order.head.endpoint.replayable());
     let Some(delay) = delay else {
-        let result = attempt::run(order, Arc::clone(pool), lease).await;
+        let result = attempt::run(order, pool, lease).await;
         ended(started, held, &result, settlement);
         return again(result, target, pick);
     };
-    let first = Box::pin(attempt::run(order, Arc::clone(pool), lease));
+    let first = Box::pin(attempt::run(order, pool, lease));
     let first = First { attempt: first, started, target, held };
     // Rarely taken, and large: it does not belong into every request's own state.
     Box::pin(hedged((order, limits), pool, first, delay, pick, settlement)).await
@@ -136,8 +135,8 @@ async fn one(
 fn ended(
     started: AttemptId,
     held: Held,
-    result: &Result<Box<Ready>, Box<Failure>>,
-    settlement: &mut Settlement,
+    result: &Result<Box<Ready<'_>>, Box<Failure>>,
+    settlement: &mut Settlement<'_>,
 ) {
     settlement.attempt_ended(started, AttemptEnd::of(result));
     match result {
@@ -155,14 +154,14 @@ struct First<A> {
 }
 
 /// An attempt that another one joins when its answer takes long.
-async fn hedged(
-    (order, limits): (Order<'_>, &Limits),
-    pool: &Arc<Pool>,
-    first: First<impl Future<Output = Result<Box<Ready>, Box<Failure>>>>,
+async fn hedged<'a>(
+    (order, limits): (Order<'a>, &Limits),
+    pool: &'a Pool,
+    first: First<impl Future<Output = Result<Box<Ready<'a>>, Box<Failure>>>>,
     delay: Duration,
     pick: &mut Pick,
-    settlement: &mut Settlement,
-) -> Result<Box<Ready>, Box<Failure>> {
+    settlement: &mut Settlement<'_>,
+) -> Result<Box<Ready<'a>>, Box<Failure>> {
     let First { attempt: mut first, started, target, mut held } = first;
     let deadline = Instant::now() + delay;
     let early = tokio::time::timeout_at(deadline.into(), &mut first).await;
@@ -178,7 +177,7 @@ async fn hedged(
         return again(result, target, pick);
     };
     let second_started = settlement.attempt_started(pool, &second_lease, true);
-    let mut second = Box::pin(attempt::run(order, Arc::clone(pool), second_lease));
+    let mut second = Box::pin(attempt::run(order, pool, second_lease));
     let (mut first_failed, mut second_failed) = (None, None);
     loop {
         tokio::select! {
@@ -220,9 +219,9 @@ async fn hedged(
 /// A lease for the hedge: only if it is allowed and another target is free right now.
 async fn hedge_lease(
     (order, limits): (Order<'_>, &Limits),
-    pool: &Arc<Pool>,
+    pool: &Pool,
     pick: &mut Pick,
-    settlement: &Settlement,
+    settlement: &Settlement<'_>,
 ) -> Option<(Lease, Held)> {
     let lease = pool.try_select(pick, Instant::now())?;
     let target = lease.target();
@@ -244,11 +243,11 @@ async fn hedge_lease(
 }
 
 /// Lets the same target be tried again where only its key failed.
-fn again(
-    result: Result<Box<Ready>, Box<Failure>>,
+fn again<'a>(
+    result: Result<Box<Ready<'a>>, Box<Failure>>,
     target: usize,
     pick: &mut Pick,
-) -> Result<Box<Ready>, Box<Failure>> {
+) -> Result<Box<Ready<'a>>, Box<Failure>> {
     if let Err(failure) = &result
         && failure.another_key
     {
@@ -327,7 +326,7 @@ pub(super) fn not_selected(pool: &Pool, error: SelectError) -> Error {
     }
 }
 
-fn lost(failure: Failure) -> Result<Won, Error> {
+fn lost<'a>(failure: Failure) -> Result<Won<'a>, Error> {
     let Failure { error, answer, .. } = failure;
     match answer {
         Some(answer) => Ok(Won::UpstreamError(answer)),

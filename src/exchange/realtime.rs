@@ -40,8 +40,8 @@ pub(super) async fn run(
     gateway: &Gateway,
     session: &mut Session<'_>,
     head: &Head,
-    admitted: &Admitted,
-    settlement: &mut Settlement,
+    admitted: &Admitted<'_>,
+    settlement: &mut Settlement<'_>,
 ) -> Result<End, Error> {
     let open = tokio::select! {
         biased;
@@ -51,7 +51,7 @@ pub(super) async fn run(
         }
     };
     let Open { pool, lease, mut upstream } = open;
-    settlement.answering(&pool, &lease, admitted.model.as_ref(), Instant::now());
+    settlement.answering(&pool, &lease, admitted.peeked.model.clone(), Instant::now());
     let Some(response) = upstream.response() else {
         return Err(Error::new(Kind::Internal, "An upgraded connection has no response."));
     };
@@ -83,8 +83,8 @@ pub(super) async fn run(
 async fn open(
     gateway: &Gateway,
     head: &Head,
-    admitted: &Admitted,
-    settlement: &mut Settlement,
+    admitted: &Admitted<'_>,
+    settlement: &mut Settlement<'_>,
 ) -> Result<Open, Error> {
     let order = Order { upstreams: &gateway.upstreams, store: &gateway.store, head, admitted };
     let mut last = None;
@@ -190,8 +190,8 @@ async fn carry(
     session: &mut Session<'_>,
     upstream: &mut upstream::Session,
     tap: &mut Tap,
-    admitted: &Admitted,
-    settlement: &mut Settlement,
+    admitted: &Admitted<'_>,
+    settlement: &mut Settlement<'_>,
 ) -> Result<(), Error> {
     enum Step {
         FromClient(pingora_core::Result<Option<Bytes>>),
@@ -264,8 +264,8 @@ struct Tap {
 }
 
 impl Tap {
-    fn new(head: &Head, admitted: &Admitted, dialect: dialect::Dialect) -> Self {
-        let model = admitted.model.as_deref().unwrap_or_default();
+    fn new(head: &Head, admitted: &Admitted<'_>, dialect: dialect::Dialect) -> Self {
+        let model = admitted.model().unwrap_or_default();
         Self {
             reader: Some(websocket::Reader::new(admitted.plan.bounds.frame.as_usize())),
             observer: StreamObserver::new(head.endpoint, dialect, Framing::Opaque, false),

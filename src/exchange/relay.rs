@@ -26,7 +26,7 @@ use crate::error::{Error, Kind};
 use crate::meter::Counters;
 use crate::pool::{Outcome, Pool};
 use crate::transport::downstream::Session;
-use crate::transport::upstream::{self, Run};
+use crate::transport::upstream::{self, Run, Upstreams};
 use crate::wire::frame::{self, Framing};
 use crate::wire::http1;
 
@@ -43,14 +43,14 @@ pub(super) async fn client_gone(session: &mut Session<'_>) {
 /// What is large stays where it is, in its box: what an async function is given by value, its state
 /// holds twice.
 pub(super) async fn run(
+    upstreams: &Upstreams,
     session: &mut Session<'_>,
-    head: &Head,
-    admitted: &Admitted,
-    ready: Box<Ready>,
-    settlement: &mut Settlement,
+    (head, admitted): (&Head, &Admitted<'_>),
+    ready: Box<Ready<'_>>,
+    settlement: &mut Settlement<'_>,
 ) -> End {
     let Ready { pool, lease, first_token, mut probed } = *ready;
-    settlement.answering(&pool, &lease, probed.model.as_ref(), first_token);
+    settlement.answering(pool, &lease, probed.model.take(), first_token);
     let mut keeping = None;
     if let Some(translation) = probed.translation {
         settlement.translated(translation.pair, translation.dropped);
@@ -80,7 +80,7 @@ pub(super) async fn run(
                 session,
                 head,
                 admitted,
-                pool: &pool,
+                pool,
                 counters: &mut probed.counters,
                 keeping,
                 guard: guarded.and_then(|admission| Guard::of(settlement, admission)),
@@ -89,7 +89,7 @@ pub(super) async fn run(
             let result = relay.stream(&mut probed.session, &mut stream).await;
             // Before anything else is said: it costs as long as it goes on.
             if result.is_ok() && relay.settlement.said_stream_error().is_none() {
-                probed.session.release();
+                upstreams.keep(probed.session, &lease.target().provider.address);
             } else {
                 drop(probed.session);
             }
@@ -100,17 +100,17 @@ pub(super) async fn run(
         }
     };
     let written = respond::whole(session, head, &mut probed.session, body, settlement).await;
+    upstreams.keep(probed.session, &lease.target().provider.address);
     lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
-    probed.session.release();
     if written { End::Answered } else { settlement.gone() }
 }
 
-struct Relay<'a, 's> {
+struct Relay<'a, 's, 'g> {
     session: &'a mut Session<'s>,
     head: &'a Head,
-    admitted: &'a Admitted,
+    admitted: &'a Admitted<'a>,
     pool: &'a Pool,
-    settlement: &'a mut Settlement,
+    settlement: &'a mut Settlement<'g>,
     counters: &'a mut Counters,
     /// What is kept of the answer, once it is complete.
     keeping: Option<Box<Keeping>>,
@@ -157,7 +157,7 @@ enum Broken {
     Spent,
 }
 
-impl Relay<'_, '_> {
+impl Relay<'_, '_, '_> {
     /// Forwards the stream, up to what is still to be said when the upstream's part is over.
     async fn stream(
         &mut self,

@@ -42,7 +42,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// The headers of a relayed answer: the upstream's own, of which nearly all stay, without what is not
 /// for the client and with what weir has to say.
-fn relayed(mut headers: Fields, head: &Head, settlement: &Settlement) -> Fields {
+fn relayed(mut headers: Fields, head: &Head, settlement: &Settlement<'_>) -> Fields {
     headers.retain_end_to_end(STAYS_HERE, &[b"x-weir-"]);
     headers.rename(Name::XRequestId, Name::XWeirUpstreamRequestId);
     headers.set(Name::XRequestId, head.request_id.as_str());
@@ -54,7 +54,7 @@ fn relayed(mut headers: Fields, head: &Head, settlement: &Settlement) -> Fields 
 }
 
 /// What weir says of how an answer came about.
-fn ours(headers: &mut Fields, settlement: &Settlement) {
+fn ours(headers: &mut Fields, settlement: &Settlement<'_>) {
     if let Some(provider) = settlement.provider() {
         headers.set(Name::XWeirProvider, provider);
     }
@@ -80,7 +80,7 @@ pub(super) async fn stream_head(
     head: &Head,
     upstream: &mut upstream::Session,
     stream: &Stream,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> bool {
     let framing = stream.client_framing();
     let Some(response) = upstream.take_response() else { return false };
@@ -107,7 +107,7 @@ pub(super) async fn whole(
     head: &Head,
     upstream: &mut upstream::Session,
     body: Bytes,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> bool {
     let Some(response) = upstream.take_response() else { return false };
     let headers = relayed(response.headers, head, settlement);
@@ -119,7 +119,7 @@ pub(super) async fn upstream_error(
     session: &mut Session<'_>,
     head: &Head,
     answer: UpstreamAnswer,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> End {
     let UpstreamAnswer { status, headers, body, error } = answer;
     settlement.error(&error);
@@ -137,7 +137,7 @@ pub(super) async fn error(
     session: &mut Session<'_>,
     head: &Head,
     error: &Error,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> End {
     settlement.error(error);
     if error.kind == Kind::ClientGone {
@@ -151,7 +151,7 @@ pub(super) async fn error(
 pub(super) async fn refusal(
     session: &mut Session<'_>,
     refusal: &Refusal,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> End {
     settlement.error(&refusal.error);
     let Refusal { error, request_id, dialect, .. } = refusal;
@@ -182,7 +182,7 @@ async fn write_error(
     request_id: &RequestId,
     dialect: dialect::Dialect,
     body: Bytes,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> End {
     let mut headers = Fields::default();
     headers.set(Name::ContentType, "application/json");
@@ -208,7 +208,7 @@ pub(super) async fn local(
     session: &mut Session<'_>,
     head: &Head,
     answer: Local,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> End {
     let mut headers = Fields::default();
     headers.set(Name::ContentType, "application/json");
@@ -233,7 +233,7 @@ async fn with_body(
     status: StatusCode,
     mut headers: Fields,
     body: Bytes,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> bool {
     let length = body.len() as u64;
     // What came with it is seldom another.
@@ -250,7 +250,7 @@ async fn write_head(
     session: &mut Session<'_>,
     status: StatusCode,
     headers: &Fields,
-    settlement: &mut Settlement,
+    settlement: &mut Settlement<'_>,
 ) -> bool {
     settlement.status(status.as_u16());
     session.set_write_timeout(settlement.write_timeout());
@@ -262,6 +262,6 @@ pub(super) async fn finish(session: &mut Session<'_>) -> bool {
     session.write_body(Bytes::new(), true).await.is_ok()
 }
 
-fn answered(written: bool, settlement: &mut Settlement) -> End {
+fn answered(written: bool, settlement: &mut Settlement<'_>) -> End {
     if written { End::Answered } else { settlement.gone() }
 }

@@ -32,9 +32,9 @@ use crate::transport::downstream::Session;
 const AUDITED_BYTES_MAX: usize = 200;
 
 /// A request on its way to its record.
-pub(super) struct Settlement {
-    ledger: Arc<Ledger>,
-    plan: Arc<Plan>,
+pub(super) struct Settlement<'g> {
+    ledger: &'g Ledger,
+    plan: &'g Plan,
     started: Instant,
     record: Record,
     attempts: SmallVec<[(Arc<str>, Instant); 1]>,
@@ -60,7 +60,7 @@ pub(super) struct Settlement {
     given: Option<u64>,
     /// The policy that refused the request.
     denied: Option<Box<str>>,
-    _in_flight: InFlight,
+    _in_flight: InFlight<'g>,
 }
 
 /// One attempt among those of a settlement.
@@ -77,7 +77,7 @@ pub(super) enum AttemptEnd {
 }
 
 impl AttemptEnd {
-    pub(super) fn of(result: &Result<Box<Ready>, Box<Failure>>) -> Self {
+    pub(super) fn of(result: &Result<Box<Ready<'_>>, Box<Failure>>) -> Self {
         match result {
             Ok(ready) => AttemptEnd::Ok(ready.first_token),
             Err(failure) => AttemptEnd::Failed(failure.error.kind, failure.status),
@@ -85,11 +85,12 @@ impl AttemptEnd {
     }
 }
 
-impl Settlement {
-    pub(super) fn open(gateway: &Gateway, plan: &Arc<Plan>) -> Self {
+impl<'g> Settlement<'g> {
+    // What all requests share is lent: its count is one that all workers write to.
+    pub(super) fn open(gateway: &'g Gateway, plan: &'g Plan) -> Self {
         Self {
-            ledger: Arc::clone(&gateway.ledger),
-            plan: Arc::clone(plan),
+            ledger: &gateway.ledger,
+            plan,
             started: Instant::now(),
             record: Record { time_unix_ms: clock::unix_ms(), ..Record::default() },
             attempts: SmallVec::new(),
@@ -154,8 +155,8 @@ impl Settlement {
         self.record.user = user.map(str::to_owned);
     }
 
-    pub(super) fn chosen(&mut self, route: &Arc<str>, pool: &Arc<str>) {
-        self.record.route = Some(Arc::clone(route));
+    pub(super) fn chosen(&mut self, route: Option<Arc<str>>, pool: &Arc<str>) {
+        self.record.route = route;
         self.record.pool = Some(Arc::clone(pool));
     }
 
@@ -306,13 +307,13 @@ impl Settlement {
         &mut self,
         pool: &Pool,
         lease: &Lease,
-        model: Option<&Arc<str>>,
+        model: Option<Arc<str>>,
         first_token: Instant,
     ) {
         // Noted already, unless a hedge has overtaken the attempt that was noted last.
         note(&mut self.record.pool, &pool.name);
         note(&mut self.record.provider, &lease.target().provider.name);
-        self.record.model_served = model.cloned();
+        self.record.model_served = model;
         self.record.ttft = Some(first_token.saturating_duration_since(self.started));
     }
 
@@ -494,7 +495,7 @@ impl Settlement {
         self.record.inter_token_p50 = self.gaps.quantile(0.5);
         self.record.inter_token_p99 = self.gaps.quantile(0.99);
         self.record.cost_nano_usd = self.cost();
-        if self.record.cost_nano_usd.is_some() {
+        if self.record.cost_nano_usd.is_some() && self.ledger.books().is_some() {
             self.record.price_version = Some(Arc::clone(&self.plan.price_version));
         }
         let actual = Actual {
@@ -538,7 +539,7 @@ impl Settlement {
     }
 }
 
-impl Drop for Settlement {
+impl Drop for Settlement<'_> {
     fn drop(&mut self) {
         if !self.closed {
             self.record.client_gone |= self.record.status == 0;

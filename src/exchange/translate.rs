@@ -95,7 +95,7 @@ pub(super) async fn off_worker(
     model: Option<&str>,
 ) -> Result<TranslatedRequest, Error> {
     let Order { admitted, .. } = order;
-    let model = model.or(target.model.as_deref()).or(admitted.model.as_deref());
+    let model = model.or(target.model.as_deref()).or(admitted.model());
     let model = model.unwrap_or_default().to_owned();
     let quirks = target.provider.quirks(&model);
     let (body, loss) = (admitted.body.clone(), admitted.loss);
@@ -120,7 +120,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Error> {
     let Order { head, admitted, .. } = order;
     let provider = &target.provider;
-    let model = model.or(admitted.model.as_deref()).unwrap_or_default();
+    let model = model.or(admitted.model()).unwrap_or_default();
     let stream = admitted.peeked.stream && pair.streams();
     let mut translated = if let Some(translated) = ahead {
         translated

@@ -20,11 +20,11 @@ pub(super) type Held = Option<UpstreamHold>;
 pub(super) async fn enter(
     limits: &Limits,
     head: &Head,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
     target: &Target,
-    settlement: &Settlement,
+    settlement: &Settlement<'_>,
 ) -> Result<Held, Error> {
-    let plan = &admitted.plan;
+    let plan = admitted.plan;
     let provider = &target.provider.name;
     let Some(applicable) = plan.upstream_limits.get(provider) else { return Ok(None) };
     let (caller, peeked) = (&admitted.caller, &admitted.peeked);

@@ -79,7 +79,7 @@ impl UpstreamProber {
                 return Err("the answer is too long".into());
             }
         }
-        session.release();
+        self.upstreams.keep(session, &provider.address);
         if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
     }
 }

@@ -112,7 +112,8 @@ impl<A: Answer> Http1<A> {
             }
         };
         let mut session = Session::new(connection, request);
-        if *shutdown.borrow() {
+        // As long as nothing has changed, that is known without a lock.
+        if shutdown.has_changed().unwrap_or(true) && *shutdown.borrow() {
             session.close_after();
         }
         if !self.0.answer(downstream::Session::Http1(&mut session)).await {

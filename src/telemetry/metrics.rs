@@ -196,9 +196,9 @@ impl Metrics {
     }
 
     /// A request's head has arrived; it is in flight until the guard is dropped.
-    pub fn request_started(self: &Arc<Self>) -> InFlight {
+    pub fn request_started(&self) -> InFlight<'_> {
         self.requests_in_flight.add(1);
-        InFlight(Arc::clone(self))
+        InFlight(self)
     }
 
     /// An attempt on a target is over; `outcome` is `ok`, `cancelled` or an error kind's label.
@@ -369,9 +369,9 @@ impl Metrics {
 
 /// A request in flight.
 #[must_use]
-pub struct InFlight(Arc<Metrics>);
+pub struct InFlight<'m>(&'m Metrics);
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.requests_in_flight.add(-1);
     }

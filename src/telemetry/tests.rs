@@ -129,7 +129,9 @@ fn gauges_fall_back_when_their_guards_go() {
     let metrics = Metrics::new();
     let (request, connection) = (metrics.request_started(), metrics.connection_opened());
     assert_eq!((metrics.requests_in_flight(), metrics.connections_open()), (1, 1));
-    std::thread::spawn(move || drop((request, connection))).join().expect("joined");
+    std::thread::scope(|scope| {
+        scope.spawn(move || drop((request, connection)));
+    });
     assert_eq!((metrics.requests_in_flight(), metrics.connections_open()), (0, 0));
     assert_eq!(sample(&page(&metrics), "weir_connections_total"), Some(1.0));
 }

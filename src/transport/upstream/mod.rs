@@ -131,7 +131,7 @@ impl Request {
 /// The upstream connections of one worker.
 pub struct Upstreams {
     connector: io::Connector,
-    idle: Arc<http1::Idle>,
+    idle: http1::Idle,
     shared: http2::Connections,
     names: Mutex<HashMap<Box<str>, Resolved>>,
 }
@@ -147,7 +147,7 @@ impl Upstreams {
     pub fn new(idle_connections_max: usize) -> Self {
         Self {
             connector: io::Connector::default(),
-            idle: Arc::new(http1::Idle::new(idle_connections_max)),
+            idle: http1::Idle::new(idle_connections_max),
             shared: http2::Connections::default(),
             names: Mutex::new(HashMap::new()),
         }
@@ -171,7 +171,7 @@ impl Upstreams {
             return Ok(Session::new(Inner::Http2 { session, scheme: to.scheme() }, true));
         }
         if let Some(connection) = self.idle.take(to, now) {
-            return Ok(self.session(to, connection, true));
+            return Ok(Session::new(Inner::Http1 { connection }, true));
         }
         // Seldom needed, and large (it holds a TLS handshake): kept out of every request's own state.
         match tokio::time::timeout(timeout, Box::pin(self.connect_any(to))).await {
@@ -198,6 +198,16 @@ impl Upstreams {
         self.connect(&to, timeout, now).await
     }
 
+    /// Takes back the connection of a session with an upstream there for reuse, where the response was
+    /// read to its end.
+    pub fn keep(&self, session: Session, to: &Arc<Address>) {
+        match session.inner {
+            Inner::Http1 { connection } => self.idle.keep(to, connection),
+            // Its connection is shared already.
+            Inner::Http2 { .. } => {}
+        }
+    }
+
     /// Closes, now and then, idle connections that waited for too long or that their upstream has
     /// closed. Runs until it is dropped.
     pub async fn sweep(&self) {
@@ -206,11 +216,6 @@ impl Upstreams {
             self.idle.sweep();
             self.shared.sweep();
         }
-    }
-
-    fn session(&self, to: &Arc<Address>, connection: http1::Connection, reused: bool) -> Session {
-        let idle = Arc::clone(&self.idle);
-        Session::new(Inner::Http1 { connection, idle, to: Arc::clone(to) }, reused)
     }
 
     async fn connect_any(&self, to: &Arc<Address>) -> Result<Session, Error> {
@@ -237,7 +242,10 @@ impl Upstreams {
             ));
         }
         if !io.is_http2() && to.version != Version::Http2 {
-            return Ok(self.session(to, http1::Connection::new(io), false));
+            return Ok(Session::new(
+                Inner::Http1 { connection: http1::Connection::new(io) },
+                false,
+            ));
         }
         let shared = http2::Shared::open(io).await?;
         self.shared.keep(to, &shared);
@@ -285,7 +293,7 @@ pub struct Session {
 }
 
 enum Inner {
-    Http1 { connection: http1::Connection, idle: Arc<http1::Idle>, to: Arc<Address> },
+    Http1 { connection: http1::Connection },
     Http2 { session: http2::Session, scheme: &'static str },
 }
 
@@ -304,7 +312,7 @@ impl Session {
     /// next. It is given back with [`Session::keep_patience`].
     pub fn take_patience(&mut self) -> Patience {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => std::mem::take(&mut connection.patience),
+            Inner::Http1 { connection } => std::mem::take(&mut connection.patience),
             // Its connection is shared.
             Inner::Http2 { .. } => Patience::default(),
         }
@@ -312,7 +320,7 @@ impl Session {
 
     /// Takes back the timer.
     pub fn keep_patience(&mut self, patience: Patience) {
-        if let Inner::Http1 { connection, .. } = &mut self.inner {
+        if let Inner::Http1 { connection } = &mut self.inner {
             connection.patience = patience;
         }
     }
@@ -324,7 +332,7 @@ impl Session {
     /// [`Kind::UpstreamCut`], here and in all that follows, when the connection breaks.
     pub async fn send(&mut self, request: &Request, body: &[Bytes]) -> Result<(), Error> {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => connection.send(request, body).await,
+            Inner::Http1 { connection } => connection.send(request, body).await,
             Inner::Http2 { session, scheme } => session.send(request, body, scheme).await,
         }
     }
@@ -336,7 +344,7 @@ impl Session {
     /// As [`Session::send`].
     pub async fn send_head(&mut self, request: &Request) -> Result<(), Error> {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => connection.send(request, &[]).await,
+            Inner::Http1 { connection } => connection.send(request, &[]).await,
             Inner::Http2 { .. } => Err(no_upgrade()),
         }
     }
@@ -348,7 +356,7 @@ impl Session {
     /// As [`Session::send`].
     pub async fn send_upgraded(&mut self, data: Bytes) -> Result<(), Error> {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => connection.send_upgraded(&data).await,
+            Inner::Http1 { connection } => connection.send_upgraded(&data).await,
             Inner::Http2 { .. } => Err(no_upgrade()),
         }
     }
@@ -361,7 +369,7 @@ impl Session {
     pub async fn head(&mut self) -> Result<&Head, Error> {
         for _ in 0..INFORMATIONAL_MAX {
             let head = match &mut self.inner {
-                Inner::Http1 { connection, .. } => connection.head().await?,
+                Inner::Http1 { connection } => connection.head().await?,
                 Inner::Http2 { session, .. } => session.head().await?,
             };
             if !head.status.is_informational() || head.status == 101 {
@@ -388,7 +396,7 @@ impl Session {
     /// [`Kind::UpstreamProtocol`] for a body that is malformed.
     pub async fn body(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => connection.body().await,
+            Inner::Http1 { connection } => connection.body().await,
             Inner::Http2 { session, .. } => poll_fn(|cx| session.poll_body(cx)).await,
         }
     }
@@ -405,7 +413,7 @@ impl Session {
         as_it_came: bool,
     ) -> Poll<Result<Run, Error>> {
         match &mut self.inner {
-            Inner::Http1 { connection, .. } => connection.poll_run(cx, as_it_came),
+            Inner::Http1 { connection } => connection.poll_run(cx, as_it_came),
             Inner::Http2 { session, .. } => {
                 session.poll_body(cx).map_ok(|data| data.map_or(Run::End, Run::Data))
             }
@@ -414,17 +422,8 @@ impl Session {
 
     /// Takes back what of [`Run::Arrived`] was not passed on.
     pub(crate) fn take_back(&mut self, rest: Arrived) {
-        if let Inner::Http1 { connection, .. } = &mut self.inner {
+        if let Inner::Http1 { connection } = &mut self.inner {
             connection.take_back(rest);
-        }
-    }
-
-    /// Gives the connection back for reuse, where the response was read to its end.
-    pub fn release(self) {
-        match self.inner {
-            Inner::Http1 { connection, idle, to } => idle.keep(&to, connection),
-            // Its connection is shared already.
-            Inner::Http2 { .. } => {}
         }
     }
 }

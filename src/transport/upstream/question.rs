@@ -70,8 +70,9 @@ impl<'a> Question<'a> {
         }
         let request = Request { method: self.method, target, headers };
         let now = Instant::now();
+        let address = Arc::new(address);
         let mut session =
-            upstreams.connect(&Arc::new(address), CONNECT_TIMEOUT, now).await.map_err(failed)?;
+            upstreams.connect(&address, CONNECT_TIMEOUT, now).await.map_err(failed)?;
         session.send(&request, &[self.body]).await.map_err(failed)?;
         let status = session.head().await.map_err(failed)?.status;
         let mut answer = BytesMut::new();
@@ -81,7 +82,7 @@ impl<'a> Question<'a> {
                 return Err(format!("{authority}: the answer is too long"));
             }
         }
-        session.release();
+        upstreams.keep(session, &address);
         if status.is_success() {
             return Ok(answer.into());
         }
