@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use serde::Serialize;
 
 use super::*;
+use crate::dialect::alike::Alike;
 use crate::wire::frame::Framer;
+use crate::wire::sse;
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
@@ -255,7 +257,7 @@ fn seen_frames(golden: &Golden, frames: &[Bytes], way: Way) -> (Seen, String) {
     for frame in frames {
         if way == Way::Forgetful {
             observer.patterns.alike.forget();
-            observer.patterns.strange = STRANGE_MAX;
+            observer.patterns.strange = events::STRANGE_MAX;
         }
         if way == Way::Passing && observer.passes(frame, &mut seen) {
             seen.content = true;
