@@ -14,6 +14,10 @@ mod units;
 
 use std::process::ExitCode;
 
+/// The load must cost less than what it measures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     command::main()
 }

@@ -1,5 +1,7 @@
 //! HTTP/1.1 responses (RFC 9112), decoded from bytes in any chunking.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Longest response head that is accepted.
@@ -20,11 +22,14 @@ pub struct Head {
 impl Head {
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.raw.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
-            let colon = memchr::memchr(b':', line)?;
-            let (key, value) = line.split_at(colon);
-            key.eq_ignore_ascii_case(name.as_bytes())
-                .then(|| std::str::from_utf8(&value[1..]).ok().map(str::trim))?
+        memchr::memchr_iter(b'\n', &self.raw).find_map(|end| {
+            let line = &self.raw[end + 1..];
+            let value = line.get(name.len()..)?.strip_prefix(b":")?;
+            if !line[..name.len()].eq_ignore_ascii_case(name.as_bytes()) {
+                return None;
+            }
+            let end = memchr::memchr(b'\n', value).unwrap_or(value.len());
+            std::str::from_utf8(&value[..end]).ok().map(str::trim)
         })
     }
 }
@@ -133,9 +138,11 @@ impl Decoder {
     }
 
     fn head(&mut self, buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut headers);
-        let length = match response.parse(buffer) {
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let parsed = parser.parse_response_with_uninit_headers(&mut response, buffer, &mut headers);
+        let length = match parsed {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if buffer.len() > HEAD_BYTES_MAX => {
                 return Err(Malformed("the head is too long"));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::mix::Prepared;
 use super::stats::Latencies;
@@ -101,7 +101,7 @@ impl Reading {
             return Err(Failure::Protocol);
         }
         if !self.streaming
-            && let Some(tokens) = kind.endpoint.token_key().and_then(|key| number(&self.body, key))
+            && let Some(tokens) = kind.token_key.as_ref().and_then(|key| number(&self.body, key))
         {
             self.answer.tokens = tokens;
         }
@@ -164,8 +164,9 @@ impl Observer for Reading {
 }
 
 /// The number behind the last occurrence of `key`.
-fn number(body: &[u8], key: &str) -> Option<u64> {
-    let at = memmem::rfind(body, key.as_bytes())? + key.len();
+fn number(body: &[u8], key: &Finder<'_>) -> Option<u64> {
+    // Forwards, which goes in steps of a vector, and not backwards, which does not.
+    let at = key.find_iter(body).last()? + key.needle().len();
     let digits = body[at..].trim_ascii_start();
     let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn numbers_are_read_behind_their_key() {
         let body = br#"{"usage":{"prompt_tokens":7,"completion_tokens": 31}}"#;
-        assert_eq!(number(body, "\"completion_tokens\":"), Some(31));
-        assert_eq!(number(body, "\"output_tokens\":"), None);
+        assert_eq!(number(body, &Finder::new("\"completion_tokens\":")), Some(31));
+        assert_eq!(number(body, &Finder::new("\"output_tokens\":")), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use memchr::memmem::Finder;
+
 use crate::client::{Endpoint, Shape};
 
 /// Longest table of a mix; weights are scaled down to fit.
@@ -18,6 +20,8 @@ pub struct Prepared {
     pub content_frames: Option<u32>,
     /// The request as it goes over the wire.
     pub wire: Vec<u8>,
+    /// Finds where a whole answer states its tokens; none where it does not.
+    pub token_key: Option<Finder<'static>>,
 }
 
 /// A weighted mix of requests.
@@ -41,6 +45,7 @@ impl Mix {
                 stream: shape.stream && shape.endpoint.streams(),
                 content_frames,
                 wire: shape.http1(host),
+                token_key: shape.endpoint.token_key().map(Finder::new),
             })
             .collect();
         let sum: u32 = shapes.iter().map(|shape| shape.weight).fold(0, u32::saturating_add);

@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use super::mix::Prepared;
 use super::{Load, Pace, Reading, Stats};
 use crate::client::{Connection, Failure};
-use crate::timer::Timer;
+use crate::timer::{Deadline, Timer};
 
 /// Most requests that wait for a connection; what is due beyond that is counted as not sent.
 const BACKLOG_MAX: usize = 200_000;
@@ -166,16 +166,14 @@ impl Worker {
     async fn send_all(&self) {
         let mut connection = None;
         let mut reading = Reading::default();
+        let mut deadline = Deadline::new();
         while let Some(job) = self.next().await {
             let kind = self.load.mix.pick(job.sequence);
             self.with_stats(|stats| stats.in_flight += 1);
             let sent = Instant::now();
-            let left = (job.due + self.load.timeout).saturating_duration_since(sent);
             let exchange = self.exchange(&mut connection, &mut reading, kind);
-            let result = match tokio::time::timeout(left, exchange).await {
-                Ok(result) => result,
-                Err(_) => Err(Failure::Timeout),
-            };
+            let result = deadline.within(job.due + self.load.timeout, exchange).await;
+            let result = result.unwrap_or(Err(Failure::Timeout));
             let ended = Instant::now();
             if result.is_err() || !connection.as_ref().is_some_and(Connection::reusable) {
                 connection = None;
@@ -214,7 +212,9 @@ impl Worker {
                     let total = ended.saturating_duration_since(job.due);
                     stats.ok += 1;
                     stats.total.record(total);
-                    stats.recent.record(total);
+                    if self.load.progress {
+                        stats.recent.record(total);
+                    }
                     stats.service.record(ended.saturating_duration_since(sent));
                 }
                 Err(failure) => stats.fail(failure),

@@ -365,7 +365,11 @@ impl Entry {
         lock(&self.state).record.request_id.as_deref() == Some(id)
     }
 
-    fn record(&self) -> Record {
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    pub(super) fn record(&self) -> Record {
         let state = lock(&self.state);
         let mut record = state.record.clone();
         record.completion_tokens = self.completion_tokens.load(Ordering::Relaxed);

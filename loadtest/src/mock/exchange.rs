@@ -8,11 +8,13 @@ use super::answer::answer;
 use super::books::{Books, Entry, Record};
 use super::control;
 use super::deliver::{Delivery, Fate};
+use super::digits::Hex;
 use super::fault::{Broken, Fault, Point};
 use super::outbound::{Gone, Head, Outbound};
 use super::problem::Problem;
+use super::replay::{Given, Known};
 use super::reply::{Reply, Whole};
-use super::request::{Fields, Request};
+use super::request::{Fields, Knobs, Request};
 use super::route::{Dialect, Endpoint, NoRoute, Route, route};
 use super::scene::Scene;
 use super::shared::{Command, Shared};
@@ -22,6 +24,16 @@ struct Open<'a> {
     books: &'a Books,
     entry: Arc<Entry>,
     gone_after: Option<Duration>,
+}
+
+impl Open<'_> {
+    /// Notes when the client went away, if it did.
+    fn went(&mut self, fate: Fate, out: &Outbound<'_>) {
+        if fate == Err(Gone) {
+            let since = out.last_write().unwrap_or_else(|| self.entry.started());
+            self.gone_after = Some(since.elapsed());
+        }
+    }
 }
 
 impl Drop for Open<'_> {
@@ -38,13 +50,13 @@ fn open<'a>(
 ) -> Open<'a> {
     let endpoint = found.map_or(Endpoint::Unknown, |route| route.endpoint);
     // A key in the query is no matter for the books.
-    let query = request.query.as_deref().unwrap_or_default();
-    let shown: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("key=")).collect();
-    let path = if shown.concat().is_empty() {
-        request.path.clone()
-    } else {
-        format!("{}?{}", request.path, shown.join("&"))
-    };
+    let mut path = request.path.clone();
+    if let Some(query) = &request.query {
+        let shown: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("key=")).collect();
+        if !shown.concat().is_empty() {
+            path = format!("{path}?{}", shown.join("&"));
+        }
+    }
     let record = Record {
         request_id: request.fields.request_id.clone(),
         path,
@@ -91,16 +103,16 @@ pub(super) async fn early(shared: &Shared, request: &Request, status: u16, out: 
     }
 }
 
-/// Answers a request.
+/// Answers a request; what was given, when the same request may get the same again.
 pub(super) async fn run(
     shared: &Shared,
     request: &Request,
     headers: Vec<(String, String)>,
     out: &mut Outbound<'_>,
-) {
+) -> Option<Given> {
     if request.path.starts_with("/__mock") {
         control::run(shared, request, out).await;
-        return;
+        return None;
     }
     let found = route(&request.method, &request.path, &request.fields);
     let mut open = open(shared, request, found.as_ref(), out.protocol());
@@ -108,10 +120,45 @@ pub(super) async fn run(
         open.entry.keep_request(headers, &request.body);
     }
     let fate = serve(shared, request, found, &open.entry, out).await;
-    if let Err(Gone) = fate {
-        let since = out.last_write().unwrap_or_else(|| open.entry.started());
-        open.gone_after = Some(since.elapsed());
+    open.went(fate.as_ref().map(drop).map_err(|gone| *gone), out);
+    let whole = fate.ok().flatten()?;
+    Some(Given { record: open.entry.record(), endpoint: open.entry.endpoint(), whole })
+}
+
+/// Answers a request as it was answered before.
+pub(super) async fn replay(
+    shared: &Shared,
+    known: &Known,
+    request_id: Option<String>,
+    out: &mut Outbound<'_>,
+) {
+    let mut rng = shared.rng();
+    let id = rng.bits();
+    let said = said(request_id.as_deref(), id);
+    let record = Record { request_id, ..known.given.record.clone() };
+    let entry = shared.books.open(known.given.endpoint, record);
+    let mut open = Open { books: &shared.books, entry, gone_after: None };
+    let mut whole = known.given.whole.clone();
+    if let Some(varying) = whole.varying {
+        varying.write(&mut whole.body, id, super::books::unix_us() / 1_000_000);
     }
+    let mut delivery = Delivery {
+        settings: &shared.settings,
+        streams_open: &shared.books.streams_open,
+        knobs: &Knobs::default(),
+        fault: None,
+        dialect: known.given.endpoint.dialect(),
+        request_id: &said,
+        entry: &open.entry,
+        rng,
+    };
+    let fate = delivery.whole(whole, out).await;
+    open.went(fate, out);
+}
+
+/// The identifier that an answer bears: the request's own, if it has one.
+fn said(given: Option<&str>, id: u64) -> String {
+    given.map_or_else(|| ["req_", Hex::of(id).as_str()].concat(), str::to_owned)
 }
 
 async fn serve(
@@ -120,11 +167,11 @@ async fn serve(
     found: Result<Route, NoRoute>,
     entry: &Entry,
     out: &mut Outbound<'_>,
-) -> Fate {
+) -> Result<Option<Whole>, Gone> {
     let dialect = found.as_ref().map_or_else(|no| no.dialect, |route| route.endpoint.dialect());
     let mut rng = shared.rng();
     let id = rng.bits();
-    let request_id = request.fields.request_id.clone().unwrap_or_else(|| format!("req_{id:016x}"));
+    let request_id = said(request.fields.request_id.as_deref(), id);
     let understood = understand(shared, request, found);
     let (fault, reply) = match understood {
         Ok(route) => {
@@ -165,8 +212,14 @@ async fn serve(
         })
     });
     if before_head(shared, fault, out).await? {
-        return Ok(());
+        return Ok(None);
     }
+    let again = match &reply {
+        Reply::Whole(whole) if may_be_repeated(shared, request, fault, whole) => {
+            Some(whole.clone())
+        }
+        _ => None,
+    };
     let delivery = Delivery {
         settings: &shared.settings,
         streams_open: &shared.books.streams_open,
@@ -177,7 +230,21 @@ async fn serve(
         entry,
         rng,
     };
-    delivery.run(reply, &request.fields, out).await
+    delivery.run(reply, &request.fields, out).await?;
+    Ok(again)
+}
+
+/// Whether an answer depends on nothing but what was asked.
+fn may_be_repeated(
+    shared: &Shared,
+    request: &Request,
+    fault: Option<Fault>,
+    whole: &Whole,
+) -> bool {
+    whole.varying.is_some()
+        && fault.is_none()
+        && request.fields.knobs == Knobs::default()
+        && shared.is_plain()
 }
 
 /// What goes wrong before anything is sent; whether that was all.

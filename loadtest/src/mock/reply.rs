@@ -1,5 +1,6 @@
 //! What goes back, before any transport: a whole body, or frames of a stream.
 
+use super::digits::Hex;
 use super::problem::Problem;
 use super::script::{Finish, Script, Step, Usage};
 
@@ -13,8 +14,34 @@ pub(super) enum Reply {
     },
 }
 
+/// Where the identifier and the time of a request stand in an answer that depends on nothing else of
+/// it but its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Varying {
+    /// Where the sixteen hexadecimal digits of the identifier begin.
+    pub(super) id: usize,
+    /// Where the seconds since 1970 begin: ten digits.
+    pub(super) created: usize,
+}
+
+impl Varying {
+    /// Writes them into a body; false when they do not fit, which leaves it in pieces.
+    pub(super) fn write(self, body: &mut [u8], id: u64, created: u64) -> bool {
+        let mut put = |at: usize, text: &str| match body.get_mut(at..at + text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                true
+            }
+            None => false,
+        };
+        let mut digits = itoa::Buffer::new();
+        let created = digits.format(created);
+        created.len() == 10 && put(self.created, created) && put(self.id, Hex::of(id).as_str())
+    }
+}
+
 /// An answer with a body of known length.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Whole {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
@@ -22,6 +49,8 @@ pub(super) struct Whole {
     pub(super) body: Vec<u8>,
     /// The usage it reports, when a model wrote it.
     pub(super) usage: Option<Usage>,
+    /// What differs when the same is asked again, where that is known.
+    pub(super) varying: Option<Varying>,
 }
 
 impl Whole {
@@ -33,6 +62,7 @@ impl Whole {
             headers: Vec::new(),
             body: body.into(),
             usage: None,
+            varying: None,
         }
     }
 
@@ -123,18 +153,8 @@ impl Frames {
     }
 
     /// A decimal number.
-    pub(super) fn number(&mut self, mut number: u64) {
-        let mut digits = [0_u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.bytes.extend_from_slice(&digits[at..]);
+    pub(super) fn number(&mut self, number: u64) {
+        self.put(itoa::Buffer::new().format(number));
     }
 }
 

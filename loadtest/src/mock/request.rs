@@ -61,7 +61,7 @@ impl FromStr for Chunking {
 }
 
 /// What the test asks of this one answer, in `x-mock-*` headers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a header of its own")]
 pub(super) struct Knobs {
     pub(super) fault: Option<Fault>,
@@ -104,7 +104,10 @@ pub(super) struct Fields {
 }
 
 fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
+    match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(value).into_owned(),
+    }
 }
 
 impl Fields {

@@ -1,6 +1,7 @@
 //! What an endpoint's handler sees.
 
 use super::prompt::{Cache, Reading};
+use super::replay::Replays;
 use super::reply::{Encode, Reply, Stream};
 use super::request::Request;
 use super::route::Route;
@@ -13,6 +14,7 @@ use super::store::Store;
 pub(super) struct World {
     pub(super) cache: Cache,
     pub(super) store: Store,
+    pub(super) replays: Replays,
 }
 
 /// One request with everything around it.

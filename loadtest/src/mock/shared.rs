@@ -87,6 +87,13 @@ impl Shared {
         rule.filter(|(_, rule)| rule.hits(rng)).map(|(_, rule)| rule.fault)
     }
 
+    /// Whether every answer comes at once and whole, as far as the request does not ask otherwise.
+    pub(super) fn is_plain(&self) -> bool {
+        let Settings { ttft, itl, faults, .. } = &self.settings;
+        let global = || self.global.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+        ttft.is_zero() && itl.is_zero() && faults.is_empty() && global()
+    }
+
     /// Chooses what goes wrong with a request.
     pub(super) fn fault(
         &self,

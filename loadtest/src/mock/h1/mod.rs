@@ -5,18 +5,22 @@ mod out;
 #[cfg(test)]
 mod tests;
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use self::body::{Body, ReadError};
 pub(super) use self::out::Out;
 use super::exchange;
 use super::outbound::Outbound;
+use super::replay::Known;
 use super::request::{Fields, Request};
 use super::shared::Shared;
 
@@ -43,14 +47,17 @@ struct Head {
     http_10: bool,
     /// Every field as it arrived; only when the request is to be recorded.
     recorded: Vec<(String, String)>,
+    /// All of it as it arrived.
+    wire: Bytes,
 }
 
 /// Serves one connection until it ends.
 pub(super) async fn serve(io: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let mut inbox = BytesMut::with_capacity(READ_BYTES);
+    let mut held = Vec::new();
     let idle = shared.settings.idle_timeout_ms;
     loop {
-        let head = next_head(&io, &mut inbox);
+        let head = next_head(&io, &mut inbox, &shared);
         let head = if idle == 0 {
             head.await
         } else {
@@ -58,11 +65,19 @@ pub(super) async fn serve(io: TcpStream, shared: Arc<Shared>) -> io::Result<()> 
         };
         let head = match head? {
             Next::Head(head) => head,
+            Next::Known(known, request_id) => {
+                let mut out = Outbound::H1(Out::new(&io, &mut inbox, &mut held, true, false));
+                exchange::replay(&shared, &known, request_id, &mut out).await;
+                match out {
+                    Outbound::H1(out) if out.may_follow() => continue,
+                    _ => return Ok(()),
+                }
+            }
             Next::Preface => return super::h2::serve(io, inbox.freeze(), shared).await,
             Next::End => return Ok(()),
             Next::Invalid(why) => return refuse(&io, why).await,
         };
-        if !one(&io, &mut inbox, *head, &shared).await? {
+        if !one(&io, &mut inbox, &mut held, *head, &shared).await? {
             return Ok(());
         }
     }
@@ -72,14 +87,15 @@ pub(super) async fn serve(io: TcpStream, shared: Arc<Shared>) -> io::Result<()> 
 async fn one(
     io: &TcpStream,
     inbox: &mut BytesMut,
+    held: &mut Vec<u8>,
     head: Head,
     shared: &Arc<Shared>,
 ) -> io::Result<bool> {
-    let Head { method, path, query, fields, body, expects_continue, keep_alive, http_10, recorded } =
+    let Head { method, path, query, fields, body, expects_continue, keep_alive, http_10, .. } =
         head;
     let mut request = Request { method, path, query, fields, body: Bytes::new() };
     if let Some(status) = shared.early_response(&request) {
-        let mut out = Outbound::H1(Out::new(io, inbox, false, http_10));
+        let mut out = Outbound::H1(Out::new(io, inbox, held, false, http_10));
         exchange::early(shared, &request, status, &mut out).await;
         return Ok(false);
     }
@@ -93,7 +109,7 @@ async fn one(
             return Ok(false);
         }
         Err(ReadError::TooLarge) => {
-            let mut out = Outbound::H1(Out::new(io, inbox, false, http_10));
+            let mut out = Outbound::H1(Out::new(io, inbox, held, false, http_10));
             exchange::early(shared, &request, 413, &mut out).await;
             return Ok(false);
         }
@@ -102,21 +118,36 @@ async fn one(
             return Ok(false);
         }
     }
-    let mut out = Outbound::H1(Out::new(io, inbox, keep_alive, http_10));
-    exchange::run(shared, &request, recorded, &mut out).await;
+    let mut out = Outbound::H1(Out::new(io, inbox, held, keep_alive, http_10));
+    let given = exchange::run(shared, &request, head.recorded, &mut out).await;
+    if let Some(given) = given
+        && matches!(body, Body::Length(_))
+        && keep_alive
+        && !http_10
+        && !expects_continue
+    {
+        shared.world.replays.keep(&head.wire, &request.body, given);
+    }
     Ok(matches!(out, Outbound::H1(out) if out.may_follow()))
 }
 
 enum Next {
     Head(Box<Head>),
+    /// A request that was answered before, body and all, and its `x-request-id`.
+    Known(Arc<Known>, Option<String>),
     Preface,
     End,
     Invalid(&'static str),
 }
 
-async fn next_head(io: &TcpStream, inbox: &mut BytesMut) -> io::Result<Next> {
+async fn next_head(io: &TcpStream, inbox: &mut BytesMut, shared: &Shared) -> io::Result<Next> {
     loop {
         if !inbox.is_empty() {
+            if shared.is_plain()
+                && let Some((known, request_id)) = shared.world.replays.take(inbox)
+            {
+                return Ok(Next::Known(known, request_id));
+            }
             if inbox.starts_with(PREFACE) {
                 return Ok(Next::Preface);
             }
@@ -140,15 +171,28 @@ async fn next_head(io: &TcpStream, inbox: &mut BytesMut) -> io::Result<Next> {
 /// Reads what is there; zero at the end.
 async fn read_some(io: &TcpStream, inbox: &mut BytesMut) -> io::Result<usize> {
     loop {
-        io.readable().await?;
-        if inbox.capacity() - inbox.len() < READ_BYTES / 4 {
-            inbox.reserve(READ_BYTES);
-        }
-        match io.try_read_buf(inbox) {
+        poll_fn(|cx| io.poll_read_ready(cx)).await?;
+        match take(io, inbox) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             other => return other,
         }
     }
+}
+
+/// Reads once, without waiting.
+fn take(io: &TcpStream, inbox: &mut BytesMut) -> io::Result<usize> {
+    if inbox.capacity() - inbox.len() < READ_BYTES / 4 {
+        inbox.reserve(READ_BYTES);
+    }
+    let room = inbox.capacity() - inbox.len();
+    let taken = io.try_read_buf(inbox)?;
+    if (1..room).contains(&taken) {
+        // Room was left, so that was all. Saying so spares the system call that would find nothing;
+        // what comes later is a new edge, and the end of the connection stays known.
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = io.try_io(Interest::READABLE, nothing);
+    }
+    Ok(taken)
 }
 
 async fn write_all(io: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
@@ -172,9 +216,9 @@ const BAD_REQUEST: &str = "400 Bad Request";
 
 /// Takes a head from the front of the inbox. `Ok(None)` when it is not complete.
 fn parse(inbox: &mut BytesMut) -> Result<Option<Head>, &'static str> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut parsed = httparse::Request::new(&mut fields);
-    let length = match parsed.parse(inbox) {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    let length = match parsed.parse_with_uninit_headers(inbox, &mut fields) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(BAD_REQUEST),
@@ -193,6 +237,7 @@ fn parse(inbox: &mut BytesMut) -> Result<Option<Head>, &'static str> {
         keep_alive: !http_10,
         http_10,
         recorded: Vec::new(),
+        wire: Bytes::new(),
     };
     head.fields.note_query(query);
     for field in parsed.headers.iter() {
@@ -206,7 +251,7 @@ fn parse(inbox: &mut BytesMut) -> Result<Option<Head>, &'static str> {
             .map(|field| (field.name.to_owned(), String::from_utf8_lossy(field.value).into_owned()))
             .collect();
     }
-    let _ = inbox.split_to(length);
+    head.wire = inbox.split_to(length).freeze();
     Ok(Some(head))
 }
 

@@ -21,7 +21,8 @@ const AHEAD_BYTES_MAX: usize = 256 << 10;
 pub(in crate::mock) struct Out<'a> {
     io: &'a TcpStream,
     inbox: &'a mut BytesMut,
-    held: Vec<u8>,
+    /// What goes out with the next write; empty between two answers.
+    held: &'a mut Vec<u8>,
     chunked: bool,
     keep_alive: bool,
     /// Whether the head says what `keep_alive` is.
@@ -40,13 +41,15 @@ impl<'a> Out<'a> {
     pub(super) fn new(
         io: &'a TcpStream,
         inbox: &'a mut BytesMut,
+        held: &'a mut Vec<u8>,
         keep_alive: bool,
         http_10: bool,
     ) -> Self {
+        held.clear();
         Self {
             io,
             inbox,
-            held: Vec::with_capacity(512),
+            held,
             chunked: false,
             keep_alive,
             silent: false,
@@ -79,7 +82,7 @@ impl<'a> Out<'a> {
             self.keep_alive = false;
         }
         let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let out = &mut self.held;
+        let out = &mut *self.held;
         let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
         put("HTTP/1.1 ");
         put(status.as_str());
@@ -95,7 +98,11 @@ impl<'a> Out<'a> {
             put("\r\n");
         }
         match head.length {
-            Some(length) => put(&format!("content-length: {length}\r\n")),
+            Some(length) => {
+                put("content-length: ");
+                put(itoa::Buffer::new().format(length));
+                put("\r\n");
+            }
             None if self.chunked => put("transfer-encoding: chunked\r\n"),
             None => {}
         }
@@ -106,9 +113,9 @@ impl<'a> Out<'a> {
     }
 
     pub(in crate::mock) async fn flush(&mut self) -> Result<(), Gone> {
-        let held = std::mem::take(&mut self.held);
+        let held = std::mem::take(self.held);
         let sent = self.write(&held).await;
-        self.held = held;
+        *self.held = held;
         self.held.clear();
         sent
     }
@@ -227,8 +234,7 @@ impl<'a> Out<'a> {
                 Poll::Ready(Err(_)) => return Poll::Ready(Gone),
                 Poll::Ready(Ok(())) => {}
             }
-            self.inbox.reserve(super::READ_BYTES / 4);
-            match self.io.try_read_buf(self.inbox) {
+            match super::take(self.io, self.inbox) {
                 Ok(0) => return Poll::Ready(Gone),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Poll::Ready(Gone);

@@ -8,7 +8,7 @@ use super::parts;
 use crate::mock::json::{Object, quoted};
 use crate::mock::problem::Problem;
 use crate::mock::prompt::Reading;
-use crate::mock::reply::{Encode, Frames, Reply, Whole};
+use crate::mock::reply::{Encode, Frames, Reply, Varying, Whole};
 use crate::mock::scene::Scene;
 use crate::mock::script::{Ask, Finish, Script, Step, Usage};
 
@@ -120,12 +120,14 @@ fn call_id(id: u64, choice: u32, index: u32) -> String {
 
 fn whole(scene: &Scene<'_>, ask: &Ask, script: Script, refusal: bool) -> Whole {
     let (used, finish) = (script.usage(), finish_reason(script.finish()));
-    let mut body = format!(
-        "{{\"id\":\"chatcmpl-{:016x}\",\"object\":\"chat.completion\",\"created\":{},\"model\":{},\"choices\":[",
-        scene.id,
-        scene.created,
-        quoted(&ask.model)
-    );
+    let mut body = "{\"id\":\"chatcmpl-".to_owned();
+    let id = body.len();
+    let _ = write!(body, "{:016x}\",\"object\":\"chat.completion\",\"created\":", scene.id);
+    let created = body.len();
+    let _ = write!(body, "{},\"model\":{},\"choices\":[", scene.created, quoted(&ask.model));
+    // Calls have identifiers of their own, and a cache answers differently the second time.
+    let alike = ask.calls.is_empty() && used.cached == 0 && used.cache_written == 0;
+    let varying = alike.then_some(Varying { id, created });
     for (index, choice) in script.collect().iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         let _ = write!(body, "{comma}{{\"index\":{index},\"message\":{{\"role\":\"assistant\",");
@@ -158,7 +160,7 @@ fn whole(scene: &Scene<'_>, ask: &Ask, script: Script, refusal: bool) -> Whole {
         let _ = write!(body, ",\"usage\":{}", parts::usage(&used));
     }
     body.push_str(",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_sim\"}");
-    Whole::json(body).usage(used)
+    Whole { varying, ..Whole::json(body).usage(used) }
 }
 
 /// Encoder of `chat.completion.chunk` and `text_completion` chunks.

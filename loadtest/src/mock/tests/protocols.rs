@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::client::{connect, upstream};
-use crate::mock::{Handle, Settings, Tokens, spawn};
+use crate::mock::{Handle, Record, Settings, Tokens, spawn};
 
 fn chat(stream: bool) -> String {
     json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hello"}]})
@@ -223,4 +223,49 @@ fn a_realtime_session_answers_and_reports_usage() {
     let record = handle.record("rt-1").unwrap();
     assert_eq!((record.status, record.model.as_str(), record.completion_tokens), (101, "rt", 6));
     assert!(record.done && !record.client_gone);
+}
+
+#[test]
+fn a_request_that_comes_again_gets_the_same_answer_with_identifiers_of_its_own() {
+    let handle = upstream();
+    let mut io = connect(&handle);
+    let mut ask = |id: &str, knob: &str, body: &str| {
+        let length = body.len();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\nx-request-id: {id}\r\n{knob}\
+            content-length: {length}\r\n\r\n"
+        );
+        io.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).unwrap();
+        let (head, body) = one_answer(&mut io);
+        assert!(head.contains(&format!("x-request-id: {id}\r\n")), "{head}");
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        (head, answer)
+    };
+    let body = chat(false);
+    let mut answers = ["one", "two", "three"].map(|id| ask(id, "", &body).1);
+    let ids = answers.each_mut().map(|answer| {
+        assert!(answer["created"].take().as_u64().unwrap() > 1_700_000_000);
+        answer["id"].take().as_str().unwrap().to_owned()
+    });
+    assert!(answers[0] == answers[1] && answers[1] == answers[2]);
+    assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+    assert!(ids.iter().all(|id| id.starts_with("chatcmpl-") && id.len() == ids[0].len()));
+    // Another text, another knob, another fault: nothing is repeated.
+    let (_, other) = ask("four", "", &body.replace("hello", "goodbye"));
+    assert_ne!(other["choices"], answers[0]["choices"]);
+    let (_, short) = ask("five", "x-mock-tokens: 3\r\n", &body);
+    assert_eq!(short["usage"]["completion_tokens"], 3);
+    handle.set_fault(Some("429".parse().unwrap()));
+    let (head, _) = ask("six", "", &body);
+    assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    // The books say the same of each.
+    let records = handle.records(10);
+    let facts = |record: &Record| {
+        let Record { status, prompt_tokens, completion_tokens, .. } = *record;
+        (status, prompt_tokens, completion_tokens, record.bytes_in, record.bytes_out, record.done)
+    };
+    let sequences: Vec<u64> = records.iter().map(|record| record.sequence).collect();
+    assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
+    assert!(records[..3].iter().all(|record| facts(record) == facts(&records[0]) && record.done));
+    assert_eq!(records[2].request_id.as_deref(), Some("three"));
 }
