@@ -5,10 +5,12 @@
 //! reported by the next write. A stream that is dropped sends what it has kept first.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -19,7 +21,8 @@ use tokio::io::{Interest, ReadBuf};
 
 use super::spare::Spare;
 use super::{
-    GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block, first, spare_congestion_control,
+    CALLERS_PER_LOOK, GATHERED_BYTES_MAX, LINGER, READS_PER_TURN_MAX, block, first,
+    spare_congestion_control,
 };
 
 /// What one worker has gathered since it last waited.
@@ -30,6 +33,49 @@ struct Turn {
     streams: Vec<Arc<Socket>>,
     spare: Spare,
     reads: u32,
+    /// Accepted sockets that were read in this turn, or may be.
+    heard: usize,
+    /// Those that have something to read and wait for a later turn.
+    callers: VecDeque<(Arc<Socket>, Waker)>,
+}
+
+impl Turn {
+    /// Whether an accepted socket that has something to read is read in this turn. If not, its reader
+    /// is woken in a later one, before those that come after it.
+    fn hears(&mut self, socket: &Arc<Socket>, reader: &Waker) -> bool {
+        match socket.place.load(Ordering::Relaxed) {
+            Socket::CALLED => {
+                socket.place.store(Socket::NO_PLACE, Ordering::Relaxed);
+                return true;
+            }
+            Socket::NO_PLACE if self.callers.is_empty() && self.heard < CALLERS_PER_LOOK => {
+                self.heard += 1;
+                return true;
+            }
+            Socket::NO_PLACE => {
+                socket.place.store(Socket::WAITS, Ordering::Relaxed);
+                self.callers.push_back((Arc::clone(socket), reader.clone()));
+            }
+            _ => {
+                let mut callers = self.callers.iter_mut();
+                if let Some((_, known)) = callers.find(|(known, _)| Arc::ptr_eq(known, socket)) {
+                    known.clone_from(reader);
+                }
+            }
+        }
+        false
+    }
+
+    /// Begins the next turn, and calls those who have waited longest.
+    fn begin(&mut self) -> Vec<Waker> {
+        self.reads = 0;
+        self.heard = self.callers.len().min(CALLERS_PER_LOOK);
+        let called = self.callers.drain(..self.heard).map(|(socket, reader)| {
+            socket.place.store(Socket::CALLED, Ordering::Relaxed);
+            reader
+        });
+        called.collect()
+    }
 }
 
 thread_local! {
@@ -44,13 +90,13 @@ pub(super) fn gather_on_this_thread() {
 
 /// Ends a turn: sends what this thread's streams have gathered.
 pub(super) fn turn() {
-    let mut streams = TURN.with_borrow_mut(|turn| {
-        turn.reads = 0;
-        std::mem::take(&mut turn.streams)
-    });
+    let (mut streams, called) =
+        TURN.with_borrow_mut(|turn| (std::mem::take(&mut turn.streams), turn.begin()));
     for socket in streams.drain(..) {
         socket.send();
     }
+    // While anybody waits somebody is woken, so that the thread does not.
+    called.into_iter().for_each(Waker::wake);
     // The list's memory serves the next turn, unless something was gathered meanwhile.
     TURN.with_borrow_mut(|turn| {
         if turn.streams.is_empty() {
@@ -74,6 +120,10 @@ fn count_read() {
 #[derive(Debug)]
 struct Socket {
     io: AsyncFd<TcpStream>,
+    /// It was accepted, not connected.
+    accepted: bool,
+    /// Where it stands in the line of those that have something to read.
+    place: AtomicU8,
     out: Mutex<Out>,
 }
 
@@ -120,6 +170,20 @@ impl Out {
 }
 
 impl Socket {
+    const NO_PLACE: u8 = 0;
+    /// In the turn's line.
+    const WAITS: u8 = 1;
+    /// Out of it: the next read goes through.
+    const CALLED: u8 = 2;
+
+    fn new(tcp: TcpStream, accepted: bool) -> io::Result<Arc<Self>> {
+        // SAFETY: a `TcpStream` keeps its one descriptor open until it is dropped, which the
+        // `AsyncFd` does after its registration.
+        let io = unsafe { AsyncFd::register(tcp) }?;
+        let place = AtomicU8::new(Self::NO_PLACE);
+        Ok(Arc::new(Self { io, accepted, place, out: Mutex::default() }))
+    }
+
     /// Sends what is kept; what the socket does not take goes to a task.
     fn send(self: &Arc<Self>) {
         let mut out = self.out.lock();
@@ -184,12 +248,9 @@ fn write(mut tcp: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
 pub(super) struct Stream(Arc<Socket>);
 
 impl Stream {
-    /// Takes over a connected socket that does not block.
+    /// Takes over an accepted socket that does not block.
     pub(super) fn new(tcp: TcpStream) -> io::Result<Self> {
-        // SAFETY: a `TcpStream` keeps its one descriptor open until it is dropped, which the
-        // `AsyncFd` does after its registration.
-        let io = unsafe { AsyncFd::register(tcp) }?;
-        Ok(Self(Arc::new(Socket { io, out: Mutex::default() })))
+        Socket::new(tcp, true).map(Self)
     }
 
     /// Connects.
@@ -197,7 +258,7 @@ impl Stream {
         let tcp = tokio::net::TcpStream::connect(to).await?.into_std()?;
         tcp.set_nodelay(true)?;
         spare_congestion_control(&SockRef::from(&tcp), to.ip());
-        Self::new(tcp)
+        Socket::new(tcp, false).map(Self)
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -241,6 +302,10 @@ impl Stream {
     ) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.io.poll_read_ready(cx))?;
+            let hears = |turn: &mut Turn| !turn.gathers || turn.hears(&self.0, cx.waker());
+            if self.0.accepted && !TURN.with_borrow_mut(hears) {
+                return Poll::Pending;
+            }
             // SAFETY: `recv` only writes initialised bytes, and no more than the count it returns
             // is declared initialised and filled.
             let unfilled = unsafe { buf.unfilled_mut() };

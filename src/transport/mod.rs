@@ -44,6 +44,10 @@ pub use settings::{
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
 /// Reads of a worker's streams after which its writes are sent although there is more to do.
 const READS_PER_TURN_MAX: u32 = 64;
+/// Callers that a worker listens to between two looks at what else has come. Of what has come from
+/// upstreams it misses nothing meanwhile: what was begun is finished first, while it is still in the
+/// processor's cache, and tokens under way do not wait behind new requests.
+const CALLERS_PER_LOOK: usize = 16;
 /// How long a dropped stream tries to send what it has kept.
 const LINGER: Duration = Duration::from_secs(30);
 

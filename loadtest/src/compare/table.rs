@@ -99,8 +99,16 @@ fn requests(findings: &Findings, connections: usize) -> Section {
     let cpu = |work: &Work| work.user_us + work.system_us;
     let first = findings.proxies.first().and_then(|first| of(first, &cpu));
     let times = format!("× {}", base(findings));
-    let mut table =
-        Table::new(["proxy", &times, "µs/request", "user", "system", "low–high", "requests/s"]);
+    let mut table = Table::new([
+        "proxy",
+        &times,
+        "µs/request",
+        "user",
+        "system",
+        "low–high",
+        "requests/s",
+        "busy %",
+    ]);
     for proxy in &findings.proxies {
         let total = of(proxy, &cpu);
         table.row([
@@ -111,11 +119,13 @@ fn requests(findings: &Findings, connections: usize) -> Section {
             show(of(proxy, &|work| work.system_us), 1),
             spread(total, 1),
             show(of(proxy, &|work| work.per_second), 0),
+            show(of(proxy, &|work| cpu(work) * work.per_second / 1e4), 0),
         ]);
     }
     Section {
         title: format!("CPU per request, {connections} connections, not streaming"),
-        about: "Requests of 615 bytes, answers of about 1 KB, as fast as they come. Medians."
+        about: "Requests of 615 bytes, answers of about 1 KB, as fast as they come. Medians. Busy is a \
+            proxy's share of its core: what is missing to 100 it waited for the load."
             .into(),
         table,
     }
@@ -141,6 +151,7 @@ fn streams(
         "system",
         "low–high",
         "frames/s",
+        "busy %",
         "gap p50 µs",
         "gap p99 µs",
         "p99 low–high",
@@ -156,6 +167,7 @@ fn streams(
             show(of(proxy, &|streams| streams.system_ms), 0),
             spread(total, 0),
             show(of(proxy, &|streams| streams.frames_per_second), 0),
+            show(of(proxy, &|streams| cpu(streams) * streams.frames_per_second / 1e6), 0),
             show_always(of(proxy, &|streams| streams.gap_p50_us), 0),
             show_always(gap_p99, 0),
             spread(gap_p99, 0),

@@ -25,8 +25,8 @@ use receiving::Rush;
 
 use super::blocks::{Received, Ring};
 use crate::clock::{Duration, Instant};
-use crate::transport::GATHERED_BYTES_MAX;
 use crate::transport::spare::Spare;
+use crate::transport::{CALLERS_PER_LOOK, GATHERED_BYTES_MAX};
 
 /// Entries of the submission queue; what is more goes to the kernel in between.
 const SUBMISSIONS: u32 = 1024;
@@ -88,6 +88,8 @@ enum End {
 /// One TCP connection.
 struct Socket {
     tcp: TcpStream,
+    /// It was accepted, not connected.
+    accepted: bool,
     receiving: Shot,
     /// It comes faster than it is read.
     rush: Option<Rush>,
@@ -113,9 +115,10 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(tcp: TcpStream) -> Self {
+    fn new(tcp: TcpStream, accepted: bool) -> Self {
         Self {
             tcp,
+            accepted,
             receiving: Shot::Idle,
             rush: None,
             received: VecDeque::new(),
@@ -174,7 +177,10 @@ pub(super) struct Driver {
     /// Send buffers for whoever is next.
     spare: Spare,
     /// Whom the last completions concern.
-    pub(super) wakers: Vec<Waker>,
+    wakers: Vec<Waker>,
+    /// Readers of accepted sockets to which something has come: they are woken after the others, so
+    /// many at a time.
+    callers: VecDeque<Waker>,
     reads: u32,
     /// Looks at what was completed, so far.
     looks: u32,
@@ -201,6 +207,7 @@ impl Driver {
             backlog: VecDeque::new(),
             spare: Spare::default(),
             wakers: Vec::new(),
+            callers: VecDeque::new(),
             reads: 0,
             looks: 0,
             id: ID.fetch_add(1, Ordering::Relaxed),
@@ -310,6 +317,22 @@ impl Driver {
 
     fn wake(&mut self, waker: Option<Waker>) {
         self.wakers.extend(waker);
+    }
+
+    /// Whom to wake now. While callers are left out somebody is woken, so that the thread does not
+    /// wait.
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        let mut wakers = std::mem::take(&mut self.wakers);
+        let callers = self.callers.len().min(CALLERS_PER_LOOK);
+        wakers.extend(self.callers.drain(..callers));
+        wakers
+    }
+
+    /// Gives the memory of a list back that [`Driver::take_wakers`] gave out.
+    pub(super) fn keep_list(&mut self, list: Vec<Waker>) {
+        if self.wakers.is_empty() {
+            self.wakers = list;
+        }
     }
 }
 

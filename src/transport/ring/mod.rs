@@ -76,7 +76,7 @@ fn waking(operation: impl FnOnce(&mut Driver)) {
     let mut wakers = DRIVER.with_borrow_mut(|driver| {
         let Some(driver) = driver else { return Vec::new() };
         operation(driver);
-        std::mem::take(&mut driver.wakers)
+        driver.take_wakers()
     });
     if wakers.capacity() == 0 {
         return;
@@ -84,10 +84,8 @@ fn waking(operation: impl FnOnce(&mut Driver)) {
     wakers.drain(..).for_each(Waker::wake);
     // The list's memory serves the next turn.
     DRIVER.with_borrow_mut(|driver| {
-        if let Some(driver) = driver
-            && driver.wakers.is_empty()
-        {
-            driver.wakers = wakers;
+        if let Some(driver) = driver {
+            driver.keep_list(wakers);
         }
     });
 }

@@ -23,7 +23,7 @@ pub(in crate::transport) struct Stream {
 }
 
 impl Stream {
-    /// Takes over a connected socket that does not block.
+    /// Takes over an accepted socket that does not block.
     pub(in crate::transport) fn new(tcp: TcpStream) -> io::Result<Self> {
         let descriptor = tcp.as_raw_fd();
         super::with(|driver| Self { index: driver.adopt(tcp), ring: driver.id(), descriptor })

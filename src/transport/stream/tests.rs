@@ -1,13 +1,15 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::transport::{
-    Drive, GATHERED_BYTES_MAX, Io, Listener, READS_PER_TURN_MAX, Runtime, choose,
+    CALLERS_PER_LOOK, Drive, GATHERED_BYTES_MAX, Io, Listener, READS_PER_TURN_MAX, Runtime, choose,
 };
 
 /// Every drive that this machine has. Where it has no ring, that is said.
@@ -286,6 +288,50 @@ fn more_streams_receive_at_once_than_there_are_blocks() {
                 assert_eq!(got, [n as u8, round, 7]);
             }
         }
+    });
+}
+
+#[test]
+fn upstreams_are_heard_before_most_of_many_callers_and_every_caller_is() {
+    const CALLERS: usize = 5 * CALLERS_PER_LOOK;
+    on_each(|_| async {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hear = |mut stream: Stream, who: usize| {
+            let heard = Arc::clone(&heard);
+            tokio::spawn(async move {
+                for _ in 0..2 {
+                    stream.read_u8().await.expect("a byte");
+                    heard.lock().push(who);
+                }
+            })
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        let upstream = Stream::connect(address).await.expect("connected");
+        let (mut peer, _) = listener.accept().expect("accepted");
+        let (nears, mut fars): (Vec<_>, Vec<_>) = (0..CALLERS).map(|_| pair()).unzip();
+        for far in fars.iter_mut().chain([&mut peer]) {
+            far.write_all(b"a").expect("sent");
+        }
+        let mut reading: Vec<_> = nears
+            .into_iter()
+            .enumerate()
+            .map(|(who, near)| hear(Stream::new(near).expect("a stream"), who))
+            .collect();
+        reading.push(hear(upstream, CALLERS));
+        until(|| heard.lock().len() > CALLERS).await;
+        let place = heard.lock().iter().position(|who| *who == CALLERS).expect("it was heard");
+        assert!(place <= CALLERS_PER_LOOK, "{place}");
+        // Once more, and nobody is forgotten.
+        for far in fars.iter_mut().chain([&mut peer]) {
+            far.write_all(b"b").expect("sent");
+        }
+        for reading in reading {
+            reading.await.expect("no panic");
+        }
+        let mut heard = std::mem::take(&mut *heard.lock());
+        heard.sort_unstable();
+        assert!(heard.into_iter().eq((0..=CALLERS).flat_map(|who| [who, who])));
     });
 }
 

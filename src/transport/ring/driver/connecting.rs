@@ -17,7 +17,7 @@ use crate::transport::LINGER;
 impl Driver {
     /// Begins to connect a socket.
     pub(in crate::transport::ring) fn connect(&mut self, tcp: TcpStream, to: SockAddr) -> usize {
-        let index = self.sockets.insert(Socket::new(tcp));
+        let index = self.sockets.insert(Socket::new(tcp, false));
         let to = Box::new(to);
         let fd = Fd(self.sockets[index].tcp.as_raw_fd());
         let entry = opcode::Connect::new(fd, to.as_ptr().cast(), to.len()).build();

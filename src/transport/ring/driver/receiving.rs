@@ -39,9 +39,9 @@ impl Rush {
 }
 
 impl Driver {
-    /// Takes over a connected socket.
+    /// Takes over a socket that was accepted.
     pub(in crate::transport::ring) fn adopt(&mut self, tcp: TcpStream) -> usize {
-        let index = self.sockets.insert(Socket::new(tcp));
+        let index = self.sockets.insert(Socket::new(tcp, true));
         self.receive(index);
         index
     }
@@ -100,7 +100,11 @@ impl Driver {
             socket.reader.take()
         };
         let armed = socket.receiving == Shot::Armed;
-        self.wake(waker);
+        if socket.accepted {
+            self.callers.extend(waker);
+        } else {
+            self.wake(waker);
+        }
         if starved {
             self.starved.push(index);
         } else if full && armed {
