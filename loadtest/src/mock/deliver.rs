@@ -31,8 +31,6 @@ pub(super) struct Delivery<'a> {
     pub(super) rng: Rng,
 }
 
-/// After this many frames without a wait, others get a turn.
-const FRAMES_IN_A_ROW: u32 = 64;
 /// How much one write takes when frames are joined.
 const JOINED_BYTES: usize = 16 << 10;
 /// A character of private use; its bytes are found again in the frame and made invalid.
@@ -233,13 +231,11 @@ impl Delivery<'_> {
 
     async fn frames(&mut self, stream: &mut Stream, out: &mut Outbound<'_>) -> Fate {
         let (finish, usage) = (stream.script.finish(), stream.script.usage());
-        let itl = self.itl();
         let mut cutter = Cutter::new(self.knobs.chunking);
         let mut frames = Frames::default();
         stream.encoder.open(&mut frames);
         let mut at = 0_u64;
         let mut due = Instant::now();
-        let mut in_a_row = 0;
         loop {
             if self.breaks_at(at) {
                 self.send_frames(&frames, &mut cutter, out).await?;
@@ -250,24 +246,14 @@ impl Delivery<'_> {
                 }
             }
             let Some((choice, step)) = stream.script.next() else { break };
-            if at > 0 && !itl.is_zero() {
-                due += itl.sample(&mut self.rng);
-                cutter.rest(self, out).await?;
-                if due > Instant::now() {
-                    in_a_row = 0;
-                    out.wait(due).await?;
-                }
+            if at > 0 {
+                self.pause(&mut due, &mut cutter, out).await?;
             }
             stream.encoder.step(choice, step, &mut frames);
             self.send_frames(&frames, &mut cutter, out).await?;
             frames.clear();
             self.entry.sent_tokens(1);
             at += 1;
-            in_a_row += 1;
-            if in_a_row >= FRAMES_IN_A_ROW {
-                in_a_row = 0;
-                tokio::task::yield_now().await;
-            }
         }
         if let Some(Fault::Truncate(_)) = self.fault {
             cutter.rest(self, out).await?;
@@ -277,6 +263,26 @@ impl Delivery<'_> {
         self.send_frames(&frames, &mut cutter, out).await?;
         cutter.rest(self, out).await?;
         out.finish().await
+    }
+
+    /// Waits until the next token is due. Streams that do not wait take turns, token by token, as those
+    /// of different providers would.
+    async fn pause(
+        &mut self,
+        due: &mut Instant,
+        cutter: &mut Cutter,
+        out: &mut Outbound<'_>,
+    ) -> Fate {
+        let itl = self.itl();
+        if !itl.is_zero() {
+            *due += itl.sample(&mut self.rng);
+            cutter.rest(self, out).await?;
+            if *due > Instant::now() {
+                return out.wait(*due).await;
+            }
+        }
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     /// Whether the fault strikes before the token with this number.
