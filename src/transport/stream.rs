@@ -115,7 +115,7 @@ impl Stream {
         driven!(self, stream => stream.poll_read_bytes(cx))
     }
 
-    /// The same of what comes frame by frame, for whoever may only pass it on.
+    /// The same, for whoever may only pass them on.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrived>> {
         if !self.ahead.is_empty() {
             return Poll::Ready(Ok(Arrived::Bytes(std::mem::take(&mut self.ahead))));

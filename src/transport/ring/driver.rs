@@ -21,7 +21,6 @@ use slab::Slab;
 use socket2::SockAddr;
 
 pub(super) use receiving::Incoming;
-use receiving::Rush;
 
 use super::blocks::{Received, Ring};
 use crate::clock::{Duration, Instant};
@@ -49,7 +48,6 @@ enum Operation {
     Connect = 3,
     /// Nobody waits for it.
     Cancel = 4,
-    Poll = 5,
 }
 
 /// An operation's name towards the kernel.
@@ -67,14 +65,12 @@ enum Shot {
     Stopping,
     /// It was stopped: the reader asks the socket itself.
     Direct,
-    /// The reader has asked and is told when to ask again.
-    Watched,
 }
 
 impl Shot {
     /// Whether the kernel has it.
     fn is_in_kernel(self) -> bool {
-        matches!(self, Shot::Armed | Shot::Stopping | Shot::Watched)
+        matches!(self, Shot::Armed | Shot::Stopping)
     }
 }
 
@@ -91,8 +87,6 @@ struct Socket {
     /// It was accepted, not connected.
     accepted: bool,
     receiving: Shot,
-    /// It comes faster than it is read.
-    rush: Option<Rush>,
     received: VecDeque<Received>,
     unread_bytes: usize,
     end: Option<End>,
@@ -120,7 +114,6 @@ impl Socket {
             tcp,
             accepted,
             receiving: Shot::Idle,
-            rush: None,
             received: VecDeque::new(),
             unread_bytes: 0,
             end: None,
@@ -182,8 +175,6 @@ pub(super) struct Driver {
     /// many at a time.
     callers: VecDeque<Waker>,
     reads: u32,
-    /// Looks at what was completed, so far.
-    looks: u32,
     id: u32,
 }
 
@@ -209,7 +200,6 @@ impl Driver {
             wakers: Vec::new(),
             callers: VecDeque::new(),
             reads: 0,
-            looks: 0,
             id: ID.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -282,7 +272,6 @@ impl Driver {
 
     /// Takes what the kernel has completed.
     pub(super) fn reap(&mut self) {
-        self.looks = self.looks.wrapping_add(1);
         // Completions are copied out, since handling them needs the rest of the driver.
         loop {
             let Some(done) = self.uring.completion().next() else { return };
@@ -304,7 +293,6 @@ impl Driver {
             op if op == Operation::Send as u64 => self.sent(index, result),
             op if op == Operation::Accept as u64 => self.accepted(index, result, more),
             op if op == Operation::Connect as u64 => self.connected(index, result),
-            op if op == Operation::Poll as u64 => self.seen(index),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -123,21 +123,14 @@ impl Stream {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Bytes>> {
-        self.poll_next(cx).map_ok(Received::into_bytes)
+        self.poll_receive(cx).map_ok(Received::into_bytes)
     }
 
-    /// The next bytes of what comes frame by frame, as they came; none at the end.
+    /// The next bytes as they came; none at the end.
     pub(in crate::transport) fn poll_receive(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Received>> {
-        let next = ready!(self.poll_next(cx))?;
-        // Without the ring nothing more is received.
-        let _ = self.on_driver(|driver, index| driver.has_received(index, next.len()));
-        Poll::Ready(Ok(next))
-    }
-
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
         let (mut over, mut next) = (false, Received::none());
         let read = self.with(|driver, index| {
             let mut count = 0;

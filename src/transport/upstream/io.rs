@@ -65,7 +65,7 @@ impl Io {
         }
     }
 
-    /// The same of what comes frame by frame, for whoever may only pass it on.
+    /// The same, for whoever may only pass them on.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrived>> {
         match self {
             Io::Plain(stream) => stream.poll_receive(cx),

@@ -60,10 +60,8 @@ impl Driver {
         socket.writer = None;
         socket.received = VecDeque::new();
         let connecting = socket.connecting.is_some();
-        match socket.receiving {
-            Shot::Armed => self.stop_receiving(index),
-            Shot::Watched => self.cancel(Operation::Poll, index),
-            Shot::Idle | Shot::Stopping | Shot::Direct => {}
+        if socket.receiving == Shot::Armed {
+            self.stop_receiving(index);
         }
         if connecting {
             self.cancel(Operation::Connect, index);

@@ -11,32 +11,7 @@ use io_uring::types::Fd;
 
 use super::{Driver, End, Operation, Shot, Socket, UNREAD_BYTES_MAX, tag};
 use crate::transport::READS_PER_TURN_MAX;
-use crate::transport::ring::blocks::{BLOCK_BYTES, Received, Ring};
-
-/// What comes in larger pieces is no succession of frames.
-const PIECE_BYTES_MAX: usize = BLOCK_BYTES / 2;
-/// Times in a row that nothing was there at once, after which a sender is not a fast one any more.
-const WAITS_MAX: u8 = 8;
-/// The looks at completions before what is there at once is seen: before the submission, and behind it.
-const LOOKS_AT_ONCE: u32 = 2;
-
-/// How it is going with a socket to which more comes than is read at a time.
-#[derive(Debug, Default)]
-pub(super) struct Rush {
-    /// When it was watched last, in looks at completions.
-    watched_at: u32,
-    /// Times in a row that nothing was there at once.
-    waits: u8,
-}
-
-impl Rush {
-    /// There is more. Whether it came so late, time and again, that the rush is over.
-    fn is_over(&mut self, looks: u32) -> bool {
-        let waited = looks.wrapping_sub(self.watched_at) > LOOKS_AT_ONCE;
-        self.waits = if waited { self.waits + 1 } else { 0 };
-        self.waits >= WAITS_MAX
-    }
-}
+use crate::transport::ring::blocks::{Received, Ring};
 
 impl Driver {
     /// Takes over a socket that was accepted.
@@ -114,46 +89,6 @@ impl Driver {
         }
     }
 
-    /// The reader has taken so many bytes of what comes frame by frame. More that is there already came
-    /// while those were received: for as long as there is something the kernel looks again, so that frames
-    /// of a fast sender are received, and acknowledged, nearly one by one. From here on the reader takes
-    /// from the socket itself what has come until then.
-    pub(in crate::transport::ring) fn has_received(&mut self, index: usize, count: usize) {
-        let socket = &mut self.sockets[index];
-        let piled_up = !socket.received.is_empty() && count < PIECE_BYTES_MAX;
-        if piled_up && socket.receiving == Shot::Armed {
-            socket.rush = Some(Rush::default());
-            self.stop_receiving(index);
-        }
-    }
-
-    /// Has the reader told when there is more to take from the socket.
-    fn watch(&mut self, index: usize) {
-        let socket = &mut self.sockets[index];
-        let Some(rush) = &mut socket.rush else { return };
-        rush.watched_at = self.looks;
-        socket.receiving = Shot::Watched;
-        let fd = Fd(socket.tcp.as_raw_fd());
-        let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32).build();
-        self.push(entry.user_data(tag(Operation::Poll, index)));
-    }
-
-    /// There is more to take from a socket, or the poll of one that was dropped is over.
-    pub(super) fn seen(&mut self, index: usize) {
-        let looks = self.looks;
-        let Some(socket) = self.sockets.get_mut(index) else { return };
-        socket.receiving = Shot::Direct;
-        if socket.rush.as_mut().is_some_and(|rush| rush.is_over(looks)) {
-            socket.rush = None;
-        }
-        if socket.dropped.is_some() {
-            self.finish(index);
-            return;
-        }
-        let waker = socket.reader.take();
-        self.wake(waker);
-    }
-
     /// The reader has room for as much as the ring keeps: what comes next, it takes from the socket itself.
     pub(in crate::transport::ring) fn leave_to_reader(&mut self, index: usize) {
         if self.sockets[index].receiving == Shot::Armed {
@@ -203,16 +138,10 @@ impl Driver {
         let socket = &mut self.sockets[index];
         match result {
             Ok(0) => socket.end = Some(End::Closed),
-            // That was all of it.
-            Ok(1..BLOCK_BYTES) if socket.rush.is_some() => self.watch(index),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if socket.rush.is_some() {
-                    self.watch(index);
-                } else {
-                    socket.receiving = Shot::Idle;
-                    self.receive(index);
-                }
+                socket.receiving = Shot::Idle;
+                self.receive(index);
             }
             Err(error) => {
                 socket.end = Some(End::Failed(error.raw_os_error().unwrap_or(libc::EIO)));
