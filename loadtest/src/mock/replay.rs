@@ -86,7 +86,8 @@ impl Replays {
         let (known, (length, value)) = kept
             .answers
             .iter()
-            .find_map(|known| Some((Arc::clone(known), known.wire.matches(inbox)?)))?;
+            .find_map(|known| Some(known).zip(known.wire.matches(inbox)))
+            .map(|(known, place)| (Arc::clone(known), place))?;
         drop(kept);
         let request_id = std::str::from_utf8(&inbox[value]).ok().filter(|value| !value.is_empty());
         let request_id = request_id.map(str::to_owned);
