@@ -11,6 +11,8 @@ use crate::client::{Endpoint, Failure, Framing, Head, Mark, Observer, Scanner};
 
 /// Longest body that is kept to be looked at.
 const BODY_BYTES_KEPT: usize = 256 * 1024;
+/// Where the usage of a whole answer mostly is, from its end.
+const TAIL_BYTES: usize = 512;
 /// Most frame gaps of one answer that are kept.
 const GAPS_KEPT: usize = 1_000_000;
 
@@ -165,8 +167,11 @@ impl Observer for Reading {
 
 /// The number behind the last occurrence of `key`.
 fn number(body: &[u8], key: &Finder<'_>) -> Option<u64> {
-    // Forwards, which goes in steps of a vector, and not backwards, which does not.
-    let at = key.find_iter(body).last()? + key.needle().len();
+    // Forwards, which goes in steps of a vector, and not backwards, which does not. Most answers say it
+    // at their end.
+    let tail = body.len().saturating_sub(TAIL_BYTES);
+    let last = |from: usize| key.find_iter(&body[from..]).last().map(|at| from + at);
+    let at = last(tail).or_else(|| last(0))? + key.needle().len();
     let digits = body[at..].trim_ascii_start();
     let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()

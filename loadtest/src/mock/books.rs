@@ -3,6 +3,7 @@
 //! Tests compare them with what a proxy says of the same traffic, so the numbers here are the very
 //! ones that went into the answers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,13 +96,13 @@ pub struct Record {
     /// `x-request-id` as it arrived.
     pub request_id: Option<String>,
     /// The endpoint's name.
-    pub endpoint: String,
+    pub endpoint: Cow<'static, str>,
     /// Path and query as they arrived, without a `key` in the query.
     pub path: String,
     /// What stood in the path before the version.
     pub prefix: String,
     /// `http/1.1` or `h2`.
-    pub protocol: String,
+    pub protocol: Cow<'static, str>,
     /// The model that was asked for.
     pub model: String,
     /// The status of the answer; 0 when none was sent.
@@ -202,7 +203,7 @@ impl Books {
     pub(super) fn open(&self, endpoint: Endpoint, mut record: Record) -> Arc<Entry> {
         record.sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         record.time_unix_us = unix_us();
-        endpoint.as_str().clone_into(&mut record.endpoint);
+        record.endpoint = Cow::Borrowed(endpoint.as_str());
         for leak in &record.leaks {
             *lock(&self.leaks).entry(leak.clone()).or_default() += 1;
         }

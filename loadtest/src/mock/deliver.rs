@@ -71,12 +71,7 @@ impl Delivery<'_> {
 
     /// The header fields of the answer.
     fn headers(&self, mut headers: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
-        let name = match self.dialect {
-            Dialect::Anthropic => "request-id",
-            Dialect::Bedrock => "x-amzn-requestid",
-            _ => "x-request-id",
-        };
-        headers.push((name, self.request_id.to_owned()));
+        headers.push((self.dialect.request_id_header(), self.request_id.to_owned()));
         if let Some(Fault::HugeHeaders(bytes)) = self.fault {
             // Lines of 4 KiB: below what parsers allow for one field, above it in sum.
             let mut left = bytes;

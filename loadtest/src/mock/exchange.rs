@@ -10,6 +10,7 @@ use super::control;
 use super::deliver::{Delivery, Fate};
 use super::digits::Hex;
 use super::fault::{Broken, Fault, Point};
+use super::h1;
 use super::outbound::{Gone, Head, Outbound};
 use super::problem::Problem;
 use super::replay::{Given, Known};
@@ -30,9 +31,13 @@ impl Open<'_> {
     /// Notes when the client went away, if it did.
     fn went(&mut self, fate: Fate, out: &Outbound<'_>) {
         if fate == Err(Gone) {
-            let since = out.last_write().unwrap_or_else(|| self.entry.started());
-            self.gone_after = Some(since.elapsed());
+            self.went_since(out.last_write());
         }
+    }
+
+    fn went_since(&mut self, last_write: Option<Instant>) {
+        let since = last_write.unwrap_or_else(|| self.entry.started());
+        self.gone_after = Some(since.elapsed());
     }
 }
 
@@ -46,7 +51,7 @@ fn open<'a>(
     shared: &'a Shared,
     request: &Request,
     found: Result<&Route, &NoRoute>,
-    protocol: &str,
+    protocol: &'static str,
 ) -> Open<'a> {
     let endpoint = found.map_or(Endpoint::Unknown, |route| route.endpoint);
     // A key in the query is no matter for the books.
@@ -61,7 +66,7 @@ fn open<'a>(
         request_id: request.fields.request_id.clone(),
         path,
         prefix: found.map(|route| route.prefix.clone()).unwrap_or_default(),
-        protocol: protocol.to_owned(),
+        protocol: protocol.into(),
         model: found.ok().and_then(|route| route.model.clone()).unwrap_or_default(),
         bytes_in: request.body.len() as u64,
         leaks: request.fields.leaks.clone(),
@@ -71,7 +76,7 @@ fn open<'a>(
 }
 
 /// Books a request whose client went away before its body was complete.
-pub(super) fn lost(shared: &Shared, request: &Request, protocol: &str) {
+pub(super) fn lost(shared: &Shared, request: &Request, protocol: &'static str) {
     let found = route(&request.method, &request.path, &request.fields);
     open(shared, request, found.as_ref(), protocol).gone_after = Some(Duration::ZERO);
 }
@@ -130,30 +135,20 @@ pub(super) async fn replay(
     shared: &Shared,
     known: &Known,
     request_id: Option<String>,
-    out: &mut Outbound<'_>,
-) {
-    let mut rng = shared.rng();
-    let id = rng.bits();
+    mut out: h1::Out<'_>,
+) -> bool {
+    let id = shared.rng().bits();
     let said = said(request_id.as_deref(), id);
-    let record = Record { request_id, ..known.given.record.clone() };
-    let entry = shared.books.open(known.given.endpoint, record);
+    let record = Record { request_id, ..known.record.clone() };
+    let entry = shared.books.open(known.endpoint, record);
     let mut open = Open { books: &shared.books, entry, gone_after: None };
-    let mut whole = known.given.whole.clone();
-    if let Some(varying) = whole.varying {
-        varying.write(&mut whole.body, id, super::books::unix_us() / 1_000_000);
+    let created = super::books::unix_us() / 1_000_000;
+    if out.answer(|wire| known.write(wire, &said, id, created)).await.is_ok() {
+        known.book(&open.entry);
+    } else {
+        open.went_since(out.last_write);
     }
-    let mut delivery = Delivery {
-        settings: &shared.settings,
-        streams_open: &shared.books.streams_open,
-        knobs: &Knobs::default(),
-        fault: None,
-        dialect: known.given.endpoint.dialect(),
-        request_id: &said,
-        entry: &open.entry,
-        rng,
-    };
-    let fate = delivery.whole(whole, out).await;
-    open.went(fate, out);
+    out.may_follow()
 }
 
 /// The identifier that an answer bears: the request's own, if it has one.

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, BytesMut};
 
-use super::books::Record;
-use super::reply::Whole;
+use super::books::{Entry, Record};
+use super::h1::write_head;
+use super::outbound::Head;
+use super::reply::{Varying, Whole};
 use super::route::Endpoint;
 
 /// The most answers that are kept.
@@ -23,9 +25,63 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// An answer, and what it was given to.
 #[derive(Debug)]
 pub(super) struct Known {
-    wire: Wire,
-    pub(super) given: Given,
+    asked: Wire,
+    pub(super) endpoint: Endpoint,
+    /// What the books say of it before it is answered.
+    pub(super) record: Record,
+    /// The answer up to the value of its request id, and from there on.
+    before: Vec<u8>,
+    after: Vec<u8>,
+    /// Where the body begins in `after`.
+    body: usize,
+    varying: Varying,
+    tokens: u64,
 }
+
+impl Known {
+    /// Of an answer that was given; none when it depends on more than the request's bytes.
+    fn of(asked: Wire, given: Given) -> Option<Self> {
+        let Given { mut record, endpoint, whole } = given;
+        // What the first answer came to is not what the next one begins with.
+        record.done = false;
+        record.duration_ms = None;
+        (record.bytes_out, record.completion_tokens) = (0, 0);
+        let mut headers = whole.headers;
+        headers.push((endpoint.dialect().request_id_header(), MARK.to_owned()));
+        let head = Head {
+            status: whole.status,
+            content_type: whole.content_type,
+            headers: &headers,
+            length: Some(whole.body.len()),
+        };
+        let mut before = Vec::new();
+        write_head(&mut before, &head, false, false);
+        let at = memchr::memmem::find(&before, MARK.as_bytes())?;
+        let mut after = before.split_off(at).split_off(MARK.len());
+        let body = after.len();
+        after.extend_from_slice(&whole.body);
+        let tokens = whole.usage.map_or(0, |usage| usage.completion);
+        Some(Self { asked, endpoint, record, before, after, body, varying: whole.varying?, tokens })
+    }
+
+    /// Appends the answer as it goes over the wire.
+    pub(super) fn write(&self, wire: &mut Vec<u8>, request_id: &str, id: u64, created: u64) {
+        wire.extend_from_slice(&self.before);
+        wire.extend_from_slice(request_id.as_bytes());
+        let body = wire.len() + self.body;
+        wire.extend_from_slice(&self.after);
+        self.varying.write(&mut wire[body..], id, created);
+    }
+
+    /// Books what was sent.
+    pub(super) fn book(&self, entry: &Entry) {
+        entry.sent_bytes(&self.after[self.body..], false);
+        entry.sent_tokens(self.tokens);
+    }
+}
+
+/// Stands where the request id goes, until it is known where that is.
+const MARK: &str = "<request id>";
 
 /// The bytes of a request around the value of its `x-request-id`, which differs each time.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,7 +142,7 @@ impl Replays {
         let (known, (length, value)) = kept
             .answers
             .iter()
-            .find_map(|known| Some(known).zip(known.wire.matches(inbox)))
+            .find_map(|known| Some(known).zip(known.asked.matches(inbox)))
             .map(|(known, place)| (Arc::clone(known), place))?;
         drop(kept);
         let request_id = std::str::from_utf8(&inbox[value]).ok().filter(|value| !value.is_empty());
@@ -96,26 +152,22 @@ impl Replays {
     }
 
     /// Keeps an answer, when it depends on nothing but the bytes of the request.
-    pub(super) fn keep(&self, head: &[u8], body: &[u8], mut given: Given) {
+    pub(super) fn keep(&self, head: &[u8], body: &[u8], given: Given) {
         if (head.len() + body.len()).max(given.whole.body.len()) > BYTES_MAX {
             return;
         }
-        let Some(wire) = Wire::of(head, body, given.record.request_id.as_deref()) else { return };
-        // What the first answer came to is not what the next one begins with.
-        given.record.done = false;
-        given.record.duration_ms = None;
-        (given.record.bytes_out, given.record.completion_tokens) = (0, 0);
+        let asked = Wire::of(head, body, given.record.request_id.as_deref());
+        let Some(known) = asked.and_then(|asked| Known::of(asked, given)) else { return };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Kept { answers, next } = &mut *kept;
         // Two connections may ask the same for the first time at once.
-        if answers.iter().any(|known| known.wire == wire) {
+        if answers.iter().any(|other| other.asked == known.asked) {
             return;
         }
-        let known = Arc::new(Known { wire, given });
         if answers.len() < KEPT_MAX {
-            answers.push(known);
+            answers.push(Arc::new(known));
         } else {
-            answers[*next] = known;
+            answers[*next] = Arc::new(known);
             *next = (*next + 1) % KEPT_MAX;
         }
     }

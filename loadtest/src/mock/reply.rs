@@ -25,18 +25,15 @@ pub(super) struct Varying {
 }
 
 impl Varying {
-    /// Writes them into a body; false when they do not fit, which leaves it in pieces.
-    pub(super) fn write(self, body: &mut [u8], id: u64, created: u64) -> bool {
-        let mut put = |at: usize, text: &str| match body.get_mut(at..at + text.len()) {
-            Some(place) => {
+    /// Writes them into a body in which they have stood before.
+    pub(super) fn write(self, body: &mut [u8], id: u64, created: u64) {
+        let mut put = |at: usize, text: &str| {
+            if let Some(place) = body.get_mut(at..at + text.len()) {
                 place.copy_from_slice(text.as_bytes());
-                true
             }
-            None => false,
         };
-        let mut digits = itoa::Buffer::new();
-        let created = digits.format(created);
-        created.len() == 10 && put(self.created, created) && put(self.id, Hex::of(id).as_str())
+        put(self.id, Hex::of(id).as_str());
+        put(self.created, itoa::Buffer::new().format(created));
     }
 }
 

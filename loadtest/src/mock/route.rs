@@ -23,6 +23,17 @@ pub enum Dialect {
     Bedrock,
 }
 
+impl Dialect {
+    /// The header that names a request in an answer.
+    pub(super) fn request_id_header(self) -> &'static str {
+        match self {
+            Dialect::Anthropic => "request-id",
+            Dialect::Bedrock => "x-amzn-requestid",
+            _ => "x-request-id",
+        }
+    }
+}
+
 macro_rules! endpoints {
     ($($variant:ident $name:literal $dialect:ident,)*) => {
         /// An endpoint of a simulated provider.

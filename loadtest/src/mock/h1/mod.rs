@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use self::body::{Body, ReadError};
-pub(super) use self::out::Out;
+pub(super) use self::out::{Out, write_head};
 use super::exchange;
 use super::outbound::Outbound;
 use super::replay::Known;
@@ -66,12 +66,11 @@ pub(super) async fn serve(io: TcpStream, shared: Arc<Shared>) -> io::Result<()> 
         let head = match head? {
             Next::Head(head) => head,
             Next::Known(known, request_id) => {
-                let mut out = Outbound::H1(Out::new(&io, &mut inbox, &mut held, true, false));
-                exchange::replay(&shared, &known, request_id, &mut out).await;
-                match out {
-                    Outbound::H1(out) if out.may_follow() => continue,
-                    _ => return Ok(()),
+                let out = Out::new(&io, &mut inbox, &mut held, true, false);
+                if exchange::replay(&shared, &known, request_id, out).await {
+                    continue;
                 }
+                return Ok(());
             }
             Next::Preface => return super::h2::serve(io, inbox.freeze(), shared).await,
             Next::End => return Ok(()),

@@ -69,8 +69,20 @@ impl<'a> Out<'a> {
         (self.io, self.inbox)
     }
 
+    /// An answer that is complete, head and body, as it goes over the wire.
+    pub(in crate::mock) async fn answer(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Gone> {
+        self.begun = true;
+        write(self.held);
+        self.flush().await?;
+        self.finished = true;
+        Ok(())
+    }
+
     /// Whether another request may follow on this connection.
-    pub(super) fn may_follow(&self) -> bool {
+    pub(in crate::mock) fn may_follow(&self) -> bool {
         self.keep_alive && self.finished
     }
 
@@ -81,35 +93,8 @@ impl<'a> Out<'a> {
         if head.length.is_none() && self.http_10 {
             self.keep_alive = false;
         }
-        let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let out = &mut *self.held;
-        let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
-        put("HTTP/1.1 ");
-        put(status.as_str());
-        put(" ");
-        put(status.canonical_reason().unwrap_or("Overloaded"));
-        put("\r\ncontent-type: ");
-        put(head.content_type);
-        put("\r\n");
-        for (name, value) in head.headers {
-            put(name);
-            put(": ");
-            put(value);
-            put("\r\n");
-        }
-        match head.length {
-            Some(length) => {
-                put("content-length: ");
-                put(itoa::Buffer::new().format(length));
-                put("\r\n");
-            }
-            None if self.chunked => put("transfer-encoding: chunked\r\n"),
-            None => {}
-        }
-        if !self.keep_alive && !self.silent {
-            put("connection: close\r\n");
-        }
-        put("\r\n");
+        let close = !self.keep_alive && !self.silent;
+        write_head(self.held, head, self.chunked, close);
     }
 
     pub(in crate::mock) async fn flush(&mut self) -> Result<(), Gone> {
@@ -243,6 +228,38 @@ impl<'a> Out<'a> {
             }
         }
     }
+}
+
+/// Appends a head as it goes over the wire.
+pub(in crate::mock) fn write_head(out: &mut Vec<u8>, head: &Head<'_>, chunked: bool, close: bool) {
+    let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
+    put("HTTP/1.1 ");
+    put(status.as_str());
+    put(" ");
+    put(status.canonical_reason().unwrap_or("Overloaded"));
+    put("\r\ncontent-type: ");
+    put(head.content_type);
+    put("\r\n");
+    for (name, value) in head.headers {
+        put(name);
+        put(": ");
+        put(value);
+        put("\r\n");
+    }
+    match head.length {
+        Some(length) => {
+            put("content-length: ");
+            put(itoa::Buffer::new().format(length));
+            put("\r\n");
+        }
+        None if chunked => put("transfer-encoding: chunked\r\n"),
+        None => {}
+    }
+    if close {
+        put("connection: close\r\n");
+    }
+    put("\r\n");
 }
 
 /// How much of a slow head comes before the pause: the status line.

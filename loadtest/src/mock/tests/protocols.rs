@@ -126,7 +126,7 @@ async fn http_2_gives_the_same_answers() {
     let (status, body, ended) = exchange(&handle, &[("x-mock-record", "1")], chat(true)).await;
     assert_eq!((status, ended), (Some(200), true));
     let record = handle.records(1).remove(0);
-    assert_eq!((record.sent_bytes().unwrap(), record.protocol.as_str()), (body, "h2"));
+    assert_eq!((record.sent_bytes().unwrap(), &*record.protocol), (body, "h2"));
     assert!(record.headers.iter().any(|(name, value)| name == ":method" && value == "POST"));
     let large =
         json!({"model": "m", "messages": [{"role": "user", "content": "a".repeat(2 << 20)}]});
