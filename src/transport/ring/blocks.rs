@@ -109,6 +109,24 @@ impl Received {
         Ok(Self { block: Some(block), from: 0, to: count })
     }
 
+    /// Takes in what came next, if there is room behind it: pieces that nobody has read yet share a
+    /// block. False when there is none.
+    pub(super) fn append(&mut self, next: &Received) -> bool {
+        let bytes = next.as_ref();
+        let Some(block) = &self.block else { return false };
+        if bytes.len() > BLOCK_BYTES - self.to {
+            return false;
+        }
+        // SAFETY: there is room for so many bytes behind `to`, and the two blocks are not the same. This
+        // one is ours alone: what was lent or read to its end is no `Received` any more.
+        unsafe {
+            let room = block.0.as_ptr().cast::<u8>().add(self.to);
+            room.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        self.to += bytes.len();
+        true
+    }
+
     /// Copies as much as there is room for, and says how much that was.
     pub(super) fn read(&mut self, room: &mut tokio::io::ReadBuf<'_>) -> usize {
         let bytes = self.as_ref();

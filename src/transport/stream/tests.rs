@@ -336,6 +336,28 @@ fn upstreams_are_heard_before_most_of_many_callers_and_every_caller_is() {
 }
 
 #[test]
+fn pieces_that_pile_up_are_read_together_and_in_order() {
+    on_each(|_| async {
+        let (near, mut far) = pair();
+        far.set_nodelay(true).expect("at once");
+        let mut stream = Stream::new(near).expect("a stream");
+        // Small ones share a block; the large one does not fit behind them.
+        let pieces = [&[1; 200][..], &[2; 3000], &[3; 1], &[4; 8000], &[5; 500]];
+        for piece in pieces {
+            far.write_all(piece).expect("sent");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let (mut got, mut reads) = (Vec::new(), 0);
+        while got.len() < pieces.concat().len() {
+            got.extend_from_slice(&stream.read_bytes().await.expect("read"));
+            reads += 1;
+        }
+        assert_eq!(got, pieces.concat());
+        assert!(reads <= 3, "{reads} reads");
+    });
+}
+
+#[test]
 fn a_dropped_stream_sends_what_it_has_kept() {
     on_each(|_| async {
         let (near, far) = pair();

@@ -65,7 +65,10 @@ impl Driver {
         }
         if let Some(bytes) = bytes {
             socket.unread_bytes += bytes.len();
-            socket.received.push_back(bytes);
+            // Of many streams whose frames pile up each holds a block, and not one for every frame.
+            if !socket.received.back_mut().is_some_and(|last| last.append(&bytes)) {
+                socket.received.push_back(bytes);
+            }
         }
         let full = socket.unread_bytes >= UNREAD_BYTES_MAX;
         let direct = socket.receiving == Shot::Direct;
