@@ -36,6 +36,8 @@ const COMPLETIONS: u32 = 8 * 1024;
 /// holds the peer back, and one that reads a large body has it copied once. One wake-up of the kernel
 /// may bring some more.
 pub(super) const UNREAD_BYTES_MAX: usize = 64 * 1024;
+/// The same in pieces: small ones, frames of a stream that is not read, are left in the socket sooner.
+const UNREAD_PIECES_MAX: u32 = 16;
 /// How long the end of a thread waits for the kernel to let go of its memory.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -89,6 +91,8 @@ struct Socket {
     receiving: Shot,
     received: VecDeque<Received>,
     unread_bytes: usize,
+    /// Arrivals since it was read last.
+    unread_pieces: u32,
     end: Option<End>,
     reader: Option<Waker>,
     /// Gathered since the last send.
@@ -116,6 +120,7 @@ impl Socket {
             receiving: Shot::Idle,
             received: VecDeque::new(),
             unread_bytes: 0,
+            unread_pieces: 0,
             end: None,
             reader: None,
             out: Vec::new(),

@@ -9,7 +9,7 @@ use std::task::Waker;
 use io_uring::opcode;
 use io_uring::types::Fd;
 
-use super::{Driver, End, Operation, Shot, Socket, UNREAD_BYTES_MAX, tag};
+use super::{Driver, End, Operation, Shot, Socket, UNREAD_BYTES_MAX, UNREAD_PIECES_MAX, tag};
 use crate::transport::READS_PER_TURN_MAX;
 use crate::transport::ring::blocks::{Received, Ring};
 
@@ -65,12 +65,14 @@ impl Driver {
         }
         if let Some(bytes) = bytes {
             socket.unread_bytes += bytes.len();
+            socket.unread_pieces += 1;
             // Of many streams whose frames pile up each holds a block, and not one for every frame.
             if !socket.received.back_mut().is_some_and(|last| last.append(&bytes)) {
                 socket.received.push_back(bytes);
             }
         }
-        let full = socket.unread_bytes >= UNREAD_BYTES_MAX;
+        let full =
+            socket.unread_bytes >= UNREAD_BYTES_MAX || socket.unread_pieces >= UNREAD_PIECES_MAX;
         let direct = socket.receiving == Shot::Direct;
         let waker = if socket.received.is_empty() && socket.end.is_none() && !direct {
             None
@@ -127,6 +129,7 @@ impl Driver {
     pub(in crate::transport::ring) fn has_read(&mut self, index: usize, count: usize) -> bool {
         let socket = &mut self.sockets[index];
         socket.unread_bytes -= count;
+        socket.unread_pieces = 0;
         self.reads += 1;
         self.reads >= READS_PER_TURN_MAX
     }
