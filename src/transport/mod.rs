@@ -12,6 +12,7 @@ mod certificate;
 pub(crate) mod downstream;
 mod epoll;
 pub mod handover;
+mod large;
 pub mod listen;
 pub mod pages;
 #[cfg(target_os = "linux")]
@@ -48,6 +49,8 @@ const READS_PER_TURN_MAX: u32 = 64;
 /// upstreams it misses nothing meanwhile: what was begun is finished first, while it is still in the
 /// processor's cache, and tokens under way do not wait behind new requests.
 const CALLERS_PER_LOOK: usize = 16;
+/// How often a worker's thread looks at what it keeps and may not need any more.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long a dropped stream tries to send what it has kept.
 const LINGER: Duration = Duration::from_secs(30);
 

@@ -4,10 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 
-use super::epoll;
 #[cfg(target_os = "linux")]
 use super::ring;
 use super::settings::Io;
+use super::{SWEEP_EVERY, epoll, large};
 
 /// What drives a worker's sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,7 @@ impl Runtime {
 
     /// Runs a future, and with it what it spawns, to its end.
     pub fn block_on<F: Future>(self, future: F) -> F::Output {
+        self.tokio.spawn(sweeps());
         #[cfg(target_os = "linux")]
         if self.drive == Drive::Ring {
             self.tokio.spawn(ring::watch());
@@ -118,6 +119,16 @@ impl Runtime {
             ring::stop();
         }
         output
+    }
+}
+
+/// Has what the thread keeps looked at, now and then.
+async fn sweeps() {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        large::release_unused();
+        #[cfg(target_os = "linux")]
+        ring::sweep();
     }
 }
 

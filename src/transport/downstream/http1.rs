@@ -15,7 +15,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use http::{Method, StatusCode, Uri, Version};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -25,7 +25,7 @@ pub(crate) use head::write as write_head;
 
 use super::Head;
 use crate::clock::{Instant, within};
-use crate::transport::ClientCertificate;
+use crate::transport::{ClientCertificate, large};
 use crate::wire::fields::{Fields, Name};
 use crate::wire::http1::{Body, Part, Request, append};
 
@@ -41,9 +41,6 @@ const DRAINED_BYTES_MAX: u64 = 64 * 1024;
 const DRAIN_IDLE: Duration = Duration::from_secs(2);
 /// Bodies of such a length are handed on as one piece, which they are read into without another copy.
 const WHOLE_BYTES: RangeInclusive<u64> = 128 * 1024..=1 << 30;
-/// Memory reserved for such a body before more of it has come: an announcement alone must not cost
-/// more.
-const RESERVE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of it that are read before the worker's other requests get a turn.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of requests sent ahead that are kept while one is answered.
@@ -70,7 +67,7 @@ pub(crate) struct Session {
     headers: Fields,
     body: Body,
     /// What has come of a body that is handed on as one piece.
-    whole: BytesMut,
+    whole: Vec<u8>,
     answer: Answer,
     /// What the client has not taken yet, and what is left of the answer behind it.
     rest: Option<Box<(Output, Answer)>>,
@@ -193,7 +190,7 @@ impl Session {
             version,
             headers,
             body,
-            whole: BytesMut::new(),
+            whole: Vec::new(),
             answer: Answer::Unknown,
             rest: None,
             keep: keeps,
@@ -323,8 +320,11 @@ impl Session {
         while let Body::Length(left) = self.body {
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             if self.whole.len() == self.whole.capacity() {
-                let first = self.whole.is_empty();
-                self.whole.reserve(if first { left.min(RESERVE_BYTES_MAX) } else { left });
+                if self.whole.is_empty() {
+                    self.whole = large::take(left);
+                } else {
+                    self.whole.reserve_exact(left);
+                }
             }
             let count = if self.read.is_empty() {
                 self.fill_whole(left.min(TURN_BYTES_MAX)).await?
@@ -344,7 +344,7 @@ impl Session {
             }
         }
         self.body_bytes_read += self.whole.len();
-        Ok(Some(std::mem::take(&mut self.whole).freeze()))
+        Ok(Some(large::share(std::mem::take(&mut self.whole))))
     }
 
     /// Reads at most so many bytes into what is reserved; none at the end.

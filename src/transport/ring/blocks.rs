@@ -6,7 +6,7 @@
 //! a reader that keeps what it got can exhaust the ring for one turn at most. The ring grows when that
 //! happens, and shrinks when it has not happened for a while.
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
@@ -27,6 +27,8 @@ const PROVIDED_MIN: u16 = 64;
 const PROVIDED_MAX: u16 = 256;
 /// Blocks that a thread keeps for later.
 const SPARE_MAX: usize = 64;
+/// Size of a block for little, where much is waiting to be read.
+const SMALL_BYTES: usize = 1024;
 /// Up to this length a copy is cheaper than lending the block.
 const COPIED_BYTES_MAX: usize = 1024;
 /// The kernel wants the ring on a page of its own.
@@ -37,11 +39,9 @@ thread_local! {
     static SPARE: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Memory of [`BLOCK_BYTES`] bytes, not initialised: a page that nothing was received into is never
-/// touched. Behind a pointer, since the kernel may write to it while it is provided.
-struct Block(NonNull<Memory>);
-
-type Memory = [MaybeUninit<u8>; BLOCK_BYTES];
+/// Memory that is not initialised: a page that nothing was received into is never touched. Behind a
+/// pointer, since the kernel may write to it while it is provided.
+struct Block(NonNull<[MaybeUninit<u8>]>);
 
 // SAFETY: the block owns its memory alone, as a `Box` would.
 unsafe impl Send for Block {}
@@ -51,19 +51,22 @@ unsafe impl Sync for Block {}
 impl Block {
     /// One that came back, or a new one.
     fn any() -> Self {
-        SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
-            let layout = Layout::new::<Memory>();
-            // SAFETY: the layout's size is not zero.
-            let memory = unsafe { alloc(layout) };
-            match NonNull::new(memory.cast()) {
-                Some(memory) => Block(memory),
-                None => handle_alloc_error(layout),
-            }
-        })
+        SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Self::new(BLOCK_BYTES))
+    }
+
+    fn new(bytes: usize) -> Self {
+        Self(NonNull::from(Box::leak(Box::new_uninit_slice(bytes))))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.len()
     }
 
     /// Keeps the block for another receive, where there are not enough of them yet.
     fn give_back(self) {
+        if self.bytes() != BLOCK_BYTES {
+            return;
+        }
         // Without the thread's list, which ends with the thread, the memory is freed.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
@@ -76,9 +79,9 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: `any` has allocated it with this layout, and nobody else has the pointer: the
-        // kernel's blocks are in `Ring::provided` and are only dropped once it has forgotten them.
-        unsafe { dealloc(self.0.as_ptr().cast(), Layout::new::<Memory>()) }
+        // SAFETY: `new` has leaked it from a box, and nobody else has the pointer: the kernel's blocks
+        // are in `Ring::provided` and are only dropped once it has forgotten them.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
@@ -114,7 +117,7 @@ impl Received {
     pub(super) fn append(&mut self, next: &Received) -> bool {
         let bytes = next.as_ref();
         let Some(block) = &self.block else { return false };
-        if bytes.len() > BLOCK_BYTES - self.to {
+        if bytes.len() > block.bytes() - self.to {
             return false;
         }
         // SAFETY: there is room for so many bytes behind `to`, and the two blocks are not the same. This
@@ -125,6 +128,15 @@ impl Received {
         }
         self.to += bytes.len();
         true
+    }
+
+    /// The same in less memory, where it is little.
+    pub(super) fn small(self) -> Self {
+        if self.len() > SMALL_BYTES {
+            return self;
+        }
+        let mut small = Self { block: Some(Block::new(SMALL_BYTES)), from: 0, to: 0 };
+        if small.append(&self) { small } else { self }
     }
 
     /// Copies as much as there is room for, and says how much that was.
@@ -262,7 +274,7 @@ impl Ring {
         // SAFETY: `at` is one of the ring's entries, and the kernel does not read it before the
         // tail says that it may. The fields that are set are not those of the tail.
         let entry = unsafe { self.entries.add(at).as_mut() };
-        entry.set_addr(block.0.as_ptr() as u64);
+        entry.set_addr(block.0.as_ptr().cast::<u8>() as u64);
         entry.set_len(BLOCK_BYTES as u32);
         entry.set_bid(id);
         self.provided[usize::from(id)] = Some(block);

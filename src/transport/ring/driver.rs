@@ -38,6 +38,9 @@ const COMPLETIONS: u32 = 8 * 1024;
 pub(super) const UNREAD_BYTES_MAX: usize = 64 * 1024;
 /// The same in pieces: small ones, frames of a stream that is not read, are left in the socket sooner.
 const UNREAD_PIECES_MAX: u32 = 16;
+/// Sockets with something unread up to which each has it in the block that it came in. What comes for
+/// more of them, and is little, is put into less memory until it is read.
+const UNREAD_BLOCKS_MAX: usize = 256;
 /// How long the end of a thread waits for the kernel to let go of its memory.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -179,6 +182,8 @@ pub(super) struct Driver {
     /// Readers of accepted sockets to which something has come: they are woken after the others, so
     /// many at a time.
     callers: VecDeque<Waker>,
+    /// How many sockets have something unread.
+    unread: usize,
     reads: u32,
     id: u32,
 }
@@ -204,6 +209,7 @@ impl Driver {
             spare: Spare::default(),
             wakers: Vec::new(),
             callers: VecDeque::new(),
+            unread: 0,
             reads: 0,
             id: ID.fetch_add(1, Ordering::Relaxed),
         })

@@ -19,7 +19,6 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::Waker;
-use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -29,10 +28,6 @@ use driver::Driver;
 pub(crate) use blocks::Received;
 pub(super) use probe::probe;
 pub(super) use stream::{Accepting, Stream};
-
-/// How often streams that were dropped before their last bytes went out, and the ring's memory, are
-/// looked at.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
     static DRIVER: RefCell<Option<Driver>> = const { RefCell::new(None) };
@@ -98,23 +93,28 @@ fn with<R>(operation: impl FnOnce(&mut Driver) -> R) -> io::Result<R> {
     })
 }
 
+/// Ends dropped streams that cannot send their last bytes, and gives memory back.
+pub(super) fn sweep() {
+    // Without a driver there is nothing that lingers.
+    let _ = with(Driver::sweep);
+}
+
+/// The ring's, as an event source.
+struct Descriptor(RawFd);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
 /// Watches the ring for as long as the runtime runs: completions that come while the thread waits
-/// wake it, and dropped streams that cannot send their last bytes end in time.
+/// wake it.
 pub(super) async fn watch() {
     let Some(descriptor) = DRIVER.with_borrow(|driver| driver.as_ref().map(Driver::descriptor))
     else {
         return;
     };
-    tokio::join!(completions(descriptor), sweeps());
-}
-
-async fn completions(descriptor: RawFd) {
-    struct Descriptor(RawFd);
-    impl AsRawFd for Descriptor {
-        fn as_raw_fd(&self) -> RawFd {
-            self.0
-        }
-    }
     // SAFETY: the descriptor is the ring's, which lives until `stop`; the runtime, and with it this
     // registration, is dropped before.
     let ring = match unsafe {
@@ -129,13 +129,5 @@ async fn completions(descriptor: RawFd) {
     while let Ok(mut ready) = ring.readable().await {
         ready.clear_ready();
         turn();
-    }
-}
-
-async fn sweeps() {
-    loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
-        // Without a driver there is nothing that lingers.
-        let _ = with(Driver::sweep);
     }
 }

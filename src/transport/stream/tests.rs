@@ -278,14 +278,19 @@ fn more_streams_receive_at_once_than_there_are_blocks() {
             streams.push(Stream::new(near).expect("a stream"));
             peers.push(far);
         }
-        for round in 0..3_u8 {
-            for (n, peer) in peers.iter_mut().enumerate() {
-                peer.write_all(&[n as u8, round, 7]).expect("sent");
+        // What waits for most of them is put into less memory, in which two of these pieces find room.
+        let piece = |n: usize, round: u8| [[n as u8, round]; 200].concat();
+        for _ in 0..2 {
+            for round in 0..3 {
+                for (n, peer) in peers.iter_mut().enumerate() {
+                    peer.write_all(&piece(n, round)).expect("sent");
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
             for (n, stream) in streams.iter_mut().enumerate() {
-                let mut got = [0; 3];
+                let mut got = vec![0; 1200];
                 stream.read_exact(&mut got).await.expect("read");
-                assert_eq!(got, [n as u8, round, 7]);
+                assert_eq!(got, [piece(n, 0), piece(n, 1), piece(n, 2)].concat());
             }
         }
     });

@@ -59,6 +59,9 @@ impl Driver {
         socket.reader = None;
         socket.writer = None;
         socket.received = VecDeque::new();
+        if std::mem::take(&mut socket.unread_bytes) > 0 {
+            self.unread -= 1;
+        }
         let connecting = socket.connecting.is_some();
         if socket.receiving == Shot::Armed {
             self.stop_receiving(index);

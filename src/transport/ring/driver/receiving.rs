@@ -9,7 +9,10 @@ use std::task::Waker;
 use io_uring::opcode;
 use io_uring::types::Fd;
 
-use super::{Driver, End, Operation, Shot, Socket, UNREAD_BYTES_MAX, UNREAD_PIECES_MAX, tag};
+use super::{
+    Driver, End, Operation, Shot, Socket, UNREAD_BLOCKS_MAX, UNREAD_BYTES_MAX, UNREAD_PIECES_MAX,
+    tag,
+};
 use crate::transport::READS_PER_TURN_MAX;
 use crate::transport::ring::blocks::{Received, Ring};
 
@@ -64,11 +67,13 @@ impl Driver {
             return;
         }
         if let Some(bytes) = bytes {
+            self.unread += usize::from(socket.unread_bytes == 0);
             socket.unread_bytes += bytes.len();
             socket.unread_pieces += 1;
             // Of many streams whose frames pile up each holds a block, and not one for every frame.
             if !socket.received.back_mut().is_some_and(|last| last.append(&bytes)) {
-                socket.received.push_back(bytes);
+                let many = self.unread > UNREAD_BLOCKS_MAX;
+                socket.received.push_back(if many { bytes.small() } else { bytes });
             }
         }
         let full =
@@ -130,6 +135,9 @@ impl Driver {
         let socket = &mut self.sockets[index];
         socket.unread_bytes -= count;
         socket.unread_pieces = 0;
+        if count > 0 && socket.unread_bytes == 0 {
+            self.unread -= 1;
+        }
         self.reads += 1;
         self.reads >= READS_PER_TURN_MAX
     }
