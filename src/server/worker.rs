@@ -222,12 +222,10 @@ impl Drop for Open {
     }
 }
 
-async fn connection(mut stream: Stream, tls: Option<Arc<Acceptor>>, serving: Arc<Serving>) {
+async fn connection(stream: Stream, tls: Option<Arc<Acceptor>>, serving: Arc<Serving>) {
     serving.open.fetch_add(1, Ordering::AcqRel);
     let open = Open(serving);
     let _counted = open.0.metrics.connection_opened();
-    let digest = SocketDigest::from_raw_fd(stream.id());
-    stream.set_socket_digest(digest);
     // Boxed, so that an idle connection does not pay for what only TLS and HTTP/2 need.
     match tls {
         Some(acceptor) => Box::pin(secured(stream, acceptor, &open.0)).await,
@@ -236,7 +234,8 @@ async fn connection(mut stream: Stream, tls: Option<Arc<Acceptor>>, serving: Arc
 }
 
 /// A connection under TLS, which negotiates the version.
-async fn secured(stream: Stream, acceptor: Arc<Acceptor>, serving: &Serving) {
+async fn secured(mut stream: Stream, acceptor: Arc<Acceptor>, serving: &Serving) {
+    tell_peer(&mut stream);
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
         Ok(Ok(stream)) if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) => {
             serving.http2.process_new(Box::new(stream), &serving.shutdown).await;
@@ -263,11 +262,18 @@ async fn cleartext(mut stream: Box<Stream>, serving: &Serving) {
     };
     match begun {
         Some(true) => {
+            tell_peer(&mut stream);
             serving.http2.process_new(stream, &serving.shutdown).await;
         }
         Some(false) => serving.http1(Io::Plain(stream)).await,
         None => {}
     }
+}
+
+/// Lets Pingora know who is at a stream's other end.
+fn tell_peer(stream: &mut Stream) {
+    let digest = SocketDigest::from_raw_fd(stream.id());
+    stream.set_socket_digest(digest);
 }
 
 /// Whether the client begins with HTTP/2's preface (cleartext with prior knowledge). Looks without

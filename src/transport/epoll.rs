@@ -265,6 +265,10 @@ impl Stream {
         self.0.io.as_raw_fd()
     }
 
+    pub(super) fn peer(&self) -> io::Result<SocketAddr> {
+        self.0.io.get_ref().peer_addr()
+    }
+
     pub(super) fn is_silent(&self) -> bool {
         // Whoever waits to read is still woken: nobody else is put in their place.
         self.0.io.try_io(Interest::READABLE, |_| Ok(())).is_err()

@@ -93,6 +93,11 @@ impl Stream {
         Self { driven, ahead: Bytes::new(), digest: None }
     }
 
+    /// Who is at its other end. None where the system does not say so any more.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        driven!(self, stream => stream.peer()).ok()
+    }
+
     /// Whether nothing has come since the last read: no byte, no end, no error. Asks nobody.
     pub fn is_silent(&self) -> bool {
         self.ahead.is_empty() && driven!(self, stream => stream.is_silent())

@@ -48,6 +48,10 @@ impl Stream {
         self.descriptor
     }
 
+    pub(in crate::transport) fn peer(&self) -> io::Result<SocketAddr> {
+        self.on_driver(|driver, index| driver.peer(index))?
+    }
+
     /// One operation on the driver. Pending where it says that it is not done.
     fn with(
         &self,

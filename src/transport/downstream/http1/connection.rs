@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use pingora_core::protocols::{GetSocketDigest, Shutdown};
+use pingora_core::protocols::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::{self, ClientCertificate, Stream};
@@ -52,11 +52,12 @@ impl Io {
 
     /// Who is at its other end.
     fn client_address(&self) -> Option<IpAddr> {
-        let digest = match self {
-            Io::Plain(stream) => stream.get_socket_digest(),
-            Io::Secured(stream) => stream.get_socket_digest(),
-        };
-        digest?.peer_addr()?.as_inet().map(SocketAddr::ip)
+        match self {
+            Io::Plain(stream) => stream.peer().map(|address| address.ip()),
+            Io::Secured(stream) => {
+                stream.get_socket_digest()?.peer_addr()?.as_inet().map(SocketAddr::ip)
+            }
+        }
     }
 
     /// What it has shown in the TLS handshake.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::task::Waker;
 
@@ -50,6 +50,10 @@ impl Driver {
             socket.writer = Some(waker.clone());
         }
         Ok(socket.connecting.is_none())
+    }
+
+    pub(in crate::transport::ring) fn peer(&self, index: usize) -> io::Result<SocketAddr> {
+        self.sockets[index].tcp.peer_addr()
     }
 
     /// The stream is gone: what it has kept is sent, then the socket is closed.
