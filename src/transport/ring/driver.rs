@@ -36,11 +36,12 @@ const COMPLETIONS: u32 = 8 * 1024;
 /// holds the peer back, and one that reads a large body has it copied once. One wake-up of the kernel
 /// may bring some more.
 pub(super) const UNREAD_BYTES_MAX: usize = 64 * 1024;
-/// The same in pieces: small ones, frames of a stream that is not read, are left in the socket sooner.
-const UNREAD_PIECES_MAX: u32 = 16;
-/// Sockets with something unread up to which each has it in the block that it came in. What comes for
-/// more of them, and is little, is put into less memory until it is read.
-const UNREAD_BLOCKS_MAX: usize = 256;
+/// Sockets with something unread from which the worker does not keep up: what comes for more of them,
+/// and is little, is put into less memory until it is read.
+const UNREAD_SOCKETS_MAX: usize = 256;
+/// Pieces after which each of so many leaves the rest in the socket, where it costs the least, and from
+/// where it is taken together.
+const UNREAD_PIECES_MAX: u32 = 2;
 /// How long the end of a thread waits for the kernel to let go of its memory.
 const END_WITHIN: Duration = Duration::from_secs(1);
 

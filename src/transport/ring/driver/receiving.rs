@@ -10,7 +10,7 @@ use io_uring::opcode;
 use io_uring::types::Fd;
 
 use super::{
-    Driver, End, Operation, Shot, Socket, UNREAD_BLOCKS_MAX, UNREAD_BYTES_MAX, UNREAD_PIECES_MAX,
+    Driver, End, Operation, Shot, Socket, UNREAD_BYTES_MAX, UNREAD_PIECES_MAX, UNREAD_SOCKETS_MAX,
     tag,
 };
 use crate::transport::READS_PER_TURN_MAX;
@@ -72,12 +72,15 @@ impl Driver {
             socket.unread_pieces += 1;
             // Of many streams whose frames pile up each holds a block, and not one for every frame.
             if !socket.received.back_mut().is_some_and(|last| last.append(&bytes)) {
-                let many = self.unread > UNREAD_BLOCKS_MAX;
-                socket.received.push_back(if many { bytes.small() } else { bytes });
+                socket.received.push_back(if self.unread > UNREAD_SOCKETS_MAX {
+                    bytes.small()
+                } else {
+                    bytes
+                });
             }
         }
-        let full =
-            socket.unread_bytes >= UNREAD_BYTES_MAX || socket.unread_pieces >= UNREAD_PIECES_MAX;
+        let full = socket.unread_bytes >= UNREAD_BYTES_MAX
+            || self.unread > UNREAD_SOCKETS_MAX && socket.unread_pieces >= UNREAD_PIECES_MAX;
         let direct = socket.receiving == Shot::Direct;
         let waker = if socket.received.is_empty() && socket.end.is_none() && !direct {
             None
