@@ -40,22 +40,22 @@ impl CpuTime {
 }
 
 impl Child {
-    /// Starts a program. What it prints goes to `log`. With `core`, all its threads stay there.
+    /// Starts a program. What it prints goes to `log`. With `cores`, all its threads stay there.
     pub fn start<A: AsRef<OsStr>>(
         name: &str,
         program: &Path,
         arguments: &[A],
         environment: &[(String, String)],
         log: &Path,
-        core: Option<usize>,
+        cores: &[usize],
     ) -> io::Result<Self> {
-        let mut command = match core {
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(program);
-                command
-            }
-            None => Command::new(program),
+        let mut command = if cores.is_empty() {
+            Command::new(program)
+        } else {
+            let list: Vec<String> = cores.iter().map(usize::to_string).collect();
+            let mut command = Command::new("taskset");
+            command.args(["-c", &list.join(",")]).arg(program);
+            command
         };
         let output = File::options().create(true).append(true).open(log)?;
         command
@@ -247,7 +247,7 @@ mod tests {
     fn a_child_is_watched_and_ended() {
         let workspace = Workspace::new(None).expect("a temporary directory");
         let log = workspace.file("sleep.log");
-        let mut child = Child::start("sleep", Path::new("sleep"), &["30"], &[], &log, None)
+        let mut child = Child::start("sleep", Path::new("sleep"), &["30"], &[], &log, &[])
             .expect("sleep starts");
         assert!(child.runs());
         assert!(cpu_time(child.pid()).is_some());

@@ -36,9 +36,9 @@ pub struct Arguments {
     /// Threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Keep all threads on this core.
-    #[arg(long)]
-    core: Option<usize>,
+    /// Keep the threads on this core. May be repeated: then on one after the other.
+    #[arg(long = "core", value_name = "CORE")]
+    cores: Vec<usize>,
     /// Longest time from a request being due to the end of its answer.
     #[arg(long, default_value = "60s", value_parser = units::duration)]
     timeout: Duration,
@@ -116,7 +116,7 @@ impl Arguments {
             warmup: self.warmup,
             connections: self.connections,
             threads: self.threads,
-            core: self.core,
+            cores: self.cores.clone(),
             timeout: self.timeout,
             validate: self.validate,
             progress: !self.quiet,

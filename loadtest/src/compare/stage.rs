@@ -25,7 +25,7 @@ pub struct Stage {
     /// Where it serves.
     pub address: SocketAddr,
     log: std::path::PathBuf,
-    core: usize,
+    cores: Vec<usize>,
     act: Act,
 }
 
@@ -37,10 +37,11 @@ enum Act {
 }
 
 impl Stage {
-    /// A place on a core, with nobody there yet.
-    pub fn new(workspace: &Workspace, core: usize) -> Result<Self, String> {
+    /// A place on some cores, with nobody there yet.
+    pub fn new(workspace: &Workspace, cores: &[usize]) -> Result<Self, String> {
         let address = free_address().map_err(|error| error.to_string())?;
-        Ok(Self { address, log: workspace.file("upstream.log"), core, act: Act::Empty })
+        let log = workspace.file("upstream.log");
+        Ok(Self { address, log, cores: cores.to_vec(), act: Act::Empty })
     }
 
     /// The simulated upstream serves with this pace between two tokens.
@@ -51,6 +52,7 @@ impl Stage {
         self.act = Act::Empty;
         let explain = |error: std::io::Error| format!("the simulated upstream: {error}");
         let (address, pace_ms) = (self.address.to_string(), format!("{}ms", pace.as_millis()));
+        let threads = self.cores.len().max(1).to_string();
         let arguments = [
             "mock",
             "--address",
@@ -59,6 +61,8 @@ impl Stage {
             TOKENS,
             "--itl",
             &pace_ms,
+            "--threads",
+            &threads,
             "--model",
             "gpt-4o",
             "--records-max",
@@ -66,7 +70,7 @@ impl Stage {
         ];
         let program = std::env::current_exe().map_err(explain)?;
         let mut child =
-            Child::start("the upstream", &program, &arguments, &[], &self.log, Some(self.core))
+            Child::start("the upstream", &program, &arguments, &[], &self.log, &self.cores)
                 .map_err(explain)?;
         child.ready(self.address, READY_WAIT)?;
         self.act = Act::Upstream { _child: child, pace };

@@ -43,7 +43,7 @@ impl Counting {
         let _ = std::fs::remove_file(&file);
         let (list, out) = (pids.join(","), file.display().to_string());
         let arguments = ["stat", "-x", ",", "-o", &out, "-e", EVENT, "-p", &list];
-        let mut perf = Child::start("perf", Path::new("perf"), &arguments, &[], &log, None)
+        let mut perf = Child::start("perf", Path::new("perf"), &arguments, &[], &log, &[])
             .map_err(|error| format!("perf: {error}"))?;
         std::thread::sleep(READY);
         if perf.runs() {

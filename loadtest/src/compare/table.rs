@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figures::Spread;
-use super::{Findings, LeftOut, Proxy, Requests, Streams, Work};
+use super::{Cores, Findings, LeftOut, Proxy, Requests, Streams, Work};
 use crate::report::Table;
 
 /// A table with what has to be said about it.
@@ -50,6 +50,9 @@ pub fn sections(findings: &Findings) -> Vec<Section> {
     sections.push(memory(findings));
     if has(&|proxy| proxy.syscalls.is_some()) {
         sections.push(syscalls(findings));
+    }
+    if has(&|proxy| !proxy.cores.is_empty()) {
+        sections.push(cores(findings));
     }
     sections.push(who(findings));
     sections
@@ -356,6 +359,52 @@ fn syscalls(findings: &Findings) -> Section {
     }
 }
 
+fn cores(findings: &Findings) -> Section {
+    let mut table = Table::new([
+        "proxy",
+        "two × one",
+        "low–high",
+        "by CPU",
+        "by user CPU",
+        "requests/s, one",
+        "two",
+        "µs/request, one",
+        "two",
+    ]);
+    let cpu = |work: &Work| work.user_us + work.system_us;
+    for proxy in &findings.proxies {
+        let [one, two] = &proxy.cores[..] else { continue };
+        let of = |cores: &Cores, figure: &dyn Fn(&Work) -> f64| {
+            Spread::of(&cores.rounds.iter().map(figure).collect::<Vec<_>>())
+        };
+        // Each round by itself, so that a drift of the machine hits both alike.
+        let times = |figure: &dyn Fn(&Work, &Work) -> f64| {
+            let pairs = one.rounds.iter().zip(&two.rounds);
+            Spread::of(&pairs.map(|(one, two)| figure(one, two)).collect::<Vec<_>>())
+        };
+        let faster = times(&|one, two| two.per_second / one.per_second);
+        table.row([
+            proxy.name.clone(),
+            show(faster, 2),
+            spread(faster, 2),
+            show(times(&|one, two| 2.0 * cpu(one) / cpu(two)), 2),
+            show(times(&|one, two| 2.0 * one.user_us / two.user_us), 2),
+            show(of(one, &|work| work.per_second), 0),
+            show(of(two, &|work| work.per_second), 0),
+            show(of(one, &cpu), 1),
+            show(of(two, &cpu), 1),
+        ]);
+    }
+    Section {
+        title: "One core and two".into(),
+        about: "64 connections a core, as fast as they come; proxy, upstream and load share one core, or \
+            two with a worker on each. By CPU: what two workers would do at that CPU per request, if both had \
+            a core to themselves as the one has. Wake-ups from one core to the other are in the kernel's part."
+            .into(),
+        table,
+    }
+}
+
 fn who(findings: &Findings) -> Section {
     let mut table = Table::new(["proxy", "does", "version"]);
     for proxy in &findings.proxies {
@@ -401,6 +450,12 @@ mod tests {
         assert_eq!(rows[0][1], "× nginx");
         assert_eq!((rows[1][1].as_str(), rows[2][1].as_str()), ("1.00", "0.50"));
         assert_eq!(rows[2][5], "9.0–11.0");
+    }
+
+    #[test]
+    fn two_cores_are_compared_with_one_round_by_round() {
+        let section = cores(&findings());
+        assert_eq!(section.table.rows()[1][1..4], ["2.00", "2.00–2.00", "2.00"]);
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub struct Load {
     pub connections: usize,
     /// Threads, each with its own runtime.
     pub threads: usize,
-    /// Core that all threads stay on.
-    pub core: Option<usize>,
+    /// Cores that the threads stay on, one after the other; none: wherever the system puts them.
+    pub cores: Vec<usize>,
     /// Longest time from a request being due to the end of its answer.
     pub timeout: Duration,
     /// Check that every answer is complete and well-formed.
@@ -71,7 +71,7 @@ impl Load {
             warmup: Duration::ZERO,
             connections: 1,
             threads: 1,
-            core: None,
+            cores: Vec::new(),
             timeout: Duration::from_secs(60),
             validate: false,
             progress: false,

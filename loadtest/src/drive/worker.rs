@@ -48,8 +48,8 @@ struct Worker {
 
 /// Does one thread's part and returns when the last answer is in.
 pub fn run(load: &Load, part: Part, stats: &Arc<Mutex<Stats>>) {
-    if let Some(core) = load.core {
-        crate::process::pin_thread(core);
+    if let Some(core) = load.cores.iter().cycle().nth(part.index) {
+        crate::process::pin_thread(*core);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

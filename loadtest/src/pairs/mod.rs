@@ -213,9 +213,9 @@ impl Findings {
 pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let workspace = settings.workspace()?;
     let flags = ["--tokens", TOKENS, "--itl", "0ms", "--records-max", "16"];
-    let upstream = Upstream::start(&workspace, "upstream", &flags, Some(plan.load_core))?;
+    let upstream = Upstream::start(&workspace, "upstream", &flags, &[plan.load_core])?;
     let config = configuration(&upstream);
-    let weir = Weir::start(settings, &workspace, &config, true, Some(plan.proxy_core))?;
+    let weir = Weir::start(settings, &workspace, &config, true, &[plan.proxy_core])?;
     let target = Target { address: weir.address, headers: Vec::new() };
     let subject = Subject { target: &target, pid: Some(weir.child.pid()) };
     let mut pairs = plan.pairs();
@@ -268,7 +268,7 @@ fn load(
     let mix = Arc::new(Mix::new(&[shape], &target.address.to_string(), frames)?);
     Ok(Load {
         duration: length,
-        core: Some(plan.load_core),
+        cores: vec![plan.load_core],
         validate: true,
         connections,
         timeout: TIMEOUT,

@@ -80,7 +80,7 @@ pub struct Findings {
 /// Asks and leaves, once for every combination.
 pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let workspace = settings.workspace()?;
-    let upstream = Upstream::start(&workspace, "upstream", &["--tokens", "200"], None)?;
+    let upstream = Upstream::start(&workspace, "upstream", &["--tokens", "200"], &[])?;
     let config = Config::new().upstream("one", upstream.address).pool(
         "main",
         &["one"],
@@ -88,7 +88,7 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
         true,
         &json!({}),
     );
-    let weir = Weir::start(settings, &workspace, &config, true, None)?;
+    let weir = Weir::start(settings, &workspace, &config, true, &[])?;
     let endpoints =
         if plan.endpoints.is_empty() { &Endpoint::ALL[..] } else { &plan.endpoints[..] };
     let mut gone = Vec::new();

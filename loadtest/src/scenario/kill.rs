@@ -45,13 +45,13 @@ pub struct Findings {
 pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let workspace = settings.workspace()?;
     let flags = ["--tokens", "16", "--ttft", "5ms"];
-    let doomed = Upstream::start(&workspace, "doomed", &flags, None)?;
-    let other = Upstream::start(&workspace, "other", &flags, None)?;
+    let doomed = Upstream::start(&workspace, "doomed", &flags, &[])?;
+    let other = Upstream::start(&workspace, "other", &flags, &[])?;
     let config = Config::new()
         .upstream("doomed", doomed.address)
         .upstream("other", other.address)
         .pool("both", &["doomed", "other"], false, true, &json!({ "strategy": "least_busy" }));
-    let weir = Weir::start(settings, &workspace, &config, false, None)?;
+    let weir = Weir::start(settings, &workspace, &config, false, &[])?;
     let before = weir.metrics()?;
     let shapes = [Shape { body_bytes: 600, ..Shape::new(plan.endpoint, false) }];
     let mix = Arc::new(Mix::new(&shapes, &weir.address.to_string(), None)?);

@@ -121,11 +121,11 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let mut flags = vec!["--tokens", "4..24", "--ttft", "2ms", "--records-max", &records];
     flags.extend(FAULTS.iter().flat_map(|fault| ["--fault", fault]));
     let upstreams = [
-        Upstream::start(&workspace, "one", &flags, None)?,
-        Upstream::start(&workspace, "two", &flags, None)?,
+        Upstream::start(&workspace, "one", &flags, &[])?,
+        Upstream::start(&workspace, "two", &flags, &[])?,
     ];
     let config = config(&upstreams, &workspace.file("ledger.db"), plan);
-    let mut weir = Weir::start(settings, &workspace, &config, false, None)?;
+    let mut weir = Weir::start(settings, &workspace, &config, false, &[])?;
     let mix = Arc::new(Mix::new(&shapes(), &weir.address.to_string(), None)?);
     let load = Load {
         pace: Pace::Open { per_second: plan.rate },

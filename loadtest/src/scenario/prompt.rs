@@ -80,14 +80,14 @@ pub struct Findings {
 pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let workspace = settings.workspace()?;
     // Each kind has an upstream of its own: what is measured is weir, not how the upstream copes.
-    let small = Upstream::start(&workspace, "small", &["--tokens", "8"], None)?;
-    let large = Upstream::start(&workspace, "large", &["--tokens", "8"], None)?;
+    let small = Upstream::start(&workspace, "small", &["--tokens", "8"], &[])?;
+    let large = Upstream::start(&workspace, "large", &["--tokens", "8"], &[])?;
     let config = Config::new()
         .upstream("small", small.address)
         .upstream("large", large.address)
         .pool("large", &["large"], false, false, &json!({}))
         .pool("small", &["small"], false, true, &json!({}));
-    let weir = Weir::start(settings, &workspace, &config, true, None)?;
+    let weir = Weir::start(settings, &workspace, &config, true, &[])?;
     let rounds = plan.rounds.max(1);
     let shapes = [Shape { body_bytes: 600, ..Shape::new(Endpoint::Chat, false) }];
     let load = Load {

@@ -83,9 +83,9 @@ struct Counted {
 pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let workspace = settings.workspace()?;
     let flags = ["--tokens", "20", "--ttft", "5ms"];
-    let live = Upstream::start(&workspace, "live", &flags, None)?;
+    let live = Upstream::start(&workspace, "live", &flags, &[])?;
     let dead = free_address().map_err(|error| error.to_string())?;
-    let weir = Weir::start(settings, &workspace, &config(live.address, dead, 3), false, None)?;
+    let weir = Weir::start(settings, &workspace, &config(live.address, dead, 3), false, &[])?;
     open_breaker(&weir)?;
     let before = (weir.metrics()?, weir.state()?, weir.breakers()?);
     let rounds = plan.rounds.max(1);

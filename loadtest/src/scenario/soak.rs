@@ -108,8 +108,8 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     for fault in FAULTS {
         flaky.extend(["--fault", fault]);
     }
-    let flaky = Upstream::start(&workspace, "flaky", &flaky, None)?;
-    let steady = Upstream::start(&workspace, "steady", &base, None)?;
+    let flaky = Upstream::start(&workspace, "flaky", &flaky, &[])?;
+    let steady = Upstream::start(&workspace, "steady", &base, &[])?;
     let pool = json!({
         "strategy": "least_busy",
         "timeouts": { "connect": "1s", "first_token": "2s", "inter_token": "1s", "total": "20s" },
@@ -119,7 +119,7 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
         .upstream("steady", steady.address)
         .pool("both", &["flaky", "steady"], false, true, &pool)
         .upstream_idle(UPSTREAM_IDLE);
-    let weir = Weir::start(settings, &workspace, &config, false, None)?;
+    let weir = Weir::start(settings, &workspace, &config, false, &[])?;
     let pid = weir.child.pid();
     let fds_before = fds_at_rest(pid);
     let load = load(&weir, plan)?;

@@ -131,9 +131,9 @@ pub struct Findings {
 pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let workspace = settings.workspace()?;
     let flags = ["--tokens", "6", "--itl", "2ms"];
-    let mut faulty = Upstream::start(&workspace, "faulty", &flags, None)?;
-    let healthy = Upstream::start(&workspace, "healthy", &flags, None)?;
-    let weir = Weir::start(settings, &workspace, &config(&faulty, &healthy), true, None)?;
+    let mut faulty = Upstream::start(&workspace, "faulty", &flags, &[])?;
+    let healthy = Upstream::start(&workspace, "healthy", &flags, &[])?;
+    let weir = Weir::start(settings, &workspace, &config(&faulty, &healthy), true, &[])?;
     let mut cells = Vec::new();
     let mut number = 0;
     for (fault, aftermath) in FAULTS {

@@ -49,7 +49,7 @@ pub struct Findings {
 pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
     let workspace = settings.workspace()?;
     let flags = ["--tokens", "20", "--ttft", "5ms"];
-    let upstream = Upstream::start(&workspace, "upstream", &flags, None)?;
+    let upstream = Upstream::start(&workspace, "upstream", &flags, &[])?;
     let config = Config::new().upstream("one", upstream.address).pool(
         "main",
         &["one"],
@@ -57,7 +57,7 @@ pub fn run(settings: &Settings, plan: &Plan) -> Result<Findings, String> {
         true,
         &json!({}),
     );
-    let mut weir = Weir::start(settings, &workspace, &config, false, None)?;
+    let mut weir = Weir::start(settings, &workspace, &config, false, &[])?;
     let (streams, plain) = loads(&weir, plan)?;
     let (streams, plain) = (streams.start(), plain.start());
     std::thread::sleep(SETTLE);

@@ -24,7 +24,7 @@ impl Upstream {
         workspace: &Workspace,
         name: &str,
         flags: &[&str],
-        core: Option<usize>,
+        cores: &[usize],
     ) -> Result<Self, String> {
         let explain = |error: std::io::Error| format!("{name}: {error}");
         let address = free_address().map_err(explain)?;
@@ -35,7 +35,7 @@ impl Upstream {
         let program = std::env::current_exe().map_err(explain)?;
         let log = workspace.file(&format!("{name}.log"));
         let mut child =
-            Child::start(name, &program, &arguments, &[], &log, core).map_err(explain)?;
+            Child::start(name, &program, &arguments, &[], &log, cores).map_err(explain)?;
         child.ready(control, Duration::from_secs(10))?;
         child.ready(address, Duration::from_secs(10))?;
         Ok(Self { child, address, control })

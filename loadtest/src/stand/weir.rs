@@ -181,7 +181,7 @@ impl Weir {
         workspace: &Workspace,
         config: &Config,
         logged: bool,
-        core: Option<usize>,
+        cores: &[usize],
     ) -> Result<Self, String> {
         let explain = |error: std::io::Error| format!("weir: {error}");
         let address = free_address().map_err(explain)?;
@@ -196,7 +196,7 @@ impl Weir {
         std::fs::write(&file, text).map_err(explain)?;
         let (program, log) = (settings.weir_program(), workspace.file("weir.log"));
         let arguments = ["run".into(), "--config".into(), file.clone().into_os_string()];
-        let child = Child::start("weir", &program, &arguments, &config.environment, &log, core)
+        let child = Child::start("weir", &program, &arguments, &config.environment, &log, cores)
             .map_err(|error| format!("{}: {error}", program.display()))?;
         let environment = config.environment;
         let mut weir =
@@ -226,7 +226,7 @@ impl Weir {
         self.child.wait(READY_WAIT);
         let arguments = ["run".into(), "--config".into(), self.file.clone().into_os_string()];
         self.child =
-            Child::start("weir", &self.program, &arguments, &self.environment, &self.log, None)
+            Child::start("weir", &self.program, &arguments, &self.environment, &self.log, &[])
                 .map_err(|error| format!("{}: {error}", self.program.display()))?;
         self.wait_ready()
     }
@@ -271,7 +271,7 @@ impl Weir {
     pub fn successor(&self) -> Result<Child, String> {
         let file = self.file.clone().into_os_string();
         let arguments = ["run".into(), "--upgrade".into(), "--config".into(), file];
-        Child::start("weir (new)", &self.program, &arguments, &[], &self.log, None)
+        Child::start("weir (new)", &self.program, &arguments, &[], &self.log, &[])
             .map_err(|error| format!("{}: {error}", self.program.display()))
     }
 
