@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::contestant::{KEY, Target};
 use super::search::{self, Point};
 use crate::client::{Endpoint, Shape};
-use crate::drive::{Load, Mix, Pace, Stats, Summary};
+use crate::drive::{Load, Mix, Pace, Quantiles, Stats, Summary};
 use crate::process::{CpuTime, cpu_time};
 
 /// Tries at warming up.
@@ -20,7 +20,7 @@ const FULL_SPEED: (usize, u32) = (16, 500);
 /// Connections of streams at a pace, and tokens of each.
 const PACED: (usize, u32) = (100, 200);
 /// Tokens of a stream whose first one is timed.
-const FIRST_TOKENS: u32 = 16;
+const FIRST_TOKENS: u32 = 2;
 /// Connections for each core, where one and two are compared.
 const CORE_CONNECTIONS: usize = 64;
 /// Connections of the search for a rate.
@@ -68,16 +68,18 @@ pub struct Streams {
 
 /// One request at a time on one connection, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the unit stands last in each")]
 pub struct Latency {
-    /// Median to the end of an answer.
+    /// Median.
     pub p50_us: f64,
-    /// 99 % to the end of an answer.
+    /// 99 % take less.
     pub p99_us: f64,
-    /// Median to the first token of a stream.
-    pub first_p50_us: f64,
-    /// 99 % to the first token of a stream.
-    pub first_p99_us: f64,
+}
+
+impl Latency {
+    fn of(quantiles: Quantiles) -> Self {
+        let us = |ns: u64| ns as f64 / 1e3;
+        Self { p50_us: us(quantiles.p50_ns), p99_us: us(quantiles.p99_ns) }
+    }
 }
 
 impl Work {
@@ -204,18 +206,17 @@ impl Bench {
         Streams::of(&self.load(subject.target, true, tokens, connections)?, subject)
     }
 
-    /// One request at a time, whole answers and then first tokens.
-    pub fn latency(&self, subject: Subject<'_>) -> Result<(Latency, Stats, Stats), String> {
+    /// One request at a time, to the end of its answer.
+    pub fn latency(&self, subject: Subject<'_>) -> Result<(Latency, Stats), String> {
         let whole = measure(&self.load(subject.target, false, ANSWER_TOKENS, 1)?, subject)?;
+        Ok((Latency::of(whole.summary.total), whole.stats))
+    }
+
+    /// One stream at a time, to its first token. At a pace: an upstream that writes all of a stream at once
+    /// keeps the core from the load that waits for its first token there.
+    pub fn first_token(&self, subject: Subject<'_>) -> Result<(Latency, Stats), String> {
         let first = measure(&self.load(subject.target, true, FIRST_TOKENS, 1)?, subject)?;
-        let us = |ns: u64| ns as f64 / 1e3;
-        let latency = Latency {
-            p50_us: us(whole.summary.total.p50_ns),
-            p99_us: us(whole.summary.total.p99_ns),
-            first_p50_us: us(first.summary.ttft.p50_ns),
-            first_p99_us: us(first.summary.ttft.p99_ns),
-        };
-        Ok((latency, whole.stats, first.stats))
+        Ok((Latency::of(first.summary.ttft), first.stats))
     }
 
     /// The highest rate whose 99 % quantile stays under each bound.

@@ -200,6 +200,8 @@ pub struct Proxy {
     pub paced: Vec<Streams>,
     /// One request at a time, by round.
     pub latency: Vec<Latency>,
+    /// One stream at a time, to its first token, by round.
+    pub first_token: Vec<Latency>,
     /// Throughput under bounds of latency, by round.
     pub frontier: Vec<Vec<Point>>,
     /// Streams sustained, by round.

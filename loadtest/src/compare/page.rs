@@ -214,12 +214,8 @@ pub mod tests {
             }],
             full_speed: vec![streams],
             paced: vec![streams],
-            latency: vec![Latency {
-                p50_us: us,
-                p99_us: us * 2.0,
-                first_p50_us: us,
-                first_p99_us: us,
-            }],
+            latency: vec![Latency { p50_us: us, p99_us: us * 2.0 }],
+            first_token: vec![Latency { p50_us: us, p99_us: us * 2.0 }],
             frontier: vec![
                 BOUNDS_MS.map(|bound_ms| Point { bound_ms, per_second: bound_ms * us }).to_vec(),
             ],

@@ -234,7 +234,12 @@ impl<'a> Run<'a> {
             })?;
         }
         if plan.has(Part::Latency) {
-            self.each(round, "one request at a time", latency)?;
+            self.each(round, "one request at a time", |bench, entry| {
+                let (latency, stats) = bench.latency(entry.subject())?;
+                entry.proxy.latency.push(latency);
+                entry.kept.whole.merge(&stats);
+                Ok(())
+            })?;
         }
         if plan.searches(Part::Frontier, round) {
             self.each(round, "throughput under a bound", |bench, entry| {
@@ -250,6 +255,15 @@ impl<'a> Run<'a> {
                 let (streams, stats) = bench.paced(entry.subject())?;
                 entry.proxy.paced.push(streams);
                 entry.kept.paced.merge(&stats);
+                Ok(())
+            })?;
+        }
+        if plan.has(Part::Latency) {
+            self.play(PACE)?;
+            self.each(round, "first tokens", |bench, entry| {
+                let (latency, stats) = bench.first_token(entry.subject())?;
+                entry.proxy.first_token.push(latency);
+                entry.kept.first.merge(&stats);
                 Ok(())
             })?;
         }
@@ -379,14 +393,6 @@ fn requests(bench: &Bench, entry: &mut Entry, connections: usize) -> Result<(), 
         Some(requests) => requests.rounds.push(work),
         None => known.push(Requests { connections, rounds: vec![work] }),
     }
-    Ok(())
-}
-
-fn latency(bench: &Bench, entry: &mut Entry) -> Result<(), String> {
-    let (latency, whole, first) = bench.latency(entry.subject())?;
-    entry.proxy.latency.push(latency);
-    entry.kept.whole.merge(&whole);
-    entry.kept.first.merge(&first);
     Ok(())
 }
 

@@ -186,10 +186,8 @@ fn streams(
 }
 
 fn latency(findings: &Findings) -> Section {
-    type Of = fn(&super::Latency) -> f64;
-    let of = |proxy: &Proxy, figure: Of| {
-        Spread::of(&proxy.latency.iter().map(figure).collect::<Vec<_>>())
-    };
+    type Of = fn(&Proxy) -> Vec<f64>;
+    let of = |proxy: &Proxy, figures: Of| Spread::of(&figures(proxy));
     let added = |proxy: &Proxy, figure: Of| {
         let floor = of(&findings.direct, figure);
         match (of(proxy, figure), floor) {
@@ -201,8 +199,10 @@ fn latency(findings: &Findings) -> Section {
     let times = |proxy: &Proxy, figure: Of| {
         ratio(of(proxy, figure), first.and_then(|first| of(first, figure)))
     };
-    let columns: [Of; 4] = [|l| l.p50_us, |l| l.p99_us, |l| l.first_p50_us, |l| l.first_p99_us];
-    let [p50, p99, first_p50, first_p99] = columns;
+    let p50: Of = |proxy| proxy.latency.iter().map(|latency| latency.p50_us).collect();
+    let p99: Of = |proxy| proxy.latency.iter().map(|latency| latency.p99_us).collect();
+    let first_p50: Of = |proxy| proxy.first_token.iter().map(|first| first.p50_us).collect();
+    let first_p99: Of = |proxy| proxy.first_token.iter().map(|first| first.p99_us).collect();
     let head = format!("p50 × {}", base(findings));
     let mut table = Table::new([
         "proxy",
@@ -216,6 +216,7 @@ fn latency(findings: &Findings) -> Section {
         "TTFT p50 ×",
         "p50 µs",
         "added",
+        "p99 ×",
         "p99 µs",
         "added",
     ]);
@@ -232,6 +233,7 @@ fn latency(findings: &Findings) -> Section {
             times(proxy, first_p50),
             show(of(proxy, first_p50), 0),
             added(proxy, first_p50),
+            times(proxy, first_p99),
             show(of(proxy, first_p99), 0),
             added(proxy, first_p99),
         ]);
@@ -240,7 +242,7 @@ fn latency(findings: &Findings) -> Section {
         title: "Latency, one request at a time".into(),
         about:
             "One connection. Added is what is beyond the upstream without a proxy (direct). TTFT \
-            is the time to a stream's first frame with content."
+            is the time to a stream's first frame with content; the second comes 5 ms after it."
                 .into(),
         table,
     }
