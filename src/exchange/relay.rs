@@ -26,6 +26,7 @@ use crate::error::{Error, Kind};
 use crate::meter::Counters;
 use crate::pool::{Outcome, Pool};
 use crate::transport::downstream::Session;
+use crate::transport::send_ahead;
 use crate::transport::upstream::{self, Run, Upstreams};
 use crate::wire::frame::{self, Framing};
 use crate::wire::http1;
@@ -217,6 +218,7 @@ impl Relay<'_, '_, '_> {
         for piece in std::mem::take(&mut stream.held) {
             self.write(piece).await?;
         }
+        send_ahead();
         let began = Instant::now();
         let wake_at = self.wake_at(stream, began);
         let mut timer = pin!(sleep_until(wake_at.into()));

@@ -90,16 +90,28 @@ pub(super) fn gather_on_this_thread() {
 
 /// Ends a turn: sends what this thread's streams have gathered.
 pub(super) fn turn() {
-    let (mut streams, called) =
+    let (streams, called) =
         TURN.with_borrow_mut(|turn| (std::mem::take(&mut turn.streams), turn.begin()));
+    send(streams);
+    // While anybody waits somebody is woken, so that the thread does not.
+    called.into_iter().for_each(Waker::wake);
+}
+
+/// Sends what was gathered where at most one socket was read in this turn, which goes on.
+pub(super) fn send_ahead() {
+    let streams = TURN.with_borrow_mut(|turn| {
+        if turn.reads <= 1 { std::mem::take(&mut turn.streams) } else { Vec::new() }
+    });
+    send(streams);
+}
+
+fn send(mut streams: Vec<Arc<Socket>>) {
     for socket in streams.drain(..) {
         socket.send();
     }
-    // While anybody waits somebody is woken, so that the thread does not.
-    called.into_iter().for_each(Waker::wake);
     // The list's memory serves the next turn, unless something was gathered meanwhile.
     TURN.with_borrow_mut(|turn| {
-        if turn.streams.is_empty() {
+        if turn.streams.is_empty() && turn.streams.capacity() < streams.capacity() {
             turn.streams = streams;
         }
     });

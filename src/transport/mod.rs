@@ -34,6 +34,7 @@ pub(crate) use arrived::Arrived;
 pub use block::poll_read_bytes;
 pub use certificate::ClientCertificate;
 pub use listen::Listener;
+pub(crate) use runtime::send_ahead;
 pub use runtime::{Choice, Drive, Runtime, choose, send_gathered};
 pub use stream::Stream;
 

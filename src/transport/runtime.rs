@@ -132,12 +132,22 @@ async fn sweeps() {
     }
 }
 
+/// Sends what was gathered at once, where nobody else was woken with the caller: what is left for it to do
+/// is done while its bytes are on the way. Where there are others, theirs go together.
+pub(crate) fn send_ahead() {
+    #[cfg(target_os = "linux")]
+    if ring::send_ahead() {
+        return;
+    }
+    epoll::send_ahead();
+}
+
 /// Sends what this thread's streams have gathered. The worker's runtime does so by itself whenever it
 /// waits; only what is gathered after its last wait is for the worker to send.
 pub fn send_gathered() {
     epoll::turn();
     #[cfg(target_os = "linux")]
-    ring::turn();
+    ring::rest();
 }
 
 #[cfg(all(test, target_os = "linux"))]

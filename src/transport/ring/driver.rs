@@ -183,6 +183,8 @@ pub(super) struct Driver {
     /// Readers of accepted sockets to which something has come: they are woken after the others, so
     /// many at a time.
     callers: VecDeque<Waker>,
+    /// How many were woken since the thread had nothing to do.
+    woken: usize,
     /// How many sockets have something unread.
     unread: usize,
     reads: u32,
@@ -210,6 +212,7 @@ impl Driver {
             spare: Spare::default(),
             wakers: Vec::new(),
             callers: VecDeque::new(),
+            woken: 0,
             unread: 0,
             reads: 0,
             id: ID.fetch_add(1, Ordering::Relaxed),
@@ -223,6 +226,12 @@ impl Driver {
     /// Tells this ring from those of other threads.
     pub(super) fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The last turn before the thread waits, unless somebody is woken in it.
+    pub(super) fn rest(&mut self) {
+        self.woken = 0;
+        self.turn();
     }
 
     /// Looks at what was done, and has the kernel do what is wanted.
@@ -325,7 +334,13 @@ impl Driver {
         let mut wakers = std::mem::take(&mut self.wakers);
         let callers = self.callers.len().min(CALLERS_PER_LOOK);
         wakers.extend(self.callers.drain(..callers));
+        self.woken += wakers.len();
         wakers
+    }
+
+    /// Whether at most one was woken since the thread had nothing to do.
+    pub(super) fn has_woken_one(&self) -> bool {
+        self.woken <= 1
     }
 
     /// Gives the memory of a list back that [`Driver::take_wakers`] gave out.

@@ -54,10 +54,25 @@ pub(super) fn is_running() -> bool {
     DRIVER.with_borrow(Option::is_some)
 }
 
+/// Ends the last turn before the thread waits.
+pub(super) fn rest() {
+    waking(Driver::rest);
+}
+
 /// Ends a turn: looks at what was done, has the kernel do what streams have asked for, wakes whom it
 /// concerns.
 pub(super) fn turn() {
     waking(Driver::turn);
+}
+
+/// Ends the turn where at most one task was woken since the thread had nothing to do. False without a
+/// ring.
+pub(super) fn send_ahead() -> bool {
+    let alone = DRIVER.with_borrow(|driver| driver.as_ref().map(Driver::has_woken_one));
+    if alone == Some(true) {
+        turn();
+    }
+    alone.is_some()
 }
 
 /// Takes what the kernel has completed, right after the thread has waited: what it wakes runs before the

@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::*;
 use crate::transport::{
     CALLERS_PER_LOOK, Drive, GATHERED_BYTES_MAX, Io, Listener, READS_PER_TURN_MAX, Runtime, choose,
+    send_ahead,
 };
 
 /// Every drive that this machine has. Where it has no ring, that is said.

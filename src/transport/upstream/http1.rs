@@ -21,7 +21,7 @@ use super::io::Io;
 use super::{Address, Request, Run};
 use crate::clock::{Instant, Patience};
 use crate::error::{Error, Kind};
-use crate::transport::Arrived;
+use crate::transport::{Arrived, send_ahead};
 use crate::wire::fields::Names;
 use crate::wire::http1::{Decoder, Head, Malformed, Part, append};
 
@@ -70,6 +70,7 @@ impl Connection {
             .await
             .map_err(|error| cut(&error))?
             .is_some();
+        send_ahead();
         Ok(())
     }
 

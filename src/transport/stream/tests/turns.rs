@@ -185,3 +185,58 @@ fn a_worker_that_is_never_idle_sends_all_the_same() {
         far.read_exact(&mut got).expect("it was sent although nothing waited");
     });
 }
+
+#[test]
+fn who_is_alone_sends_before_the_worker_waits() {
+    on_each(|_| async {
+        let (near, mut far) = pair();
+        let mut stream = Stream::new(near).expect("a stream");
+        far.set_nonblocking(true).expect("nonblocking");
+        stream.write_all(b"kept").await.expect("kept");
+        let mut got = [0; 8];
+        assert!(far.read(&mut got).is_err(), "the worker has not waited");
+        send_ahead();
+        assert_eq!(far.read(&mut got).expect("sent"), 4);
+    });
+}
+
+#[test]
+fn of_many_at_most_the_first_sends_ahead() {
+    const MANY: usize = 4;
+    fn answered(fars: &[TcpStream]) -> usize {
+        let has = |mut far: &TcpStream| far.read(&mut [0; 6]).is_ok_and(|count| count == 6);
+        fars.iter().filter(|far| has(far)).count()
+    }
+    on_each(|_| async {
+        let (nears, fars): (Vec<_>, Vec<_>) = (0..MANY).map(|_| pair()).unzip();
+        for far in &fars {
+            far.set_nonblocking(true).expect("nonblocking");
+        }
+        let (fars, early) = (Arc::new(fars), Arc::new(Mutex::new(Vec::new())));
+        let answering = nears.into_iter().map(|near| {
+            let mut stream = Stream::new(near).expect("a stream");
+            let (fars, early) = (Arc::clone(&fars), Arc::clone(&early));
+            tokio::spawn(async move {
+                stream.read_u8().await.expect("a byte");
+                stream.write_all(b"answer").await.expect("kept");
+                send_ahead();
+                early.lock().push(answered(&fars));
+                stream
+            })
+        });
+        let answering: Vec<_> = answering.collect();
+        // All of them wait before anything comes, and all of it comes before the worker looks.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        for mut far in &fars[..] {
+            far.write_all(b"?").expect("sent");
+        }
+        let mut streams = Vec::new();
+        for task in answering {
+            streams.push(task.await.expect("it answers"));
+        }
+        let early: usize = early.lock().iter().sum();
+        assert!(early <= 1, "{early} were sent before the worker waited");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(early + answered(&fars), MANY);
+    });
+}
