@@ -190,7 +190,8 @@ fn settle(bencher: Bencher<'_, '_>, log: &str) {
     let record = record();
     bencher.bench_local(|| {
         ledger.attempt("main", &record.attempts[0]);
-        ledger.settle(black_box(&record));
+        ledger.count(black_box(&record));
+        ledger.enter(black_box(&record));
     });
 }
 
@@ -208,6 +209,7 @@ fn settle_recorded(bencher: Bencher<'_, '_>) {
     let record = record();
     bencher.bench_local(|| {
         ledger.attempt("main", &record.attempts[0]);
-        ledger.settle(black_box(&record));
+        ledger.count(black_box(&record));
+        ledger.enter(black_box(&record));
     });
 }

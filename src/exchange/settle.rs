@@ -27,6 +27,7 @@ use crate::pool::{Lease, Pool, Target};
 use crate::telemetry::{HedgeResult, InFlight, prefix};
 use crate::tenant::{Caller, Denied};
 use crate::transport::downstream::Session;
+use crate::transport::send_ahead;
 
 /// What a client says of itself, as far as it goes into the audit log.
 const AUDITED_BYTES_MAX: usize = 200;
@@ -513,7 +514,10 @@ impl<'g> Settlement<'g> {
         for (attempt, (pool, _)) in record.attempts.iter().zip(&self.attempts) {
             self.ledger.attempt(pool, attempt);
         }
-        self.ledger.settle(record);
+        self.ledger.count(record);
+        // Whoever has an answer finds it counted; that it is written down takes as long as its way.
+        send_ahead();
+        self.ledger.enter(record);
     }
 
     /// Whether no answer reached the client and nothing is known to have been used.

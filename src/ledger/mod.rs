@@ -1,8 +1,8 @@
 //! One record per request, and the bounded buffers and writer that bring it to the access log off the
 //! hot path.
 //!
-//! [`Ledger::settle`] is the single place where a request's end becomes visible: it counts the
-//! record in the metrics (a few atomic additions) and appends it as a JSON line to a buffer of its
+//! A request's end becomes visible here and nowhere else: [`Ledger::count`] counts its record in the
+//! metrics (a few atomic additions), [`Ledger::enter`] appends it as a JSON line to a buffer of its
 //! thread. One background thread takes these buffers away and writes them. It is not woken for each
 //! line, which would cost every request a system call; it looks by itself every 40 ms, less often while
 //! there are none, and is woken only when much waits. When standard output or the disk is too slow, the buffers

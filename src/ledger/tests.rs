@@ -194,7 +194,7 @@ fn what_is_settled_before_the_stop_is_written() {
     let (_dir, path) = log_file();
     let (ledger, writer) = Ledger::start(Metrics::new(), &path).expect("a ledger");
     for n in 0..1000 {
-        ledger.settle(&numbered(n));
+        ledger.enter(&numbered(n));
     }
     assert!(writer.stop(Duration::from_secs(10)));
     let ids: Vec<_> = lines(&path).iter().map(|line| line["request_id"].clone()).collect();
@@ -205,7 +205,7 @@ fn what_is_settled_before_the_stop_is_written() {
 fn a_line_appears_without_a_stop() {
     let (_dir, path) = log_file();
     let (ledger, _writer) = Ledger::start(Metrics::new(), &path).expect("a ledger");
-    ledger.settle(&full());
+    ledger.enter(&full());
     let give_up = Instant::now() + Duration::from_secs(5);
     while lines(&path).is_empty() {
         assert!(Instant::now() < give_up, "no line after five seconds");
@@ -217,14 +217,14 @@ fn a_line_appears_without_a_stop() {
 fn a_rotated_file_is_let_go() {
     let (_dir, path) = log_file();
     let (ledger, writer) = Ledger::start(Metrics::new(), &path).expect("a ledger");
-    ledger.settle(&numbered(1));
+    ledger.enter(&numbered(1));
     while lines(&path).is_empty() {
         std::thread::yield_now();
     }
     let rotated = format!("{path}.1");
     std::fs::rename(&path, &rotated).expect("renamed");
     ledger.log_to(&path).expect("opened again");
-    ledger.settle(&numbered(2));
+    ledger.enter(&numbered(2));
     assert!(writer.stop(Duration::from_secs(10)));
     let written = lines(&rotated).len() + lines(&path).len();
     assert_eq!(written, 2);
@@ -237,7 +237,7 @@ fn a_destination_that_cannot_be_opened_changes_nothing() {
     let (ledger, writer) = Ledger::start(Metrics::new(), &path).expect("a ledger");
     let error = ledger.log_to("/does/not/exist/access.log").expect_err("no such directory");
     assert!(error.to_string().contains("/does/not/exist/access.log"), "{error}");
-    ledger.settle(&full());
+    ledger.enter(&full());
     assert!(writer.stop(Duration::from_secs(10)));
     assert_eq!(lines(&path).len(), 1);
 }
@@ -255,7 +255,7 @@ fn a_reader_that_stalls_costs_lines_and_nothing_else() {
         Ledger::start(Arc::clone(&metrics), &fifo.display().to_string()).expect("a ledger");
     let begun = Instant::now();
     for n in 0..20_000 {
-        ledger.settle(&numbered(n));
+        ledger.enter(&numbered(n));
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(!writer.stop(Duration::from_millis(50)), "it cannot have written everything");
@@ -275,7 +275,8 @@ fn a_reader_that_stalls_costs_lines_and_nothing_else() {
 fn without_a_log_requests_still_count() {
     let metrics = Metrics::new();
     let (ledger, writer) = Ledger::start(Arc::clone(&metrics), "off").expect("a ledger");
-    ledger.settle(&full());
+    ledger.count(&full());
+    ledger.enter(&full());
     ledger.attempt("chat", &full().attempts[0]);
     drop(writer);
     let page = metrics.render(&Live::default(), Format::Prometheus);

@@ -107,10 +107,13 @@ impl Ledger {
         Ok((ledger, writer))
     }
 
-    /// Enters a request that is over: counts it, records it and writes its line. Called once a
-    /// request.
-    pub fn settle(&self, record: &Record) {
+    /// Counts a request that is over in the metrics. Called once a request.
+    pub fn count(&self, record: &Record) {
         self.metrics.settled(&record.settled());
+    }
+
+    /// Enters a request that is over: records it and writes its line. Called once a request.
+    pub fn enter(&self, record: &Record) {
         if let Some(books) = &self.books {
             books.enter(record);
         }

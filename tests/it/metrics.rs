@@ -65,8 +65,10 @@ fn eventful() -> (Arc<Metrics>, Live) {
         ..Record::default()
     };
     let broken = Record { error: Some(Kind::UpstreamCut), stream_broken: true, ..answered.clone() };
-    ledger.settle(&answered);
-    ledger.settle(&broken);
+    ledger.count(&answered);
+    ledger.enter(&answered);
+    ledger.count(&broken);
+    ledger.enter(&broken);
     metrics.hedge("chat", HedgeResult::Won);
     metrics.upstream_connection("openai", true);
     metrics.reload(true);

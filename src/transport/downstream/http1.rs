@@ -25,7 +25,7 @@ pub(crate) use head::write as write_head;
 
 use super::Head;
 use crate::clock::{Instant, within};
-use crate::transport::{ClientCertificate, large, send_ahead};
+use crate::transport::{ClientCertificate, large};
 use crate::wire::fields::{Fields, Name};
 use crate::wire::http1::{Body, Part, Request, append};
 
@@ -375,10 +375,6 @@ impl Session {
             Poll::Ready(written) => {
                 written?;
                 self.answer = answer;
-                if answer == Answer::Done {
-                    // What is to be settled takes as long as the answer's way.
-                    send_ahead();
-                }
                 Ok(true)
             }
             Poll::Pending => {
