@@ -129,14 +129,25 @@ impl Drop for Child {
 
 /// CPU time of a process, its threads, and its child processes with theirs.
 pub fn cpu_time(pid: u32) -> Option<CpuTime> {
-    let ticks_per_s = rustix::param::clock_ticks_per_second() as f64;
-    let mut total = own_cpu_ticks(pid)?;
+    let mut total = own_cpu_time(pid)?;
     for child in children(pid) {
-        if let Some((user, system)) = own_cpu_ticks(child) {
-            total = (total.0 + user, total.1 + system);
+        if let Some(CpuTime { user_s, system_s }) = own_cpu_time(child) {
+            total.user_s += user_s;
+            total.system_s += system_s;
         }
     }
-    Some(CpuTime { user_s: total.0 as f64 / ticks_per_s, system_s: total.1 as f64 / ticks_per_s })
+    Some(total)
+}
+
+/// All of it to the nanosecond, as the process's own clock has it; how it is shared between user space
+/// and the kernel is only known in ticks of the system, of which a second has about a hundred.
+fn own_cpu_time(pid: u32) -> Option<CpuTime> {
+    let (user, system) = own_cpu_ticks(pid)?;
+    let clock =
+        nix::time::clock_getcpuclockid(nix::unistd::Pid::from_raw(pid.cast_signed())).ok()?;
+    let all = Duration::from(nix::time::clock_gettime(clock).ok()?).as_secs_f64();
+    let user_s = all * user as f64 / (user + system).max(1) as f64;
+    Some(CpuTime { user_s, system_s: all - user_s })
 }
 
 /// `utime` and `stime` of proc(5), the 14th and 15th fields of `stat`.
@@ -172,20 +183,6 @@ pub fn resident_bytes(pid: u32) -> Option<u64> {
 /// Open descriptors.
 pub fn open_fds(pid: u32) -> Option<usize> {
     Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
-}
-
-/// Keeps the calling thread on one core. Without effect where the system has no such call.
-pub fn pin_thread(core: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        let mut set = rustix::thread::CpuSet::new();
-        set.set(core);
-        if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
-            eprintln!("weir-loadtest: cannot stay on core {core}: {error}");
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = core;
 }
 
 /// A loopback address that nothing listens on now.

@@ -20,7 +20,7 @@ use super::head::Head;
 use super::kept::Keeping;
 use super::respond;
 use super::settle::Settlement;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::dialect::{self, Ending, Forward, StreamError, UsageOption};
 use crate::error::{Error, Kind};
 use crate::meter::Counters;
@@ -90,7 +90,7 @@ pub(super) async fn run(
             let result = relay.stream(&mut probed.session, &mut stream).await;
             // Before anything else is said: it costs as long as it goes on.
             if result.is_ok() && relay.settlement.said_stream_error().is_none() {
-                upstreams.keep(probed.session, &lease.target().provider.address);
+                upstreams.keep(probed.session, &lease.target().provider.address, clock::now());
             } else {
                 drop(probed.session);
             }
@@ -101,8 +101,9 @@ pub(super) async fn run(
         }
     };
     let written = respond::whole(session, head, &mut probed.session, body, settlement).await;
-    upstreams.keep(probed.session, &lease.target().provider.address);
-    lease.finish(if written { Outcome::Success } else { Outcome::Cancelled });
+    let now = clock::now();
+    upstreams.keep(probed.session, &lease.target().provider.address, now);
+    lease.finish_at(if written { Outcome::Success } else { Outcome::Cancelled }, now);
     if written { End::Answered } else { settlement.gone() }
 }
 

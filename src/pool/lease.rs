@@ -91,7 +91,8 @@ impl Lease {
         self.finish_at(outcome, clock::now());
     }
 
-    pub(super) fn finish_at(mut self, outcome: Outcome, now: Instant) {
+    /// The same at this moment, which is the present.
+    pub fn finish_at(mut self, outcome: Outcome, now: Instant) {
         self.outcome = None;
         self.release(outcome, now);
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 use tokio::task::JoinSet;
 
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::dialect;
 use crate::plan::Plan;
 use crate::pool::{self, Check, HealthKind, Prober, Target};
@@ -79,7 +79,7 @@ impl UpstreamProber {
                 return Err("the answer is too long".into());
             }
         }
-        self.upstreams.keep(session, &provider.address);
+        self.upstreams.keep(session, &provider.address, clock::now());
         if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
     }
 }

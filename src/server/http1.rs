@@ -119,7 +119,10 @@ impl<A: Answer> Http1<A> {
         if !self.0.answer(downstream::Session::Http1(&mut session)).await {
             return None;
         }
-        session.finish().await
+        if !session.finish().await {
+            return None;
+        }
+        Some(session.into_connection())
     }
 }
 

@@ -178,7 +178,7 @@ fn start(options: &RunOptions) -> Result<Server, Failed> {
             },
             metrics: Arc::clone(&metrics),
             phase: phases.clone(),
-            pin: file.runtime.pin,
+            runtime: file.runtime,
             drive,
         };
         let thread = worker

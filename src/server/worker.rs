@@ -22,7 +22,7 @@ use crate::clock::Instant;
 use crate::exchange::Gateway;
 use crate::telemetry::{self, Metrics};
 use crate::transport::downstream::http1::Io;
-use crate::transport::{self, Drive, Listener, Runtime, Stream};
+use crate::transport::{self, Drive, Listener, Runtime, RuntimeSettings, Stream, listen};
 
 /// The client preface of HTTP/2 (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -56,7 +56,7 @@ pub(super) struct Worker {
     pub(super) gateway: Gateway,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Receiver<Phase>,
-    pub(super) pin: bool,
+    pub(super) runtime: RuntimeSettings,
     pub(super) drive: Drive,
 }
 
@@ -78,8 +78,16 @@ impl Worker {
 
     fn run(self) {
         let _alone = telemetry::count_alone();
-        if self.pin {
-            pin(self.index);
+        let cpu = if self.runtime.pin { pin(self.index) } else { None };
+        let preferred = cpu.filter(|_| self.runtime.incoming_cpu);
+        // Also where none is: a socket that was handed over may have had one.
+        for Socket { address, listener, .. } in &self.sockets {
+            if let Err(error) = listen::prefer_cpu(listener, preferred) {
+                log::warn!(
+                    "{address}: connections come to worker {} from any core: {error}",
+                    self.index
+                );
+            }
         }
         match self.runtime() {
             Ok(runtime) => runtime.block_on(self.serve()),
@@ -296,20 +304,25 @@ async fn has_h2_preface(stream: &mut Stream) -> Option<bool> {
     Some(true)
 }
 
+/// Keeps this thread on one of the cores that the process may use. The core, where that worked.
 #[cfg(target_os = "linux")]
-fn pin(index: usize) {
-    use nix::sched::{CpuSet, sched_setaffinity};
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut set = CpuSet::new();
-    let pinned = set
-        .set(index % cores)
-        .and_then(|()| sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
-    if let Err(error) = pinned {
-        log::warn!("worker {index} is not pinned: {error}");
-    }
+fn pin(index: usize) -> Option<usize> {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let this = nix::unistd::Pid::from_raw(0);
+    let pinned = sched_getaffinity(this).and_then(|allowed| {
+        let cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+        let cpus: Vec<usize> = cpus.collect();
+        let cpu = cpus[index % cpus.len().max(1)];
+        let mut set = CpuSet::new();
+        set.set(cpu)?;
+        sched_setaffinity(this, &set)?;
+        Ok(cpu)
+    });
+    pinned.inspect_err(|error| log::warn!("worker {index} is not pinned: {error}")).ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn pin(index: usize) {
+fn pin(index: usize) -> Option<usize> {
     log::warn!("worker {index} is not pinned: this system has no way to do it");
+    None
 }

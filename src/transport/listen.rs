@@ -29,6 +29,24 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Has connections whose first packet comes in on this core accepted here rather than on another
+/// socket of the address; `None` leaves it to chance again. `SO_INCOMING_CPU` of socket(7), which
+/// decides among sockets that share an address since Linux 6.2.
+///
+/// # Errors
+///
+/// The system does not know the option.
+pub fn prefer_cpu(listener: &TcpListener, cpu: Option<usize>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // It becomes -1, which is none.
+    return SockRef::from(listener).set_cpu_affinity(cpu.unwrap_or(usize::MAX));
+    #[cfg(not(target_os = "linux"))]
+    match (listener, cpu) {
+        (_, None) => Ok(()),
+        (_, Some(_)) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
 /// Whether another process already listens on the address. `SO_REUSEPORT` alone would let two
 /// instances of one user share a port in silence, each with half of the connections.
 pub fn taken(address: SocketAddr) -> io::Result<bool> {
@@ -106,6 +124,47 @@ mod tests {
         let usual = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
         assert_eq!(algorithm([127, 0, 0, 1]), "reno");
         assert_eq!(algorithm([0, 0, 0, 0]), usual.expect("the system says it").trim_end());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn connections_go_where_their_first_packet_came_in() {
+        use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+        use nix::unistd::Pid;
+        let own = Pid::from_raw(0);
+        let allowed = sched_getaffinity(own).expect("affinity");
+        let cpus: Vec<usize> =
+            (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect();
+        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
+        let address = first.local_addr().expect("address");
+        let mut listeners = vec![first];
+        listeners.extend((1..cpus.len()).map(|_| bind(address).expect("bind")));
+        let accepted =
+            |listener: &TcpListener| std::iter::from_fn(|| listener.accept().ok()).count();
+        let connect = |count| -> Vec<std::net::TcpStream> {
+            let connect = || std::net::TcpStream::connect(address).expect("connect");
+            std::iter::repeat_with(connect).take(count).collect()
+        };
+        for (listener, cpu) in listeners.iter().zip(&cpus) {
+            prefer_cpu(listener, Some(*cpu)).expect("known");
+        }
+        for (at, cpu) in cpus.iter().enumerate() {
+            let mut only = CpuSet::new();
+            only.set(*cpu).expect("a core");
+            // Of this thread, which ends with the test. On the loopback the packet comes in where it
+            // is sent.
+            sched_setaffinity(own, &only).expect("pinned");
+            let clients = connect(32);
+            let all: Vec<usize> = listeners.iter().map(accepted).collect();
+            assert_eq!(all[at], clients.len(), "core {cpu}: {all:?}");
+        }
+        for listener in &listeners {
+            prefer_cpu(listener, None).expect("known");
+        }
+        let clients = connect(256);
+        let all: Vec<usize> = listeners.iter().map(accepted).collect();
+        assert_eq!(all.iter().sum::<usize>(), clients.len());
+        assert!(all.iter().all(|count| *count > 0), "by chance again: {all:?}");
     }
 
     #[test]

@@ -67,13 +67,23 @@ pub struct RuntimeSettings {
     pub threads: Threads,
     /// Pin each worker to a core. Default false.
     pub pin: bool,
+    /// Let each connection be accepted by the worker on the core that its first packet came in on, so
+    /// that core, cache and queue of the network card stay the same all the way. For cards with a queue
+    /// for every core: cores without one get no connections. Linux, with `pin`. Default false.
+    pub incoming_cpu: bool,
     /// How long open streams may go on after SIGTERM or an upgrade. Default 60s.
     pub drain: Time,
 }
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
-        Self { io: Io::Auto, threads: Threads::default(), pin: false, drain: Time::s(60) }
+        Self {
+            io: Io::Auto,
+            threads: Threads::default(),
+            pin: false,
+            incoming_cpu: false,
+            drain: Time::s(60),
+        }
     }
 }
 

@@ -155,6 +155,7 @@ impl Setting {
                 ("{{upstream_port}}", upstream.port().to_string()),
                 ("{{key}}", KEY.to_owned()),
                 ("{{workers}}", cores.len().max(1).to_string()),
+                ("{{affinity}}", affinity(cores)),
                 ("{{connections}}", (2 * streams_max + SPARE_CONNECTIONS).to_string()),
             ],
             environment: peer.environment,
@@ -196,6 +197,7 @@ fn weir(
     let mut settings = settings.clone();
     if cores.len() > 1 {
         settings.weir_threads = u16::try_from(cores.len()).unwrap_or(u16::MAX);
+        config = config.with("runtime", json!({ "pin": true, "incoming_cpu": true }));
     }
     if name == Name::WeirEpoll {
         settings.weir_io = "epoll".into();
@@ -223,6 +225,15 @@ fn weir(
         idle_bytes,
         running,
     })
+}
+
+/// A mask for each of several cores, as nginx wants it.
+fn affinity(cores: &[usize]) -> String {
+    if cores.len() < 2 {
+        return String::new();
+    }
+    let masks = cores.iter().map(|core| format!(" 1{}", "0".repeat(*core)));
+    format!("worker_cpu_affinity{};", masks.collect::<String>())
 }
 
 /// The one key; limits that nothing reaches, where they are part of what is measured.

@@ -181,7 +181,7 @@ impl Bench {
         Work::of(&self.load(subject.target, false, ANSWER_TOKENS, connections)?, subject)
     }
 
-    /// The same, with load on as many cores as the proxy has.
+    /// The same, with load on these cores.
     pub fn requests_on(&self, subject: Subject<'_>, cores: &[usize]) -> Result<Work, String> {
         let connections = CORE_CONNECTIONS * cores.len();
         let load = self.load(subject.target, false, ANSWER_TOKENS, connections)?;

@@ -6,8 +6,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use weir_loadtest::cores::pin_thread;
 
-use crate::process::{pin_thread, resident_bytes};
+use crate::process::resident_bytes;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);

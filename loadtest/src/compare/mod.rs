@@ -163,11 +163,13 @@ pub struct Curves {
     pub gap_paced: Curve,
 }
 
-/// Closed loops of a proxy on some cores, with load and upstream on them as well.
+/// Closed loops of a proxy on some cores.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cores {
     /// How many.
-    pub cores: usize,
+    pub count: usize,
+    /// Whether load and upstream are on them as well.
+    pub shared: bool,
     /// Its rounds.
     pub rounds: Vec<Work>,
 }

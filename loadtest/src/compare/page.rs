@@ -222,8 +222,13 @@ pub mod tests {
             sustained: vec![100],
             memory: Memory { samples: vec![[0.0, 1e6], [1.0, 2e6]], ..Memory::default() },
             cores: vec![
-                Cores { cores: 1, rounds: vec![work(us)] },
-                Cores { cores: 2, rounds: vec![Work { per_second: 2e6 / us, ..work(us) }] },
+                Cores { count: 1, shared: false, rounds: vec![work(us)] },
+                Cores { count: 1, shared: true, rounds: vec![work(us)] },
+                Cores {
+                    count: 2,
+                    shared: true,
+                    rounds: vec![Work { per_second: 2e6 / us, ..work(us) }],
+                },
             ],
             syscalls: Some(Syscalls { request: 6.0, frame_full_speed: 1.0, frame_paced: 2.0 }),
             curves: Curves {

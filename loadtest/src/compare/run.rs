@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::contestant::{Conditions, Contestant, Target};
+use super::cores::{self, Spot};
 use super::figures::curve;
 use super::measure::{Bench, Subject};
 use super::memory::{Memory, Seen, Watch};
 use super::peer::Name;
 use super::stage::Stage;
-use super::{Curves, Findings, LeftOut, Part, Plan, Proxy, Requests, Syscalls, cores, syscalls};
+use super::{Curves, Findings, LeftOut, Part, Plan, Proxy, Requests, Syscalls, syscalls};
 use crate::drive::Stats;
 use crate::process::{Workspace, resident_bytes};
 use crate::report::machine::{Machine, busy};
@@ -343,7 +344,13 @@ impl<'a> Run<'a> {
             running.map(|running| running.name).filter(|name| name.scales()).collect();
         let conditions = conditions(self.plan, self.workspace, &[]);
         let how = (&self.bench, self.plan.rounds());
-        let scaled = cores::run(settings, &names, conditions, how, &[&both[..1], &both])?;
+        let [one, other] = [&both[..1], &both[1..]];
+        let spots = [
+            Spot { proxy: one, load: other },
+            Spot { proxy: one, load: one },
+            Spot { proxy: &both, load: &both },
+        ];
+        let scaled = cores::run(settings, &names, conditions, how, &spots)?;
         for (name, found) in scaled {
             let entry = self.entries.iter_mut().find(|entry| entry.proxy.name == name.as_str());
             match (entry, found) {

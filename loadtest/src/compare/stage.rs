@@ -53,7 +53,7 @@ impl Stage {
         let explain = |error: std::io::Error| format!("the simulated upstream: {error}");
         let (address, pace_ms) = (self.address.to_string(), format!("{}ms", pace.as_millis()));
         let threads = self.cores.len().max(1).to_string();
-        let arguments = [
+        let mut arguments = vec![
             "mock",
             "--address",
             &address,
@@ -68,6 +68,10 @@ impl Stage {
             "--records-max",
             "16",
         ];
+        let cores: Vec<String> = self.cores.iter().map(usize::to_string).collect();
+        if cores.len() > 1 {
+            arguments.extend(cores.iter().flat_map(|core| ["--core", core]));
+        }
         let program = std::env::current_exe().map_err(explain)?;
         let mut child =
             Child::start("the upstream", &program, &arguments, &[], &self.log, &self.cores)

@@ -364,44 +364,54 @@ fn syscalls(findings: &Findings) -> Section {
 fn cores(findings: &Findings) -> Section {
     let mut table = Table::new([
         "proxy",
-        "two × one",
+        "two × one, by CPU",
         "low–high",
-        "by CPU",
-        "by user CPU",
-        "requests/s, one",
-        "two",
+        "by requests/s",
+        "low–high",
         "µs/request, one",
-        "two",
+        "one with load",
+        "two with load",
+        "requests/s, one with load",
+        "two with load",
     ]);
     let cpu = |work: &Work| work.user_us + work.system_us;
     for proxy in &findings.proxies {
-        let [one, two] = &proxy.cores[..] else { continue };
+        let find = |count: usize, shared: bool| {
+            proxy.cores.iter().find(|cores| (cores.count, cores.shared) == (count, shared))
+        };
+        let (Some(alone), Some(one), Some(two)) = (find(1, false), find(1, true), find(2, true))
+        else {
+            continue;
+        };
         let of = |cores: &Cores, figure: &dyn Fn(&Work) -> f64| {
             Spread::of(&cores.rounds.iter().map(figure).collect::<Vec<_>>())
         };
         // Each round by itself, so that a drift of the machine hits both alike.
-        let times = |figure: &dyn Fn(&Work, &Work) -> f64| {
+        let times = |one: &Cores, figure: &dyn Fn(&Work, &Work) -> f64| {
             let pairs = one.rounds.iter().zip(&two.rounds);
             Spread::of(&pairs.map(|(one, two)| figure(one, two)).collect::<Vec<_>>())
         };
-        let faster = times(&|one, two| two.per_second / one.per_second);
+        let by_cpu = times(alone, &|one, two| 2.0 * cpu(one) / cpu(two));
+        let faster = times(one, &|one, two| two.per_second / one.per_second);
         table.row([
             proxy.name.clone(),
+            show(by_cpu, 2),
+            spread(by_cpu, 2),
             show(faster, 2),
             spread(faster, 2),
-            show(times(&|one, two| 2.0 * cpu(one) / cpu(two)), 2),
-            show(times(&|one, two| 2.0 * one.user_us / two.user_us), 2),
-            show(of(one, &|work| work.per_second), 0),
-            show(of(two, &|work| work.per_second), 0),
+            show(of(alone, &cpu), 1),
             show(of(one, &cpu), 1),
             show(of(two, &cpu), 1),
+            show(of(one, &|work| work.per_second), 0),
+            show(of(two, &|work| work.per_second), 0),
         ]);
     }
     Section {
         title: "One core and two".into(),
-        about: "64 connections a core, as fast as they come; proxy, upstream and load share one core, or \
-            two with a worker on each. By CPU: what two workers would do at that CPU per request, if both had \
-            a core to themselves as the one has. Wake-ups from one core to the other are in the kernel's part."
+        about: "64 connections for each core of the load, as fast as they come. By CPU: two workers, each \
+            of which shares its core with load and upstream, against one that has a core to itself; what \
+            they would do at that CPU per request with cores of their own. By requests a second: \
+            everything on one core and on two."
             .into(),
         table,
     }
@@ -457,7 +467,8 @@ mod tests {
     #[test]
     fn two_cores_are_compared_with_one_round_by_round() {
         let section = cores(&findings());
-        assert_eq!(section.table.rows()[1][1..4], ["2.00", "2.00–2.00", "2.00"]);
+        let row = &section.table.rows()[1];
+        assert_eq!(row[1..5], ["2.00", "2.00–2.00", "2.00", "2.00–2.00"]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ struct Worker {
 /// Does one thread's part and returns when the last answer is in.
 pub fn run(load: &Load, part: Part, stats: &Arc<Mutex<Stats>>) {
     if let Some(core) = load.cores.iter().cycle().nth(part.index) {
-        crate::process::pin_thread(*core);
+        weir_loadtest::cores::pin_thread(*core);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

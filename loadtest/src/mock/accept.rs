@@ -30,6 +30,11 @@ pub(super) fn bind(address: SocketAddr, shared_port: bool) -> io::Result<StdList
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared_port)?;
     socket.set_nonblocking(true)?;
+    // What is accepted has it from here. Where the system has BBR, its timers would space answers out.
+    #[cfg(target_os = "linux")]
+    if address.ip().is_loopback() {
+        let _ = socket.set_tcp_congestion(b"reno");
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -45,7 +50,17 @@ pub(super) fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     shared.add_thread(sender);
+    #[cfg(feature = "cli")]
+    let core = shared.settings.cores.get(number).copied();
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    if let Some(core) = core {
+        socket2::SockRef::from(&listener).set_cpu_affinity(core)?;
+    }
     std::thread::Builder::new().name(format!("mock-{number}")).spawn(move || {
+        #[cfg(feature = "cli")]
+        if let Some(core) = core {
+            crate::cores::pin_thread(core);
+        }
         let served = runtime.block_on(async {
             let address = listener.local_addr()?;
             let listener = Some(TcpListener::from_std(listener)?);

@@ -21,6 +21,10 @@ pub struct Settings {
     /// Threads, each with its own listener on the same port.
     #[cfg_attr(feature = "cli", arg(long, default_value_t = 1))]
     pub threads: usize,
+    /// A core for each thread to stay on, which then accepts what comes in on that core. Linux. May be
+    /// repeated.
+    #[cfg_attr(feature = "cli", arg(long = "core", value_name = "CPU"))]
+    pub cores: Vec<usize>,
     /// The seed of every text, delay and random fault.
     #[cfg_attr(feature = "cli", arg(long, default_value_t = 1))]
     pub seed: u64,
@@ -66,6 +70,7 @@ impl Default for Settings {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             control: None,
             threads: 1,
+            cores: Vec::new(),
             seed: 1,
             ttft: Latency::Zero,
             itl: Latency::Zero,

@@ -1,4 +1,4 @@
-//! Listeners, admin, bounds, log.
+//! Listeners and their workers, admin, bounds, log.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,6 +16,12 @@ pub(super) fn check(check: &mut Check<'_>) {
     bounds(check);
     log(check);
     let file = check.file;
+    if file.runtime.incoming_cpu && !file.runtime.pin {
+        check.add(
+            "runtime.incoming_cpu",
+            "only a pinned worker has a core of its own: set `pin: true` too",
+        );
+    }
     for (index, listener) in file.listeners.iter().enumerate() {
         if let Some(settings) = &listener.tls {
             tls(check, &format!("listeners[{index}].tls"), settings);

@@ -534,14 +534,14 @@ impl Session {
         Ok((Some(output), answer))
     }
 
-    /// Ends the answer, and gives the connection back where it can carry another request.
-    pub(crate) async fn finish(mut self) -> Option<Connection> {
+    /// Ends the answer. Whether the connection can carry another request; where not, it is closed.
+    pub(crate) async fn finish(&mut self) -> bool {
         // What was begun and not written to its end leaves the client in the middle of it.
         if self.rest.is_some() {
-            return None;
+            return false;
         }
-        if self.answer != Answer::Done {
-            self.write_body(Bytes::new(), true).await.ok()?;
+        if self.answer != Answer::Done && self.write_body(Bytes::new(), true).await.is_err() {
+            return false;
         }
         if !self.body.is_done() {
             // What is rarely needed is kept out of the state of every answer.
@@ -552,14 +552,18 @@ impl Session {
         }
         // An answer that is shorter than announced has no end.
         if self.answer != Answer::Done {
-            return None;
+            return false;
         }
-        let Self { mut io, read, client, keep, .. } = self;
-        if !keep {
-            io.shutdown().await;
-            return None;
+        if !self.keep {
+            self.io.shutdown().await;
         }
-        Some(Connection { io, read, client })
+        self.keep
+    }
+
+    /// The connection, for its next request.
+    pub(crate) fn into_connection(self) -> Connection {
+        let Self { io, read, client, .. } = self;
+        Connection { io, read, client }
     }
 
     /// Throws away what is left of a body that nobody wanted. Closing instead would make the system

@@ -194,8 +194,8 @@ impl Connection {
         self.sent && self.decoder.keeps() && self.read.is_empty()
     }
 
-    fn renewed(self) -> Self {
-        Self { read: Bytes::new(), decoder: Decoder::default(), sent: false, ..self }
+    fn renew(&mut self) {
+        (self.read, self.decoder, self.sent) = (Bytes::new(), Decoder::default(), false);
     }
 }
 
@@ -236,7 +236,7 @@ pub(super) struct Idle {
 }
 
 struct Waiting {
-    connection: Connection,
+    connection: Box<Connection>,
     until: Instant,
 }
 
@@ -253,7 +253,7 @@ impl Idle {
     }
 
     /// The connection that was used last, if one is usable.
-    pub(super) fn take(&self, to: &Arc<Address>, now: Instant) -> Option<Connection> {
+    pub(super) fn take(&self, to: &Arc<Address>, now: Instant) -> Option<Box<Connection>> {
         let mut connections = self.connections.lock();
         let waiting = connections.get_mut(to)?;
         while let Some(mut last) = waiting.pop_back() {
@@ -264,12 +264,13 @@ impl Idle {
         None
     }
 
-    /// Keeps a connection for its next request, where it can carry one.
-    pub(super) fn keep(&self, to: &Arc<Address>, connection: Connection) {
+    /// Keeps a connection for its next request, where it can carry one. `now` is the present.
+    pub(super) fn keep(&self, to: &Arc<Address>, mut connection: Box<Connection>, now: Instant) {
         if !connection.reusable() {
             return;
         }
-        let kept = Waiting { connection: connection.renewed(), until: Instant::now() + to.idle };
+        connection.renew();
+        let kept = Waiting { connection, until: now + to.idle };
         let mut connections = self.connections.lock();
         let waiting = match connections.get_mut(to) {
             Some(waiting) => waiting,

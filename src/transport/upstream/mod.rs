@@ -164,7 +164,10 @@ impl Upstreams {
         if to.may_be_http2()
             && let Some(session) = self.shared.take(to)
         {
-            return Ok(Session::new(Inner::Http2 { session, scheme: to.scheme() }, true));
+            return Ok(Session::new(
+                Inner::Http2 { session: Box::new(session), scheme: to.scheme() },
+                true,
+            ));
         }
         if let Some(connection) = self.idle.take(to, now) {
             return Ok(Session::new(Inner::Http1 { connection }, true));
@@ -195,10 +198,10 @@ impl Upstreams {
     }
 
     /// Takes back the connection of a session with an upstream there for reuse, where the response was
-    /// read to its end.
-    pub fn keep(&self, session: Session, to: &Arc<Address>) {
+    /// read to its end. `now` is the present.
+    pub fn keep(&self, session: Session, to: &Arc<Address>, now: Instant) {
         match session.inner {
-            Inner::Http1 { connection } => self.idle.keep(to, connection),
+            Inner::Http1 { connection } => self.idle.keep(to, connection, now),
             // Its connection is shared already.
             Inner::Http2 { .. } => {}
         }
@@ -239,14 +242,14 @@ impl Upstreams {
         }
         if !io.is_http2() && to.version != Version::Http2 {
             return Ok(Session::new(
-                Inner::Http1 { connection: http1::Connection::new(io) },
+                Inner::Http1 { connection: Box::new(http1::Connection::new(io)) },
                 false,
             ));
         }
         let shared = http2::Shared::open(io).await?;
         self.shared.keep(to, &shared);
         let session = http2::Session::new(shared);
-        Ok(Session::new(Inner::Http2 { session, scheme: to.scheme() }, false))
+        Ok(Session::new(Inner::Http2 { session: Box::new(session), scheme: to.scheme() }, false))
     }
 
     /// The name's addresses, and which of them is next.
@@ -289,8 +292,14 @@ pub struct Session {
 }
 
 enum Inner {
-    Http1 { connection: http1::Connection },
-    Http2 { session: http2::Session, scheme: &'static str },
+    /// Boxed, as a session changes hands many times; this one goes on to other requests.
+    Http1 {
+        connection: Box<http1::Connection>,
+    },
+    Http2 {
+        session: Box<http2::Session>,
+        scheme: &'static str,
+    },
 }
 
 impl Session {

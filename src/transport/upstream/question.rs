@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Uri};
 
 use super::{Address, Request, Tls, Upstreams, Version};
-use crate::clock::{Duration, Instant};
+use crate::clock::{self, Duration, Instant};
 use crate::wire::fields::{Fields, Name};
 
 /// Longest answer.
@@ -82,7 +82,7 @@ impl<'a> Question<'a> {
                 return Err(format!("{authority}: the answer is too long"));
             }
         }
-        upstreams.keep(session, &address);
+        upstreams.keep(session, &address, clock::now());
         if status.is_success() {
             return Ok(answer.into());
         }
