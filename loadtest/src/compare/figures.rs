@@ -36,6 +36,18 @@ impl Spread {
     }
 }
 
+/// Rounds of one as multiples of another's, each of its own round, so that a machine that is slower for a
+/// while hits both alike: the middle of them. Of the medians, where one has more rounds than the other.
+/// None of nothing.
+pub fn ratio(own: &[f64], other: &[f64]) -> Option<f64> {
+    if own.len() != other.len() {
+        return Spread::of(own)?.ratio(Spread::of(other));
+    }
+    let pairs = own.iter().zip(other).filter(|(_, other)| **other > 0.0);
+    let ratios: Vec<f64> = pairs.map(|(own, other)| own / other).collect();
+    Spread::of(&ratios).map(|ratios| ratios.median)
+}
+
 /// A distribution of durations: `[share, microseconds]`, both rising.
 pub type Curve = Vec<[f64; 2]>;
 
@@ -91,6 +103,15 @@ mod tests {
         assert_eq!(two.ratio(Spread::of(&[4.0, 5.0, 3.0])), Some(0.5));
         assert_eq!(two.ratio(Spread::of(&[0.0])), None);
         assert_eq!(two.ratio(None), None);
+    }
+
+    #[test]
+    fn rounds_are_compared_each_with_its_own() {
+        // The machine is twice as slow in the second round, and three times in the third.
+        assert_eq!(ratio(&[9.0, 18.0, 30.0], &[10.0, 20.0, 30.0]), Some(0.9));
+        assert_eq!(ratio(&[9.0, 18.0, 30.0], &[10.0, 20.0]), Some(18.0 / 15.0));
+        assert_eq!(ratio(&[], &[]), None);
+        assert_eq!(ratio(&[1.0], &[0.0]), None);
     }
 
     #[test]

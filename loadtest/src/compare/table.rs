@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::figures::Spread;
+use super::figures::{self, Spread};
 use super::{Cores, Findings, LeftOut, Proxy, Requests, Streams, Work};
 use crate::report::Table;
 
@@ -97,14 +97,15 @@ fn requests(findings: &Findings, connections: usize) -> Section {
     let of = |proxy: &Proxy, figure: &dyn Fn(&Work) -> f64| {
         let found = proxy.requests.iter().find(|found| found.connections == connections);
         let rounds = found.map_or(&[][..], |Requests { rounds, .. }| rounds);
-        Spread::of(&rounds.iter().map(figure).collect::<Vec<_>>())
+        rounds.iter().map(figure).collect::<Vec<f64>>()
     };
+    let middle = |proxy: &Proxy, figure: &dyn Fn(&Work) -> f64| Spread::of(&of(proxy, figure));
     let cpu = |work: &Work| work.user_us + work.system_us;
-    let first = findings.proxies.first().and_then(|first| of(first, &cpu));
-    let times = format!("× {}", base(findings));
+    let first = findings.proxies.first().map_or_else(Vec::new, |first| of(first, &cpu));
+    let head = format!("× {}", base(findings));
     let mut table = Table::new([
         "proxy",
-        &times,
+        &head,
         "µs/request",
         "user",
         "system",
@@ -113,21 +114,22 @@ fn requests(findings: &Findings, connections: usize) -> Section {
         "busy %",
     ]);
     for proxy in &findings.proxies {
-        let total = of(proxy, &cpu);
+        let total = middle(proxy, &cpu);
         table.row([
             proxy.name.clone(),
-            ratio(total, first),
+            times(&of(proxy, &cpu), &first),
             show(total, 1),
-            show(of(proxy, &|work| work.user_us), 1),
-            show(of(proxy, &|work| work.system_us), 1),
+            show(middle(proxy, &|work| work.user_us), 1),
+            show(middle(proxy, &|work| work.system_us), 1),
             spread(total, 1),
-            show(of(proxy, &|work| work.per_second), 0),
-            show(of(proxy, &|work| cpu(work) * work.per_second / 1e4), 0),
+            show(middle(proxy, &|work| work.per_second), 0),
+            show(middle(proxy, &|work| cpu(work) * work.per_second / 1e4), 0),
         ]);
     }
     Section {
         title: format!("CPU per request, {connections} connections, not streaming"),
-        about: "Requests of 615 bytes, answers of about 1 KB, as fast as they come. Medians. Busy is a \
+        about: "Requests of 615 bytes, answers of about 1 KB, as fast as they come. Medians; ratios are each of one round, \
+            and of these the median. Busy is a \
             proxy's share of its core: what is missing to 100 it waited for the load."
             .into(),
         table,
@@ -141,14 +143,15 @@ fn streams(
     rounds: fn(&Proxy) -> &[Streams],
 ) -> Section {
     let of = |proxy: &Proxy, figure: &dyn Fn(&Streams) -> f64| {
-        Spread::of(&rounds(proxy).iter().map(figure).collect::<Vec<_>>())
+        rounds(proxy).iter().map(figure).collect::<Vec<f64>>()
     };
+    let middle = |proxy: &Proxy, figure: &dyn Fn(&Streams) -> f64| Spread::of(&of(proxy, figure));
     let cpu = |streams: &Streams| streams.user_ms + streams.system_ms;
-    let first = findings.proxies.first().and_then(|first| of(first, &cpu));
-    let times = format!("× {}", base(findings));
+    let first = findings.proxies.first().map_or_else(Vec::new, |first| of(first, &cpu));
+    let head = format!("× {}", base(findings));
     let mut table = Table::new([
         "proxy",
-        &times,
+        &head,
         "ms",
         "user",
         "system",
@@ -160,18 +163,18 @@ fn streams(
         "p99 low–high",
     ]);
     for proxy in findings.proxies.iter().chain([&findings.direct]) {
-        let total = of(proxy, &cpu);
-        let gap_p99 = of(proxy, &|streams| streams.gap_p99_us);
+        let total = middle(proxy, &cpu);
+        let gap_p99 = middle(proxy, &|streams| streams.gap_p99_us);
         table.row([
             proxy.name.clone(),
-            ratio(total, first),
+            times(&of(proxy, &cpu), &first),
             show(total, 0),
-            show(of(proxy, &|streams| streams.user_ms), 0),
-            show(of(proxy, &|streams| streams.system_ms), 0),
+            show(middle(proxy, &|streams| streams.user_ms), 0),
+            show(middle(proxy, &|streams| streams.system_ms), 0),
             spread(total, 0),
-            show(of(proxy, &|streams| streams.frames_per_second), 0),
-            show(of(proxy, &|streams| cpu(streams) * streams.frames_per_second / 1e6), 0),
-            show_always(of(proxy, &|streams| streams.gap_p50_us), 0),
+            show(middle(proxy, &|streams| streams.frames_per_second), 0),
+            show(middle(proxy, &|streams| cpu(streams) * streams.frames_per_second / 1e6), 0),
+            show_always(middle(proxy, &|streams| streams.gap_p50_us), 0),
             show_always(gap_p99, 0),
             spread(gap_p99, 0),
         ]);
@@ -196,9 +199,8 @@ fn latency(findings: &Findings) -> Section {
         }
     };
     let first = findings.proxies.first();
-    let times = |proxy: &Proxy, figure: Of| {
-        ratio(of(proxy, figure), first.and_then(|first| of(first, figure)))
-    };
+    let times =
+        |proxy: &Proxy, figure: Of| times(&figure(proxy), &first.map_or_else(Vec::new, figure));
     let p50: Of = |proxy| proxy.latency.iter().map(|latency| latency.p50_us).collect();
     let p99: Of = |proxy| proxy.latency.iter().map(|latency| latency.p99_us).collect();
     let first_p50: Of = |proxy| proxy.first_token.iter().map(|first| first.p50_us).collect();
@@ -255,13 +257,14 @@ fn frontier(findings: &Findings) -> Section {
             .iter()
             .filter_map(|points| points.get(bound).map(|point| point.per_second))
             .collect();
-        Spread::of(&rounds)
+        rounds
     };
-    let first = findings.proxies.first().and_then(|first| of(first, 2));
-    let times = format!("× {} at 10 ms", base(findings));
+    let middle = |proxy: &Proxy, bound: usize| Spread::of(&of(proxy, bound));
+    let first = findings.proxies.first().map_or_else(Vec::new, |first| of(first, 2));
+    let head = format!("× {} at 10 ms", base(findings));
     let mut table = Table::new([
         "proxy",
-        &times,
+        &head,
         "1 ms",
         "5 ms",
         "10 ms",
@@ -270,15 +273,15 @@ fn frontier(findings: &Findings) -> Section {
         "low–high at 10 ms",
     ]);
     for proxy in findings.proxies.iter().chain([&findings.direct]) {
-        let at_ten = of(proxy, 2);
+        let at_ten = middle(proxy, 2);
         table.row([
             proxy.name.clone(),
-            ratio(at_ten, first),
-            show_always(of(proxy, 0), 0),
-            show_always(of(proxy, 1), 0),
+            times(&of(proxy, 2), &first),
+            show_always(middle(proxy, 0), 0),
+            show_always(middle(proxy, 1), 0),
             show_always(at_ten, 0),
-            show_always(of(proxy, 3), 0),
-            show_always(of(proxy, 4), 0),
+            show_always(middle(proxy, 3), 0),
+            show_always(middle(proxy, 4), 0),
             spread(at_ten, 0),
         ]);
     }
@@ -293,20 +296,19 @@ fn frontier(findings: &Findings) -> Section {
 }
 
 fn sustained(findings: &Findings) -> Section {
-    let of = |proxy: &Proxy| {
-        Spread::of(&proxy.sustained.iter().map(|streams| *streams as f64).collect::<Vec<_>>())
-    };
-    let first = findings.proxies.first().and_then(of);
-    let most = of(&findings.direct).map_or(f64::INFINITY, |most| most.median);
-    let times = format!("× {}", base(findings));
-    let mut table = Table::new(["proxy", &times, "streams", "low–high"]);
+    let of =
+        |proxy: &Proxy| proxy.sustained.iter().map(|streams| *streams as f64).collect::<Vec<f64>>();
+    let first = findings.proxies.first().map_or_else(Vec::new, of);
+    let most = Spread::of(&of(&findings.direct)).map_or(f64::INFINITY, |most| most.median);
+    let head = format!("× {}", base(findings));
+    let mut table = Table::new(["proxy", &head, "streams", "low–high"]);
     for proxy in findings.proxies.iter().chain([&findings.direct]) {
-        let streams = of(proxy);
+        let streams = Spread::of(&of(proxy));
         let whole = streams.is_some_and(|streams| streams.median >= most);
         let mark = if whole { "≥ " } else { "" };
         table.row([
             proxy.name.clone(),
-            ratio(streams, first),
+            times(&of(proxy), &first),
             format!("{mark}{}", show_always(streams, 0)),
             spread(streams, 0),
         ]);
@@ -445,8 +447,9 @@ fn spread(spread: Option<Spread>, digits: usize) -> String {
     })
 }
 
-fn ratio(own: Option<Spread>, first: Option<Spread>) -> String {
-    let ratio = own.filter(|own| own.high > 0.0).and_then(|own| own.ratio(first));
+/// Rounds as multiples of the first proxy's.
+fn times(own: &[f64], first: &[f64]) -> String {
+    let ratio = figures::ratio(own, first).filter(|ratio| *ratio > 0.0);
     ratio.map_or(NOTHING.into(), |ratio| format!("{ratio:.2}"))
 }
 

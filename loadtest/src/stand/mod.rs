@@ -35,9 +35,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The weir executable.
+    /// The weir executable, from the root: a name alone would be looked for among the commands.
     pub fn weir_program(&self) -> PathBuf {
-        self.weir.clone().unwrap_or_else(|| sibling("weir"))
+        let Some(weir) = &self.weir else { return sibling("weir") };
+        std::path::absolute(weir).unwrap_or_else(|_| weir.clone())
     }
 
     /// A directory for the files of this run.
