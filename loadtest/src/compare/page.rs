@@ -1,6 +1,6 @@
 //! The comparison as one HTML page: the tables of the terminal, and plots.
 
-use super::figures::histogram;
+use super::figures::{histogram, ratio};
 use super::measure::BOUNDS_MS;
 use super::table::{base, sections};
 use super::{Findings, LeftOut, Proxy, Streams, Work};
@@ -16,7 +16,7 @@ pub fn page(findings: &Findings) -> Page {
     let names: Vec<&str> = findings.proxies.iter().map(|proxy| proxy.name.as_str()).collect();
     let lead = format!(
         "{}. {} rounds of {} s, interleaved; each proxy on core {}, upstream and load on core {}. \
-        Ratios are to {}; figures are medians of the rounds.",
+        Figures are medians of the rounds; ratios are to {}, each of one round, and their medians.",
         names.join(", "),
         findings.rounds,
         findings.length_s,
@@ -99,15 +99,18 @@ fn stacked(
         let share = if parts > 0.0 { user / parts } else { 0.0 };
         (total * share, total * (1.0 - share))
     };
-    let Some((user, system)) = findings.proxies.first().map(middle) else { return String::new() };
-    let first = user + system;
+    let sums = |proxy: &Proxy| -> Vec<f64> {
+        of(proxy).iter().map(|(user, system)| user + system).collect()
+    };
+    let Some(yardstick) = findings.proxies.first() else { return String::new() };
+    let (firsts, first) = (sums(yardstick), median(&sums(yardstick)));
     let limit = if first > 0.0 { first * 8.0 } else { f64::INFINITY };
     let bar = |proxy: &Proxy| {
         let (user, system) = middle(proxy);
         let total = user + system;
         let shrink = if total > limit { limit / total } else { 1.0 };
         let cut = if total > limit { " (cut)" } else { "" };
-        let times = if first > 0.0 { total / first } else { 0.0 };
+        let times = ratio(&sums(proxy), &firsts).unwrap_or_default();
         Bar {
             name: proxy.name.clone(),
             parts: vec![user * shrink, system * shrink],

@@ -371,10 +371,10 @@ fn cores(findings: &Findings) -> Section {
         "by requests/s",
         "low–high",
         "µs/request, one",
-        "one with load",
-        "two with load",
-        "requests/s, one with load",
-        "two with load",
+        "shared",
+        "two",
+        "requests/s, shared",
+        "two",
     ]);
     let cpu = |work: &Work| work.user_us + work.system_us;
     for proxy in &findings.proxies {
@@ -413,7 +413,7 @@ fn cores(findings: &Findings) -> Section {
         about: "64 connections for each core of the load, as fast as they come. By CPU: two workers, each \
             of which shares its core with load and upstream, against one that has a core to itself; what \
             they would do at that CPU per request with cores of their own. By requests a second: \
-            everything on one core and on two."
+            everything on one core, which they share, and on two."
             .into(),
         table,
     }
