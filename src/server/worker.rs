@@ -80,13 +80,13 @@ impl Worker {
         let _alone = telemetry::count_alone();
         let cpu = if self.runtime.pin { pin(self.index) } else { None };
         let preferred = cpu.filter(|_| self.runtime.incoming_cpu);
-        // Also where none is: a socket that was handed over may have had one.
         for Socket { address, listener, .. } in &self.sockets {
-            if let Err(error) = listen::prefer_cpu(listener, preferred) {
-                log::warn!(
-                    "{address}: connections come to worker {} from any core: {error}",
-                    self.index
-                );
+            // Also where none is preferred: a socket that was handed over may have had one. Where that
+            // cannot be said, none has.
+            if let Err(error) = listen::prefer_cpu(listener, preferred)
+                && preferred.is_some()
+            {
+                log::warn!("{address}: worker {} accepts from any core: {error}", self.index);
             }
         }
         match self.runtime() {
