@@ -143,11 +143,24 @@ pub fn cpu_time(pid: u32) -> Option<CpuTime> {
 /// and the kernel is only known in ticks of the system, of which a second has about a hundred.
 fn own_cpu_time(pid: u32) -> Option<CpuTime> {
     let (user, system) = own_cpu_ticks(pid)?;
-    let clock =
-        nix::time::clock_getcpuclockid(nix::unistd::Pid::from_raw(pid.cast_signed())).ok()?;
-    let all = Duration::from(nix::time::clock_gettime(clock).ok()?).as_secs_f64();
+    let all = own_clock(pid)?.as_secs_f64();
     let user_s = all * user as f64 / (user + system).max(1) as f64;
     Some(CpuTime { user_s, system_s: all - user_s })
+}
+
+/// The process's own clock of CPU time. Without one where `/proc` is missing as well.
+fn own_clock(pid: u32) -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    {
+        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+        let clock = nix::time::clock_getcpuclockid(pid).ok()?;
+        nix::time::clock_gettime(clock).ok().map(Duration::from)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = pid;
+        None
+    }
 }
 
 /// `utime` and `stime` of proc(5), the 14th and 15th fields of `stat`.
